@@ -27,15 +27,15 @@ ATTEMPTS = 8
 
 
 class Holder(Protocol):
-    """A holder of descriptors that it can do without."""
+    """An object with file descriptors that it can close if the process needs some."""
 
     def shed(self) -> bool:
-        """Close these descriptors, without waiting; return false if there were none."""
+        """Close, without waiting, what can be spared; return false if there was nothing to close."""
         ...
 
 
 class Descriptors:
-    """The holders of descriptors that can be closed when none is left.
+    """A list of objects that can close file descriptors when the process has none left.
 
     Threads may share it; there is no lock, which a fork could leave locked.
     """
@@ -64,7 +64,7 @@ class Descriptors:
         return do()
 
     def made_room(self, error: BaseException, attempt: int) -> bool:
-        """Free descriptors if ``error`` calls for it; return whether to try again.
+        """Free descriptors if ``error`` says that none was left; return whether to try again.
 
         ``attempt`` is the number of the failed one, from 1.
         """

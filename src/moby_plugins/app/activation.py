@@ -142,7 +142,7 @@ PendingHandlerCall: TypeAlias = tuple[Callable[[str, Any], object], P]
 
 
 class Activation(Generic[P]):
-    """The state of one plugin name in a registry; the table above lists the states."""
+    """The state of one plugin name in a registry; the module's docstring lists the states."""
 
     def __init__(self, name: str, leader: int | None) -> None:
         self.name = name
@@ -166,7 +166,7 @@ class Activation(Generic[P]):
 
     @property
     def abandoned(self) -> bool:
-        """Whether the activation ended without a plugin or an error, as only one call was ended."""
+        """Whether it ended with neither plugin nor error, because only its leader's call was ended."""
         return self.done.is_set() and self.plugin is None and self.error is None
 
     def settle(self, plugin: P | None, error: BaseException | None) -> None:
@@ -533,7 +533,7 @@ class Activations(Generic[P]):
     def recheck(self, stale: Plugin) -> None:
         """Forget the managed plugin ``stale``, whose socket is missing, if it is still active.
 
-        The engine may have replaced it: the next ``get`` looks its name up in the engine again.
+        The engine may have replaced the plugin: the next ``get`` asks the engine for the name again.
         """
         with self._lock():
             plugin = self._plugins.get(stale.name)

@@ -114,7 +114,7 @@ def get(
         SettingsError: If the settings in the environment are not valid.
         WaitCancelledError: If ``cancel`` is set.
         PluginError: If the look-up or the handshake fails for another reason: ``Registry.get``
-            lists them.
+            lists these errors.
     """
     registry = _default.registry()
     return registry.get(name, implements, retry=retry, on_retry=on_retry, cancel=cancel)
@@ -167,7 +167,11 @@ def handle(interface: str, handler: Handler) -> None:
 
     Args:
         interface: The subsystem's name.
-        handler: Called with the name and a client of each plugin that implements it.
+        handler: Called with the name and a client of each plugin that implements the subsystem.
+
+    Raises:
+        TypeError: If ``interface`` is not a string, or ``handler`` is not callable.
+        SettingsError: If the settings in the environment are not valid.
     """
     _default.registry().handle(interface, handler)
 

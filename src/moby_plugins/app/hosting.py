@@ -244,7 +244,7 @@ def serve_tcp(
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
 
     Raises:
-        SpecError: If it cannot listen at the address, or a file cannot be used.
+        SpecError: If the server cannot listen at the address, or a file cannot be used.
         SettingsError: If a required library is not installed.
         PluginError: If the HTTP server ended by itself.
         InvalidPluginNameError: If ``name`` is not a valid name.

@@ -128,7 +128,7 @@ class ObservedRequest:
         self.sent_bytes: int = 0
 
     def count(self, chunk: bytes) -> bytes:
-        """Count the next chunk of the response, and return it; raise ``TypeError`` for no bytes."""
+        """Count the next chunk of the response, and return it; raise ``TypeError`` if not bytes."""
         if type(chunk) is not bytes:  # the server would refuse it later
             chunk = as_bytes(chunk)
         self.sent_bytes += len(chunk)

@@ -35,7 +35,7 @@ class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attri
     _takers: Mapping[object, tuple[Take, ...]]
 
     def __new__(cls, observers: Iterable[Observer] = ()) -> Self:
-        """Return the observers as one value."""
+        """Return the observers as one value; raise ``TypeError`` if one is not an ``Observer``."""
         instance = super().__new__(cls, observers)
         for observer in instance:
             unchecked: object = observer  # the caller's program may not be type-checked

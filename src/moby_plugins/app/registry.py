@@ -202,8 +202,8 @@ class Registry:
         """Return the active plugin ``name``, activating it on first use.
 
         The first caller looks the plugin up and makes the handshake, and retries both as ``retry``
-        allows; then it runs the handlers. Callers that ask in the meantime wait for the same
-        outcome. Later calls return the active plugin and send nothing.
+        allows; then it runs the handlers. Callers that ask in the meantime wait for this activation
+        and get its plugin or its error. Later calls return the active plugin and send nothing.
 
         Args:
             name: The plugin's name.
@@ -383,7 +383,7 @@ class Registry:
 
 
 def check_handler(interface: object, handler: object) -> None:
-    """Raise ``TypeError`` unless these are valid arguments for ``handle``."""
+    """Raise ``TypeError`` unless ``interface`` is a string, and ``handler`` can be called."""
     if not isinstance(interface, str):
         raise TypeError(f"interface must be a subsystem's name, not {quoted(interface)}")
     if not callable(handler):

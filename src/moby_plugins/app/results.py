@@ -145,9 +145,7 @@ def _number(value: Any) -> float:
                 return value
         except OverflowError:
             pass
-        raise _MismatchError(
-            "a finite number expected, not NaN, infinity or one beyond the range of a float"
-        )
+        raise _MismatchError("a number expected, not NaN, infinity or one too large for a float")
     raise _expected("a number", value)
 
 

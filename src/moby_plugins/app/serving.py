@@ -83,8 +83,8 @@ class Route:
     def admit(self, request: Request) -> Request:
         """Return ``request`` with its body limited to ``limit`` bytes.
 
-        Raise ``StatusError`` with 413 if its Content-Length exceeds that; reading a longer body
-        raises it later.
+        Raise ``StatusError`` with 413 if its Content-Length exceeds the limit. For a body without
+        a Content-Length, reading more than ``limit`` bytes raises this error later.
         """
         self.check_size(request)
         if isinstance(request.body, bytes):
@@ -125,7 +125,7 @@ class Routes:
     def route(self, method: str) -> Route | Response:
         """Return the route for ``method``, or a response if no part is needed.
 
-        That is the manifest for the handshake, and status 404 for an unknown method.
+        The response is the manifest for the handshake, and status 404 for an unknown method.
         """
         if method == ACTIVATE:
             return Response(OK, wire.encode(self.manifest), HEADERS)
@@ -152,8 +152,8 @@ class PluginApp:
 
     Args:
         parts: Implementations of subsystems.
-        max_request_bytes: The most bytes of a request's body; does not apply to bodies that are
-            streams.
+        max_request_bytes: The most bytes of a request's body. Does not apply to methods that take
+            the body as a stream, such as ``GraphDriver.apply_diff``.
         observers: Objects whose methods are called for each request.
         now: Returns the time in seconds, from an arbitrary point, for observers.
 

@@ -96,7 +96,7 @@ def _places(settings: Settings) -> tuple[str, ...]:
 def plugin_rows(settings: Settings) -> list[Row]:
     """Return all plugins that can be found, each activated once, sorted by name.
 
-    They include plugins that an engine has disabled.
+    Among them are plugins that an engine has disabled.
     """
     discovery = new_local_discovery(settings)
     outcomes: dict[str, ActivePlugin | PluginError] = {}

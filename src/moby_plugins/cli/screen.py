@@ -47,7 +47,7 @@ class _Shown:
 class Screen:
     """A queue of texts from several threads, written in order by another thread.
 
-    A context manager, which writes the rest at its end. ``live`` returns a text that replaces the
+    A context manager, which writes the remaining texts when its block ends. ``live`` returns a text that replaces the
     previous one at a terminal. If standard output is closed or full, ``failed`` is called in the
     writing thread, and ``failure`` has the error.
     """
@@ -133,7 +133,7 @@ class Screen:
             self._failed()
 
     def _next(self) -> _Shown | None:
-        """Wait for the next item and return it; ``None`` at the end."""
+        """Wait for the next item and return it; ``None`` once the queue was closed and is empty."""
         drawn = time.monotonic()
         while True:
             with self._changed:

@@ -168,7 +168,7 @@ class AsyncConnection:
         return None
 
     async def _send(self, request: AsyncRequest, call: Call) -> bool:
-        """Send the rest; return false if the plugin already responds or has stopped reading."""
+        """Send the rest of ``request``; return false if the plugin responds or stops reading."""
         body = request.body
         if not isinstance(body, bytes):
             return await self._send_parts(request, body, call)

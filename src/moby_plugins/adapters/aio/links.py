@@ -34,7 +34,7 @@ def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def may_touch(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether this thread may change the callbacks of ``loop``: it runs here, or not."""
+    """Return whether this thread may change the callbacks of ``loop``: no other thread runs it."""
     return is_running_here(loop) or not loop.is_running()
 
 
@@ -46,10 +46,10 @@ class Link:
     """A connected non-blocking socket in plain text, which its owner closes.
 
     Attributes:
-        loop: The event loop that it belongs to.
+        loop: The event loop that the link belongs to.
         ended: Whether the other end has stopped sending.
-        cut_off: Whether the other end did so without the ``close_notify`` that TLS requires.
-        is_closed: Whether it was closed by this process.
+        cut_off: Whether it stopped sending without the ``close_notify`` that TLS requires.
+        is_closed: Whether this process has closed the link.
         is_receiving: Whether the loop calls ``on_readable`` when the socket is readable.
     """
 

@@ -224,7 +224,7 @@ class LoopPool(Generic[C]):
 
     @property
     def is_usable(self) -> bool:
-        """Whether it belongs to this process and to a loop that can still run."""
+        """Whether this pool belongs to this process and to a loop that can still run."""
         return self.process == PROCESS.number and not self.loop.is_closed()
 
     def begin(self, ends: float | None) -> Call:

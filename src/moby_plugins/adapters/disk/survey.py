@@ -44,7 +44,9 @@ def observe(
     specs_paths: tuple[str, ...],
     ask: Callable[[Mapping[str, Candidate]], Mapping[str, HandshakeOutcome]],
 ) -> Observations:
-    """Return all facts. Sockets are connected to briefly, and nothing is changed.
+    """Return what can be observed of the plugins' sockets, specs and directories on this machine.
+
+    Each socket is connected to for a moment, and nothing is changed.
 
     ``ask`` takes the first candidate of each name, and returns the plugins' responses.
     """

@@ -192,7 +192,10 @@ class Lookups:
 
 
 class Lookup:
-    """One blocking look-up; ``name`` is for its thread, ``late`` for the message of a time-out."""
+    """One blocking look-up of a host name or of TLS files, which ``work`` does in a thread.
+
+    ``name`` is the thread's name, ``late`` the beginning of a time-out's message.
+    """
 
     def __init__(self, name: str, late: str, work: Callable[[], Any]) -> None:
         self.name = name
@@ -206,7 +209,7 @@ class Lookup:
         self.cause: BaseException | None = None
 
     def fail(self, error: Exception) -> None:
-        """Store ``error`` and its cause as the outcome, without tracebacks, which refer to this."""
+        """Store ``error`` and its cause, without tracebacks: these refer to this object."""
         self.error, self.cause = error.with_traceback(None), error.__cause__
         error.__context__ = None
         if self.cause is not None:
@@ -221,7 +224,7 @@ class Lookup:
     def watch(self, who: object, notify: Callable[[], object]) -> None:
         """Call ``notify`` once the look-up is done, in any thread.
 
-        It is not called if ``unwatch`` is called first.
+        ``notify`` is not called if ``unwatch`` is called first.
         """
         self._watchers[who] = notify
         if self.done.is_set():  # it ended before ``notify`` was listed

@@ -136,8 +136,8 @@ def hangs(seconds: float = float("inf"), then: Any = None) -> Fault:
     """Return the fault of a plugin that reads the request and sends nothing for a while.
 
     Args:
-        seconds: How long, on the clock.
-        then: The reply after that.
+        seconds: How many seconds of the transport's clock pass before the reply.
+        then: The reply after that time.
 
     Returns:
         A fault for a table or a script of replies.
@@ -189,7 +189,7 @@ def drips(body: bytes, every: float = 1.0, status: int = OK) -> Fault:
 
     Args:
         body: The body.
-        every: Seconds before each byte, on the clock.
+        every: How many seconds of the transport's clock pass before each byte.
         status: The status of the response.
 
     Returns:
@@ -215,7 +215,7 @@ def status(code: int, message: str = "") -> Fault:
 
     Args:
         code: The status.
-        message: The text of its ``Err``.
+        message: The text of ``Err`` in the response's body.
 
     Returns:
         A fault for a table or a script of replies.

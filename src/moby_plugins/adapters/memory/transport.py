@@ -140,7 +140,7 @@ class MemoryDiscovery:
 
 
 class MemoryPlugin:
-    """A test's plugin at an address: the part of a transport in memory apart from ``send``.
+    """The base of the transports in memory: a test's plugin at an address, without ``send``.
 
     ``plugin`` and ``addr`` are as in ``MemoryTransport``.
     """
@@ -174,7 +174,7 @@ class MemoryPlugin:
 
         Args:
             address: The address that errors name.
-            ended: Ends its calls when it is set.
+            ended: Ends the calls of the returned transport when it is set.
 
         Returns:
             A transport that shares the replies and ``calls``.
@@ -293,7 +293,7 @@ class MemoryTransport(MemoryPlugin):
 
         Args:
             request: The call.
-            timeout: Seconds on the clock; ``None`` for no limit.
+            timeout: Seconds of this transport's clock; ``None`` for no limit.
 
         Returns:
             The response, with its body unread.
@@ -325,7 +325,8 @@ class MemoryTransport(MemoryPlugin):
 class MemoryExchange(ABC):
     """A running call in memory, with methods that raise the errors of a real transport.
 
-    ``ends`` is its deadline, by ``now``; its transport's ``close`` sets ``ended``.
+    ``ends`` is the call's deadline, a time that ``now`` may return; ``None`` for no limit. The
+    transport's ``close`` sets ``ended``.
     """
 
     request: Request
@@ -393,7 +394,7 @@ class _ClockedExchange(MemoryExchange):
 
 @define
 class _TimedBody:
-    """A body under the exchange's deadline, on the exchange's clock."""
+    """A response's body, whose reads raise a time-out after the deadline of the exchange."""
 
     _body: Body
     _exchange: _ClockedExchange

@@ -61,7 +61,7 @@ _WITHOUT_BODY = {204, 205, 304}
 
 
 class InFlight:
-    """The memory of all requests that one server is reading, bounded by ``limit`` bytes.
+    """A counter of the bytes that one server keeps of all its requests, at most ``limit``.
 
     ``max_request_bytes`` bounds a body of one request that is read as a whole.
     """
@@ -84,7 +84,7 @@ class InFlight:
 
 
 class Held:
-    """The bytes that one request keeps in memory until its response was sent."""
+    """A counter of the bytes that one request keeps in memory until its response was sent."""
 
     def __init__(self, inflight: InFlight) -> None:
         self.max_request_bytes: int = inflight.max_request_bytes
@@ -174,7 +174,7 @@ class StartedResponse(Outgoing):
     """A response whose first chunk was read, so that its status is certain.
 
     Iterating yields the body's chunks, each read inside ``call``. The server must call ``close``,
-    also if the host has hung up; that calls ``release``.
+    also if the host has hung up. ``close`` then calls ``release``, which the server may set.
     """
 
     release: Callable[[], None] = staticmethod(lambda: None)

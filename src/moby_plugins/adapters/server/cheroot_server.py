@@ -73,7 +73,7 @@ def gateway_to(app: App, inflight: InFlight | None = None) -> Callable[[Any], "G
 
 
 class Gateway(server.Gateway):
-    """One request and the app's response to it."""
+    """A handler of one request for cheroot: ``respond`` sends the app's response to it."""
 
     def __init__(self, app: App, inflight: InFlight, req: Any) -> None:
         super().__init__(req)

@@ -143,7 +143,7 @@ async def serve_tcp(
         on_serving: Called with the address once connections are accepted.
 
     Raises:
-        SpecError: If it cannot listen at an address, or a file cannot be used.
+        SpecError: If the server cannot listen at an address, or a file cannot be used.
         PluginError: If the server ended by itself, because its socket no longer listens.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If ``drain`` or a number of bytes is out of range.

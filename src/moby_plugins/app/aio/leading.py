@@ -218,7 +218,7 @@ class AsyncLeaders:
         names: Iterable[str],
         each: Callable[[str, AsyncActivePlugin | None, BaseException | None], object],
     ) -> None:
-        """Activate many plugins concurrently, and call ``each`` with the outcome of each."""
+        """Activate plugins concurrently; call ``each`` with a name and its plugin or error."""
         loop = asyncio.get_running_loop()
         turn = asyncio.Semaphore(SIDE_BY_SIDE)
         ended: asyncio.Queue[tuple[Lead, asyncio.Future[Any]]] = asyncio.Queue()

@@ -65,8 +65,8 @@ class AsyncPluginApp:
 
     Args:
         parts: Implementations of asynchronous subsystems.
-        max_request_bytes: The most bytes of a request's body; does not apply to bodies that are
-            streams.
+        max_request_bytes: The most bytes of a request's body. Does not apply to methods that take
+            the body as a stream, such as ``GraphDriver.apply_diff``.
         observers: Objects whose methods are called for each request, in the request's task.
 
     Raises:
