@@ -117,8 +117,9 @@ T = TypeVar("T")
 class RunningCall:
     """A running call of a served plugin, for servers: ``with call:`` around the plugin's code.
 
-    The server enters it around each step of the plugin's code, and calls ``hang_up`` when the host
-    has hung up, or when the server abandons the response. One thread at a time may enter it.
+    The server enters this context around each step of the plugin's code, and calls ``hang_up``
+    when the host has hung up, or when the server abandons the response. One thread at a time may
+    enter it.
     """
 
     _token: "Token[RunningCall] | None" = None
@@ -127,7 +128,7 @@ class RunningCall:
 
     @property
     def hung_up(self) -> threading.Event:
-        """The event that ``hang_up`` sets, made on first use because most calls need none."""
+        """The event that ``hang_up`` sets; created on first use, because most calls need no event."""
         # If two threads make an event at once, both get the one that was stored first.
         event: threading.Event = self.__dict__.get("event") or self.__dict__.setdefault(
             "event", WakeEvent()
@@ -218,7 +219,7 @@ def has_hung_up() -> bool:
 
 
 class Discovery(Protocol):
-    """A way to find plugins by name; it keeps no results between calls."""
+    """A way to find plugins by name. A discovery keeps no results between calls."""
 
     def scan(self) -> list[str]:
         """Return the names that a look-up would find, sorted, each once.
@@ -312,7 +313,7 @@ class Survey(Discovery, Protocol):
 
 
 class Transport(Protocol):
-    """A way to send requests to one plugin; it never retries."""
+    """A way to send requests to one plugin. A transport never retries."""
 
     def send(self, request: Request, timeout: float | None) -> Response:
         """Send a request once, and return the response, of any status, with its body unread.
@@ -338,7 +339,7 @@ class Transport(Protocol):
 
         A running ``send``, or a read of a body, raises ``TransportError`` at once. This method must
         not wait for a lock, because a signal handler may call it. If a transport cannot abort a
-        running ``send``, a cancelled caller waits until that returns or its time-out expires.
+        running ``send``, a cancelled caller waits until ``send`` returns or its time-out expires.
         """
         ...
 
@@ -417,7 +418,7 @@ class BeginningTransport(Transport, Protocol):
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Begin to send ``request``, and return a pending response without waiting.
 
-        If that is not possible, send nothing and return ``None``. Raise ``TransportError`` for an
+        If the transport cannot begin without waiting, it sends nothing and returns ``None``. Raise ``TransportError`` for an
         error that is known without waiting, such as a socket on which nothing listens. ``timeout``
         is in seconds, for the whole exchange; ``None`` means no limit. The caller calls ``finish``
         or ``close`` of the pending response.
@@ -453,7 +454,7 @@ class PromptConnect(Connect, Protocol):
 
     @property
     def is_prompt(self) -> bool:
-        """Whether no call waits."""
+        """Whether no call of this ``Connect`` waits."""
         ...
 
 

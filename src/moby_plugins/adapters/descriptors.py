@@ -30,7 +30,7 @@ class Holder(Protocol):
     """An object with file descriptors that it can close if the process needs some."""
 
     def shed(self) -> bool:
-        """Close, without waiting, what can be spared; return false if there was nothing to close."""
+        """Close spare descriptors without waiting; return false if there were none."""
         ...
 
 

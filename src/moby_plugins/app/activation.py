@@ -166,7 +166,7 @@ class Activation(Generic[P]):
 
     @property
     def abandoned(self) -> bool:
-        """Whether it ended with neither plugin nor error, because only its leader's call was ended."""
+        """Whether it ended without plugin and error, because only its leader's call was ended."""
         return self.done.is_set() and self.plugin is None and self.error is None
 
     def settle(self, plugin: P | None, error: BaseException | None) -> None:
@@ -533,7 +533,7 @@ class Activations(Generic[P]):
     def recheck(self, stale: Plugin) -> None:
         """Forget the managed plugin ``stale``, whose socket is missing, if it is still active.
 
-        The engine may have replaced the plugin: the next ``get`` asks the engine for the name again.
+        The engine may have replaced the plugin: the next ``get`` looks the name up there again.
         """
         with self._lock():
             plugin = self._plugins.get(stale.name)

@@ -414,7 +414,7 @@ class Client(ClientBase[Request]):
             into: The type of the result: an attrs class or any other type that cattrs can
                 structure; ``None`` for the JSON value itself.
             timeout: Seconds, the response's body included; ``None`` for the client's time-out.
-            pending: What ``begin`` returned, if the attempt was begun.
+            pending: The response that ``begin`` returned, if the attempt was begun.
 
         Returns:
             A value of the type ``into``; without ``into`` the JSON value, ``None`` for an empty

@@ -90,7 +90,10 @@ class Leaders:
         self._is_local = isinstance(discovery, LocalDiscovery) and discovery.is_local
 
     def scan(self, ending: Ending) -> list[str]:
-        """Return the names that can be found now; ``ending`` ends this with ``WaitCancelledError``."""
+        """Return the names that can be found now.
+
+        Raises ``PluginError`` if the discovery fails, ``WaitCancelledError`` if ``ending`` ends it.
+        """
         try:
             return self._until(ending).scan()
         except PluginError as error:

@@ -32,7 +32,7 @@ R = TypeVar("R", Request, AsyncRequest)
 
 
 class ObservedClientBase(ClientBase[R]):
-    """What observed clients, synchronous and asynchronous, have in common."""
+    """The base of observed clients, synchronous and asynchronous."""
 
     def _observe(self, observers: Observers) -> None:
         self._observers = observers

@@ -46,7 +46,7 @@ _TOO_DEEP = "nested too deeply"
 
 
 class _MismatchError(ValueError):
-    """A value that does not fit its type; ``path`` holds the steps to it, outermost first."""
+    """A value that does not fit its type; ``path`` has the steps to the value, outermost first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

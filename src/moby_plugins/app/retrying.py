@@ -57,8 +57,8 @@ OnRetry: TypeAlias = Callable[[PluginError, float], object]
 class Ending:
     """The end of all waits of one client, one ``get`` or one ``get_all``.
 
-    ``reason`` says why they ended; it is "" until then. ``plugin`` and ``address`` are set in the
-    error. Threads may share it.
+    Call ``end`` to end the waits: they raise ``error()``. ``reason`` says why the waits ended; it
+    is "" until then. The error names ``plugin`` and ``address``. Threads may share an ending.
     """
 
     def __init__(self, plugin: str = "", address: str = "") -> None:

@@ -269,7 +269,7 @@ def observed(
     """Return an app that answers as ``app`` does, and reports each request to ``observers``.
 
     Each request runs in a copy of the context, so that the app sees the context variables that
-    observers set. A ``PluginApp`` keeps the observers that it already has.
+    observers set. A ``PluginApp`` keeps its own observers too.
 
     Args:
         app: The app that answers the requests: a ``PluginApp``, or a function.

@@ -116,7 +116,7 @@ class Named(NamedTuple):
             self._installed(name)
 
     def has(self, name: str) -> bool:
-        """Return whether a component of that name exists."""
+        """Return whether a component called ``name`` exists."""
         if name in self.built_in:
             return True
         from importlib.metadata import entry_points

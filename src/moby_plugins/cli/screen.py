@@ -47,9 +47,9 @@ class _Shown:
 class Screen:
     """A queue of texts from several threads, written in order by another thread.
 
-    A context manager, which writes the remaining texts when its block ends. ``live`` returns a text that replaces the
-    previous one at a terminal. If standard output is closed or full, ``failed`` is called in the
-    writing thread, and ``failure`` has the error.
+    A context manager, which writes the remaining texts when its block ends. ``live`` returns a text
+    that replaces the previous one at a terminal. If standard output is closed or full, ``failed``
+    is called in the writing thread, and ``failure`` has the error.
     """
 
     def __init__(self, failed: Callable[[], object], live: Callable[[], str] | None = None) -> None:

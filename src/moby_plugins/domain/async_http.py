@@ -194,7 +194,7 @@ class AsyncRequest:
         """Read the body as JSON.
 
         Returns:
-            Its first JSON value; ``None`` for an empty body.
+            The first JSON value in the body; ``None`` for an empty body.
 
         Raises:
             ValueError: If the body is not JSON.

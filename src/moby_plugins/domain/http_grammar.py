@@ -120,7 +120,7 @@ class PlainHead(NamedTuple):
     length: int
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Yield the names and values of its headers."""
+        """Yield the names and values of the headers."""
         for line in self.text.split(b"\n")[1:-2]:
             name, _, value = line.decode("latin-1").partition(":")
             yield name, value.strip(" \t\r")
@@ -208,7 +208,7 @@ def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
 
 
 class Lines(Protocol):
-    """A source of header lines, which bounds their size itself."""
+    """A source of header lines, which itself limits the size of each line and of all lines."""
 
     def readline(self) -> bytes:
         """Return the next line with its line end, or an incomplete line at the end of input."""

@@ -72,7 +72,7 @@ def is_engine_name(name: object) -> bool:
 
 
 def is_api_version(text: str) -> bool:
-    """Return whether an engine's Api-Version is well-formed: it becomes a part of paths."""
+    """Return whether an engine's Api-Version is well-formed: it becomes a part of URLs."""
     return _API_VERSION.fullmatch(text) is not None
 
 

@@ -79,7 +79,7 @@ class _Subsystem:
 def mask_body(method: str, body: bytes, omitted: int = 0) -> bytes:
     """Return the body of a call of ``method``, or of its response, with ``***`` for secrets.
 
-    ``omitted`` is how many bytes of its end are missing. Masked values keep their type: base64
+    ``omitted`` is how many bytes are missing at the end of ``body``. Masked values keep their type: base64
     stays base64.
     """
     path = unquote(method.partition("?")[0])

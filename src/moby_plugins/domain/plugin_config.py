@@ -85,7 +85,7 @@ def check_reference(name: str) -> str:
 
 
 def short_name(reference: str) -> str:
-    """Return the last component without the tag: ``shelf`` for ``alice/shelf:1.0``."""
+    """Return the last part of a plugin's name, without the tag: ``shelf`` for ``a/shelf:1.0``."""
     return reference.rpartition("/")[2].partition(":")[0]
 
 
@@ -194,7 +194,10 @@ def variable(text: str) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class Wanted:
-    """The values of a ``config.json`` to write, from the app and from the user's options."""
+    """The values for a managed plugin's ``config.json``, from the app and the user's options.
+
+    ``as_json`` returns the content of the file.
+    """
 
     reference: str
     kinds: tuple[str, ...] = ()
@@ -250,11 +253,11 @@ class PluginConfig:
     readable: bool = True
 
     def part(self, name: str) -> Mapping[str, Any]:
-        """Return the object of that name; an empty one if it is missing."""
+        """Return the object under the key ``name``; an empty object if there is none."""
         return self.fields.get(name) or {}
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Return the list of strings of that name; an empty one if it is missing."""
+        """Return the list of strings under the key ``name``; an empty list if there is none."""
         return tuple(self.fields.get(name) or ())
 
     @property
@@ -264,7 +267,7 @@ class PluginConfig:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The interface types, as given."""
+        """The plugin's interface types, as the file has them."""
         return tuple(self.part("interface").get("types") or ())
 
     @property

@@ -39,7 +39,7 @@ def size(argument: str, value: object) -> int:
 def seconds(timeout: float | None) -> float | None:
     """Return a time-out as transports take it: ``None`` for an infinite one.
 
-    Raises ``ValueError`` if it is not a positive number of seconds.
+    Raises ``ValueError`` if ``timeout`` is not a positive number of seconds.
     """
     if type(timeout) is float and 0 < timeout < math.inf:  # the usual case first
         return timeout
@@ -154,7 +154,10 @@ class RetryPolicy:
 
 
 def is_retryable(error: PluginError) -> bool:
-    """Return whether a call may be retried: it has no response, and its body can be sent again."""
+    """Return whether a call that raised ``error`` may be retried.
+
+    It may if no response was received, and if the request's body can be sent again.
+    """
     return isinstance(error, TransportError) and not (error.answered or error.body_spent)
 
 

@@ -161,7 +161,7 @@ def observed(
     """Return an app that answers as ``app`` does, and reports each request to ``observers``.
 
     Observers are called in the request's task, so that the app sees the context variables that they
-    set. An ``AsyncPluginApp`` keeps the observers that it already has.
+    set. An ``AsyncPluginApp`` keeps its own observers too.
 
     Args:
         app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.

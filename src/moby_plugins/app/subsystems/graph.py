@@ -161,7 +161,7 @@ class GraphDriver(Subsystem):
 
     @remote(result="Dir")
     def get(self, request: LayerRequest) -> str:
-        """Mount a layer, and return the path."""
+        """Mount a layer, and return the path at which it is mounted."""
         raise NotImplementedError
 
     @_OfLayer(result="Exists", default_on_error=False)

@@ -84,7 +84,7 @@ class EndpointInterface:
 
 @frozen
 class InterfaceName:
-    """The interface to move into the container; engines read ``dst_name`` but do not use it."""
+    """The network interface to move into the container; engines do not use ``dst_name``."""
 
     src_name: str = ""
     dst_prefix: str = ""
@@ -198,7 +198,7 @@ class NetworkDriver(Subsystem):
 
     @remote(result="Value")
     def endpoint_oper_info(self, network_id: str, endpoint_id: str) -> Options:
-        """Return what the driver knows about a running endpoint."""
+        """Return what the driver knows about a running endpoint, for users."""
         raise NotImplementedError
 
     @remote()
@@ -217,12 +217,12 @@ class NetworkDriver(Subsystem):
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, options: Options
     ) -> None:
-        """Open the endpoint's ports to the outside; a plugin need not implement this method."""
+        """Open the endpoint's TCP and UDP ports to the outside; a plugin need not implement this."""
         raise NotImplementedError
 
     @remote(default_if_missing=None)
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Close the endpoint's ports to the outside; a plugin need not implement this method."""
+        """Close the endpoint's TCP and UDP ports to the outside; a plugin need not implement this."""
         raise NotImplementedError
 
     @_Discovery()

@@ -75,5 +75,5 @@ class SecretProvider(Subsystem):
 
     @remote()
     def get_secret(self, request: SecretRequest) -> Secret:
-        """Return the secret for a task; after a failure the task does not get it."""
+        """Return the secret for a task; after an exception the task does not get the secret."""
         raise NotImplementedError

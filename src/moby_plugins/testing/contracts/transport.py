@@ -126,7 +126,7 @@ class TransportContract:
     Attributes:
         SLACK: Seconds by which a time-out may be late.
         REFUSED: The reason of the transport's error if nothing listens.
-        REFUSED_ERRNO: The system's error number for it.
+        REFUSED_ERRNO: The system's error number if nothing listens.
 
     Examples:
         ```python
@@ -170,7 +170,7 @@ class TransportContract:
         assert first + read_all(response, 7) == ANSWER
 
     def test_a_body_stays_at_its_end(self, plugin_that: PluginThat) -> None:
-        """A body that was read to its end gives ``b""`` however often it is asked."""
+        """A body that was read to its end gives ``b""`` however often it is read."""
         response = plugin_that("answers").send(Request("M.x"), None)
 
         while response.body.read(1 << 16):
