@@ -128,7 +128,7 @@ class RunningCall:
 
     @property
     def hung_up(self) -> threading.Event:
-        """The event that ``hang_up`` sets; created on first use, because most calls need no event."""
+        """The event that ``hang_up`` sets; created on first use, as most calls need no event."""
         # If two threads make an event at once, both get the one that was stored first.
         event: threading.Event = self.__dict__.get("event") or self.__dict__.setdefault(
             "event", WakeEvent()
@@ -418,10 +418,10 @@ class BeginningTransport(Transport, Protocol):
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Begin to send ``request``, and return a pending response without waiting.
 
-        If the transport cannot begin without waiting, it sends nothing and returns ``None``. Raise ``TransportError`` for an
-        error that is known without waiting, such as a socket on which nothing listens. ``timeout``
-        is in seconds, for the whole exchange; ``None`` means no limit. The caller calls ``finish``
-        or ``close`` of the pending response.
+        If the transport cannot begin without waiting, send nothing and return ``None``. Raise
+        ``TransportError`` for an error that is known without waiting, such as a socket on which
+        nothing listens. ``timeout`` is in seconds, for the whole exchange; ``None`` means no limit.
+        The caller calls ``finish`` or ``close`` of the pending response.
         """
         ...
 

@@ -225,7 +225,7 @@ class Watcher:
         self._shown_since: dict[float, float] = {}
 
     def app(self, transport: Transport) -> Trace:
-        """Return the app that forwards calls over ``transport``, and reports them to this object."""
+        """Return the app that forwards calls over ``transport`` and reports them to the watcher."""
         return Trace(transport, self.now, self.on_call, self.on_piece)
 
     def now(self) -> float:

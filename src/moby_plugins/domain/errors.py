@@ -186,10 +186,11 @@ class RecordingError(PluginError, ValueError):
 class TransportError(PluginError):
     """The exchange failed before a complete response was received.
 
-    ``reason`` says how it failed. ``plugin`` (its name; "" for a client without one), ``address`` and
-    ``method`` identify the call. ``answered`` is true if the exchange failed after a status line
-    was received (malformed headers do not count as a response); ``body_spent`` if the request's
-    body was partly read and cannot be rewound. If either is true, the call is not retried.
+    ``reason`` says how it failed. ``plugin`` (the plugin's name; "" for a client without one),
+    ``address`` and ``method`` identify the call. ``answered`` is true if the exchange failed after
+    a status line was received (malformed headers do not count as a response); ``body_spent`` if the
+    request's body was partly read and cannot be rewound. If either is true, the call is not
+    retried.
     """
 
     __module__ = _DOOR

@@ -79,8 +79,8 @@ class _Subsystem:
 def mask_body(method: str, body: bytes, omitted: int = 0) -> bytes:
     """Return the body of a call of ``method``, or of its response, with ``***`` for secrets.
 
-    ``omitted`` is how many bytes are missing at the end of ``body``. Masked values keep their type: base64
-    stays base64.
+    ``omitted`` is how many bytes are missing at the end of ``body``. Masked values keep their type:
+    base64 stays base64.
     """
     path = unquote(method.partition("?")[0])
     subsystem = _BY_SUBSYSTEM.get(path.rpartition("/")[2].partition(".")[0].casefold())

@@ -46,7 +46,7 @@ class CallEnded:
         started: The event of the attempt's beginning.
         seconds: How long the attempt took; for a stream, until it was read to its end or closed.
         status: The response's status; ``None`` without a response.
-        error: The exception that the attempt raised; ``None`` on success. Any status but 200 is one.
+        error: What the attempt raised; ``None`` on success. Any status but 200 raises an error.
         received_bytes: How many bytes of the response's body were read.
         new_connection: Whether a connection was opened for this attempt; ``None`` if the transport
             does not say.

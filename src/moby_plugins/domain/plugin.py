@@ -49,8 +49,8 @@ def check_plugin_name(name: object) -> str:
 def check_any_name(name: object) -> str:
     """Return ``name``; raise ``InvalidPluginNameError`` if no discovery accepts it.
 
-    No discovery accepts a value that is not a string, is empty or holds NUL. Slashes are allowed: names of managed
-    plugins have them.
+    No discovery accepts a value that is not a string, is empty or holds NUL. Slashes are allowed:
+    names of managed plugins have slashes.
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise InvalidPluginNameError(name)
@@ -133,8 +133,8 @@ class Plugin:
             ``..``.
         addr: The address; a user name and password in it are removed.
         tls_config: The TLS options for an ``https`` address.
-        manifest: The subsystems that the plugin implements: empty until the handshake. A managed plugin has
-            no handshake: its engine says what it implements.
+        manifest: The subsystems that the plugin implements: empty until the handshake. A managed
+            plugin has no handshake: its engine says what it implements.
         managed: The additional attributes of a managed plugin, whose name may have slashes and a
             tag.
 

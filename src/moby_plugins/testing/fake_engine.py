@@ -134,7 +134,7 @@ class FakeEngine:
     def discovery(
         self, *, timeout: float | None = TIMEOUT, clock: Clock | None = None
     ) -> EngineDiscovery:
-        """Return a discovery that reads this engine in memory, in the time of ``clock`` or in real time.
+        """Return a discovery that reads this engine in memory; ``clock`` is real time by default.
 
         ``timeout`` is the most seconds of a look-up or scan; a longer one raises
         ``TransportTimeoutError``.

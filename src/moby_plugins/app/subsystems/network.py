@@ -217,12 +217,12 @@ class NetworkDriver(Subsystem):
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, options: Options
     ) -> None:
-        """Open the endpoint's TCP and UDP ports to the outside; a plugin need not implement this."""
+        """Open the endpoint's network ports to the outside; a plugin need not implement this."""
         raise NotImplementedError
 
     @remote(default_if_missing=None)
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Close the endpoint's TCP and UDP ports to the outside; a plugin need not implement this."""
+        """Close the endpoint's network ports to the outside; a plugin need not implement this."""
         raise NotImplementedError
 
     @_Discovery()

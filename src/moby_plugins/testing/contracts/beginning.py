@@ -76,7 +76,7 @@ class BeginningTransportContract:
     def test_one_that_hangs_is_returned_at_its_time_out(
         self, plugin_that: PluginThat, new_selector: NewSelector
     ) -> None:
-        """A response that never comes is returned at its time-out; ``finish`` then raises at once."""
+        """``wait`` returns a response that never comes at its time-out; ``finish`` then raises."""
         selector = new_selector()
         hangs = begun(plugin_that("hangs"), selector, timeout=0.3)
         answers = begun(plugin_that("answers"), selector, timeout=30)
