@@ -516,7 +516,7 @@ class Activations(Generic[P]):
     def drop(self, name: str) -> P | None:
         """Forget a plugin by any of its names; return it if it was active, else ``None``.
 
-        Threads that wait for its activation still get the outcome.
+        Threads that wait for its activation still get its plugin or its error.
         """
         with self._lock():
             activation = self._by_name.pop(name, None)

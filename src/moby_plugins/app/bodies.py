@@ -147,7 +147,7 @@ def is_callers(error: BaseException, body: object) -> bool:
 def _is_regular(file: Any) -> bool:
     """Return whether reading ``file`` reads exactly the bytes of a regular file.
 
-    It must be of one of the classes that ``open`` returns: a derived or wrapping class may
+    ``file`` must be of one of the classes that ``open`` returns: a derived or wrapping class may
     decompress the data, or observe how it is read.
     """
     raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file

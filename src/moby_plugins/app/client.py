@@ -71,6 +71,7 @@ class Stream:
                 (``TransportTimeoutError``); ``answered`` is true.
             WireError: If the body is cut off.
             WaitCancelledError: If the client is closed before the end of the body.
+            ValueError: If ``size`` is less than 1.
         """
         if size < 1:
             raise ValueError("the size for reading a stream must be 1 or more")

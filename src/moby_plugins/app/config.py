@@ -322,7 +322,11 @@ class ConnectByScheme(Generic[Made_co]):
         self._named = named
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> Made_co:
-        """Return a transport for ``address``, not connected yet."""
+        """Return a transport for ``address``, not connected yet.
+
+        Raises ``SpecError`` if there is no transport for the scheme, or the address or a TLS file
+        is not valid, and ``SettingsError`` if the transport cannot be loaded.
+        """
         named = self._transports.get(address.scheme)
         if named is None:
             known = ", ".join(sorted(self._transports))

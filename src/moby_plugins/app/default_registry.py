@@ -155,6 +155,10 @@ def get_all(
     Raises:
         SpecError: If a directory cannot be read.
         SettingsError: If the settings in the environment are not valid.
+        TransportError: If the configured engine does not respond; ``StatusError`` or ``WireError``
+            if it does not return its plugins.
+        TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
+            implementation, or ``on_failure`` cannot be called.
     """
     return _default.registry().get_all(implements, on_failure=on_failure)
 
@@ -189,6 +193,9 @@ def using_registry(registry: Registry) -> Iterator[Registry]:
 
     Yields:
         The registry.
+
+    Raises:
+        TypeError: If ``registry`` is not a ``Registry``.
     """
     unchecked: object = registry  # the caller's program may not be type-checked
     if not isinstance(unchecked, Registry):

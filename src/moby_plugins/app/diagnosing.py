@@ -106,7 +106,7 @@ class _Handshakes:
     clock: Clock
 
     def __call__(self, candidates: Mapping[str, Candidate]) -> dict[str, HandshakeOutcome]:
-        """Return the outcome for each plugin that can be asked, by name."""
+        """Return the outcome of the handshake with each plugin that can be asked, by name."""
         names = [name for name, candidate in candidates.items() if _can_be_asked(candidate.plugin)]
         if not self.seconds or not names:
             return {}

@@ -31,7 +31,7 @@ _TAKEN = frozenset(
 
 
 class ObservedCall(Generic[R]):
-    """One attempt of a call, whose start was reported; facts about its response are added.
+    """One attempt of a call, whose start was reported; what is known of the response is added.
 
     ``request`` is what to send: the given one, with the headers that observers added. An added
     header is dropped if it is not valid, is there already, or is set by the transport. For one

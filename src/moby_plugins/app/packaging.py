@@ -107,7 +107,7 @@ def package(options: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
     """Write the directory ``options.out``, and return the findings about it.
 
     ``say`` is called with a text for each step. Raise ``SpecError`` or ``SettingsError`` if the
-    plugin cannot be packaged; then the directory is removed. Findings do not remove it.
+    plugin cannot be packaged: then the directory is removed. It is kept if there are findings.
     """
     check_platform("packaging a managed plugin")
     with _new_directory(options) as directory:
@@ -136,7 +136,10 @@ def package(options: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
 
 
 def judge(directory: str) -> tuple[Finding, ...]:
-    """Return the findings about the managed plugin in ``directory``, made by any tool."""
+    """Return the findings about the managed plugin in ``directory``, made by any tool.
+
+    Raise ``SpecError`` if there is no such directory.
+    """
     check_platform("packaging a managed plugin")
     if not os.path.isdir(directory):
         raise SpecError("there is no such directory", directory)

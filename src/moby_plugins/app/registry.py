@@ -301,7 +301,11 @@ class Registry:
 
         Raises:
             SpecError: If a directory cannot be read.
+            TransportError: If the configured engine does not respond; ``StatusError`` or
+                ``WireError`` if it does not return its plugins.
             WaitCancelledError: If the registry is closed before all plugins are active.
+            TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
+                implementation, or ``on_failure`` cannot be called.
         """
         if implements is not None and not isinstance(implements, str):
             from moby_plugins.app.parts import check_proxy

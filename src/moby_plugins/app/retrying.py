@@ -155,7 +155,7 @@ def log_retry(error: PluginError, delay: float) -> None:
 
 @define(eq=False, repr=False)
 class _Task(Generic[T]):
-    """One operation, whose next attempt is due when the clock reads ``due``."""
+    """One operation of ``retry_side_by_side``; its next attempt is due at the time ``due``."""
 
     due: float
     index: int

@@ -78,7 +78,10 @@ class Streamed(RemoteMethod):
             yield from self.read(stream)
 
     def respond(self, result: Any) -> Response:
-        """Return a response that streams the items in ``result``."""
+        """Return a response that streams the items in ``result``.
+
+        Raises ``WireError`` if ``result`` is neither iterable nor a file.
+        """
         if not (isinstance(result, Iterable) or hasattr(result, "read")):
             raise WireError(mismatch("a stream", result), self.method)
         return Response(OK, self.write(result))

@@ -335,7 +335,10 @@ class RemoteMethod:
         return self.signature.pack(arguments)
 
     def read_message(self, request: Request) -> tuple[Any, ...]:
-        """Return the arguments in ``request``; without parameters its body is not read."""
+        """Return the arguments in ``request``; the body is not read for a method without any.
+
+        Raises ``StatusError`` with 400 if the arguments are not valid.
+        """
         if self.signature.takes_nothing:
             return ()
         try:

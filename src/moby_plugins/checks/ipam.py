@@ -152,7 +152,7 @@ def pool_that_is_none(plugin: Session) -> None:
 def address(
     plugin: Session, pool_id: str, wanted: str = "", options: Any = None
 ) -> IPv4Interface | IPv6Interface:
-    """Request an address from a pool, released at the end, and return it."""
+    """Request and return an address from a pool; it is released when the check ends."""
     args = {"PoolID": pool_id, "Address": wanted, "Options": options}
     text = plugin.call(REQUEST_ADDRESS, args).get("address")
     require(text and "/" in str(text), f"Address is {text!r}, without a prefix")

@@ -148,7 +148,7 @@ class Container:
 
 
 def container(plugin: Session, container_id: str = "") -> Container:
-    """Return a container that does not log yet; its FIFO is removed at the end."""
+    """Return a container that does not log yet; its FIFO is removed when the check ends."""
     if plugin.target.address.host not in LOCAL:
         skip("it needs a FIFO, and the plugin is on another machine")
     fifo = plugin.enter_context(Fifo(plugin.directory() / plugin.id(), plugin.target))
@@ -164,7 +164,7 @@ def sees(plugin: Session, fifo: Fifo) -> bool | None:
 
 
 def logging(plugin: Session, container_id: str = "", info: Any = None) -> Container:
-    """Call StartLogging for a container and return it; call StopLogging at the end."""
+    """Call StartLogging for a container and return it; StopLogging follows when the check ends."""
     logged_container = container(plugin, container_id)
     file = {"File": logged_container.file}
     try:

@@ -31,14 +31,17 @@ LONGEST = 64
 
 
 def created(plugin: Session, name: str = "") -> str:
-    """Create a volume, removed at the end, and return its name."""
+    """Create a volume, which is removed when the check ends, and return its name."""
     name = name or plugin.name()
     create_volume(plugin, creation(plugin, name))
     return name
 
 
 def create_volume(plugin: Session, args: dict[str, Any]) -> None:
-    """Create a volume, removed at the end; if that fails, add a hint about options."""
+    """Create a volume, which is removed when the check ends.
+
+    If Create fails, the check fails, with a hint about options.
+    """
     try:
         plugin.make(CREATE, args, REMOVE, {"Name": args["Name"]})
     except StalledError:

@@ -49,8 +49,7 @@ class Observations:
     not list its plugins. ``nested`` are subdirectories of the plugin directories.
     ``abandoned_sockets`` are sockets of ``trace`` commands that were killed, which still take the
     place of the plugin's. ``trusted`` are the IDs of users with at least the host's rights;
-    ``users`` has names by ID. ``handshakes`` has the outcome for each plugin that was called, by
-    name.
+    ``users`` has names by ID. ``handshakes`` has handshakes' outcomes by plugin name.
     """
 
     sockets_path: str

@@ -65,7 +65,7 @@ class Body(Protocol):
             size: The largest number of bytes to return, 1 or more.
 
         Returns:
-            The bytes; ``b""`` at the end.
+            The bytes; ``b""`` at the end of the body.
 
         Raises:
             TransportTimeoutError: If the time-out expires; ``answered`` is true.
@@ -186,7 +186,7 @@ class Request:
                 ``max_bytes`` does not bound a body that is read in parts.
 
         Returns:
-            The bytes; ``b""`` at the end.
+            The bytes; ``b""`` at the end of the body.
 
         Raises:
             StatusError: With 413, if a whole body exceeds ``max_bytes``. Errors of ``hold`` are
@@ -457,7 +457,7 @@ class Remaining:
 
     @property
     def room(self) -> int:
-        """How many bytes to read next; 0 at the end."""
+        """How many bytes of the file to read next; 0 if none are left to send."""
         if self._left is None:
             return 0 if self._ended else self._step
         return min(self._step, self._left)

@@ -215,9 +215,10 @@ class Tries:
 
 
 def _delay(given: Any) -> float:
-    """Return what ``next_delay``, of a subclass, returned, as a ``float``.
+    """Return the result of a subclass's ``next_delay`` as a ``float``.
 
-    Any real number is taken, for example a ``Fraction`` or a number of numpy.
+    Any real number is accepted, for example a ``Fraction`` or a number of numpy. Raises
+    ``TypeError`` if the result is not a number, and ``ValueError`` if it is negative or NaN.
     """
     if type(given) is float:
         delay = given

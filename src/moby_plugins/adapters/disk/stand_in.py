@@ -62,7 +62,10 @@ class SocketStandIn:
         return self
 
     def take(self) -> None:
-        """Move the socket ``waiting`` to the plugin's path, with owner and mode of the plugin's."""
+        """Move the socket ``waiting`` to the plugin's path, with owner and mode of the plugin's.
+
+        Raises ``SpecError`` if another file is there, or files cannot be moved.
+        """
         with self._explained():
             self._own = os.lstat(self.waiting)
             if not self.plugin:

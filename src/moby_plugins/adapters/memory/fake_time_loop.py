@@ -120,6 +120,8 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         Raises:
             LoopStuckError: If no task can continue; the message names the tasks. Raised at once if
                 no socket is open and no job runs in an executor, else after the watchdog's time.
+            RuntimeError: If this loop, or another one in this thread, is running, or this loop is
+                closed.
         """
         if self.is_running() or self.is_closed():
             main.close()

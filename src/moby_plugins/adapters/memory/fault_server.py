@@ -195,7 +195,7 @@ def send_response(sock: socket.socket, response: Response) -> None:
 
 @define(eq=False)
 class _Turn:
-    """One attempt of a call: its reply, and results that the response cannot convey."""
+    """One attempt of an announced call: its reply, and an error that no response can convey."""
 
     reply: Reply
     address: str
@@ -328,6 +328,9 @@ class FaultServer:
             path: The path of the socket.
             clock: The clock of the times of ``calls``; the machine's unless given.
             connect: Creates the real transports; by default those over urllib3.
+
+        Raises:
+            TypeError: For any other kind of plugin.
         """
         return cls(plugin, partial(_at_path, os.fspath(path)), clock=clock, connect=connect)
 
@@ -363,7 +366,7 @@ class FaultServer:
 
     @property
     def addr(self) -> str:
-        """The address for hosts, once started."""
+        """The address for hosts; raises ``RuntimeError`` before the server is started."""
         running = self._running
         if running is None:
             raise RuntimeError("the server has no address before it is started: call start() first")

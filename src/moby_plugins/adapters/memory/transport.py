@@ -339,21 +339,21 @@ class MemoryExchange(ABC):
         """Return the time."""
 
     def unreachable(self, number: int) -> NoReturn:
-        """Raise the error of a dial that failed with the ``OSError`` of this number."""
+        """Raise the ``TransportError`` of a dial that failed with the errno ``number``."""
         # The same error that a real transport gets from the operating system.
         refusal = OSError(number, os.strerror(number))
         raise TransportError(self.address.explain(refusal), self.address.text) from refusal
 
     def hang_up(self) -> NoReturn:
-        """Raise the error for a connection that the plugin closed without a response."""
+        """Raise the ``TransportError`` for a connection that was closed without a response."""
         raise TransportError(CLOSED_EARLY, self.address.text)
 
     def talk_nonsense(self) -> NoReturn:
-        """Raise the error for a response that is not HTTP."""
+        """Raise the ``TransportError`` for a response that is not HTTP."""
         raise TransportError(MALFORMED, self.address.text)
 
     def cut_off(self) -> NoReturn:
-        """Raise the error for a body that is cut off."""
+        """Raise the ``WireError`` for a body that is cut off."""
         raise WireError(CUT_OFF, address=self.address.text)
 
     def check(self, *, answered: bool) -> None:
@@ -364,13 +364,13 @@ class MemoryExchange(ABC):
             self.time_out(answered=answered)
 
     def close(self, *, answered: bool) -> NoReturn:
-        """Raise the error for a call that was ended at the host's end."""
+        """Raise the ``TransportError`` for a call whose transport was closed."""
         error = TransportError(CLOSED_HERE, self.address.text)
         error.answered = answered
         raise error
 
     def time_out(self, *, answered: bool) -> NoReturn:
-        """Raise the error for a deadline that has passed."""
+        """Raise the ``TransportTimeoutError`` for a deadline that has passed."""
         error = TransportTimeoutError(TIMED_OUT, self.address.text)
         error.answered = answered
         raise error

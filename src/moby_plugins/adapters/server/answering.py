@@ -112,7 +112,10 @@ class Readable(Protocol):
     """A source of a request's body."""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, ``b""`` at the end; raise ``OSError`` or ``ValueError``."""
+        """Return up to ``size`` bytes, ``b""`` at the body's end.
+
+        Raises ``OSError`` or ``ValueError`` if the body cannot be read.
+        """
         ...
 
 

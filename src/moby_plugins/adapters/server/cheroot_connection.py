@@ -63,7 +63,7 @@ class RequestBody:
         self._chunks_seen = 0
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes, ``b""`` at the end."""
+        """Return at most ``size`` bytes, ``b""`` at the end of the body."""
         if not (self._chunked or self._left):
             return b""
         conn = self._req.conn

@@ -66,7 +66,7 @@ OnEnd: TypeAlias = Callable[[BaseException | None], object]
 def gateway_to(app: App, inflight: InFlight | None = None) -> Callable[[Any], "Gateway"]:
     """Return a function that makes the ``Gateway`` for each request to ``app``.
 
-    It is the argument ``gateway`` of ``CherootServer``. ``inflight`` bounds the memory of all
+    Pass the function to ``CherootServer`` as ``gateway``. ``inflight`` bounds the memory of all
     requests together; ``None`` makes a bound for this app alone.
     """
     return partial(Gateway, app, InFlight() if inflight is None else inflight)

@@ -113,7 +113,10 @@ class ApplyArchive(RemoteMethod):
         return Send(f"{self.method}?id={layer}&parent={parent}", archive)
 
     def read_message(self, request: Request) -> tuple[Any, ...]:
-        """Return the arguments in the query, and the archive as a stream."""
+        """Return the arguments in the query, and the archive as a stream.
+
+        Raises ``StatusError`` with 400 if the query has no id.
+        """
         query = request.method.partition("?")[2]
         parameters = {
             key: value for key, _, value in (pair.partition("=") for pair in query.split("&"))

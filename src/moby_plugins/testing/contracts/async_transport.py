@@ -459,7 +459,7 @@ class AsyncSocketTransportContract(AsyncTransportContract):
     def plugin_that(
         self, connect: AsyncConnect, serve: Serve, tls: TLSOptions | None
     ) -> Iterator[AsyncPluginThat]:
-        """Return a factory of transports to plugins on real sockets, all closed at the end."""
+        """Return a factory of transports to plugins on real sockets, closed when the test ends."""
         with contextlib.ExitStack() as stack:
 
             def start(behaviour: Behaviour) -> AsyncTransport:

@@ -417,7 +417,7 @@ class SocketTransportContract(TransportContract):
     def plugin_that(
         self, connect: Connect, serve: Serve, tls: TLSOptions | None
     ) -> Iterator[PluginThat]:
-        """Return a factory of transports to plugins on real sockets, all closed at the end."""
+        """Return a factory of transports to plugins on real sockets, closed when the test ends."""
         with contextlib.ExitStack() as stack:
 
             def start(behaviour: Behaviour) -> Transport:
