@@ -296,7 +296,7 @@ def connect_by_requests(session: "Session") -> Connect:
 
 
 class NamedTransports(Protocol[Made_co]):
-    """The transports of the type ``Made_co`` that settings may name."""
+    """The interface of a set of transports that settings name; ``connect`` finds one."""
 
     @property
     def auto(self) -> str:
@@ -315,7 +315,7 @@ class NamedTransports(Protocol[Made_co]):
 
 
 class ConnectByScheme(Generic[Made_co]):
-    """A ``Connect`` that chooses by scheme; its ``repr`` lists the transports."""
+    """A ``Connect`` that chooses a transport by the address's scheme; ``repr`` lists them."""
 
     def __init__(self, transports: Mapping[str, object], named: NamedTransports[Made_co]) -> None:
         self._transports = transports
@@ -365,7 +365,7 @@ class ConnectByScheme(Generic[Made_co]):
 
 
 class Transports:
-    """The transports of one registry or client, by name."""
+    """The synchronous transports of one registry or client, by their names in settings."""
 
     def __init__(self) -> None:
         # A cache: finding an installed transport reads the metadata of all packages.

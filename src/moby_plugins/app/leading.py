@@ -49,7 +49,7 @@ LEFT = "get_all has already ended"
 
 
 class Leaders:
-    """The activation of one registry's plugins; records active ones in ``activations``.
+    """The activator of one registry's plugins; records active ones in ``activations``.
 
     Setting ``closing`` ends all waits. The other arguments are those of ``Registry``. Threads may
     share the object.

@@ -217,7 +217,7 @@ def retry_side_by_side(
 
 
 class _Workers(Generic[T, R]):
-    """The worker threads and the beginner, which share one heap of tasks."""
+    """The worker threads and the beginner thread, which share one heap of tasks, by due time."""
 
     def __init__(
         self,

@@ -57,6 +57,8 @@ REQUIRED: Any = object()
 class Signature:
     """The parameters and the result type of ``function``, whose name on the wire is ``method``.
 
+    ``pack`` makes a message from arguments, ``unpack`` does the reverse.
+
     Raises ``TypeError`` unless each parameter is positional and has a type annotation, and the
     result has one too.
     """

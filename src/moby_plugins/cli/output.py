@@ -47,7 +47,7 @@ def as_cell(value: str | Cell) -> Cell:
 
 
 class Table:
-    """A table with headings; each row has as many cells as ``columns``."""
+    """A table to print, with the headings ``columns``; ``add`` a row with a cell for each."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:
         self.columns = columns

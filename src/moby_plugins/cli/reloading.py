@@ -24,7 +24,7 @@ Stamps: TypeAlias = dict[str, tuple[int, int]]
 
 
 class Sources:
-    """The state of the files of imported modules, and of modules in the current directory.
+    """A watch on the files of imported modules, and of modules in the current directory.
 
     ``has_reported`` becomes true when ``watched`` has seen a change.
     """

@@ -272,7 +272,7 @@ class Watcher:
 
 
 class Counts:
-    """Counts of calls for a summary; threads may share it."""
+    """A counter of calls by method, for a summary; threads may share it."""
 
     def __init__(self) -> None:
         self._summary = Summary()

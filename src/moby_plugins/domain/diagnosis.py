@@ -39,7 +39,7 @@ from moby_plugins.domain.text import sentence, shown
 
 @frozen
 class Observations:
-    """Observations of a machine's plugins.
+    """What ``diagnose`` knows of a machine's plugins and of the paths that lead to them.
 
     ``ways`` has for each path the components that lead to its target, from ``/`` on, links
     followed; a way ends early where a component could not be examined. ``kinds``, ``modes``

@@ -38,7 +38,7 @@ _STOPPED_READING = (*STOPPED_READING, ssl.SSLEOFError)
 
 
 class _Incoming:
-    """The bytes of a body that were received but not read yet."""
+    """A buffer of the bytes of a body that were received but not read yet."""
 
     def __init__(self, received: bytes) -> None:
         self.parts: deque[memoryview] = deque()

@@ -25,7 +25,7 @@ C = TypeVar("C", bound=Kept)
 
 
 class Closable(Protocol):
-    """A connection or the like over which a call is made."""
+    """An object over which a call is made, such as a connection, and that can be closed."""
 
     def close(self) -> None:
         """Close the connection; may be called more than once."""
@@ -38,7 +38,7 @@ def timed_out() -> OSError:
 
 
 class _Waiter(asyncio.Future[None]):
-    """What a task waits for; ``resume`` continues the task without another iteration of the loop.
+    """An awaitable of one task; ``resume`` continues the task without another loop iteration.
 
     A plain future schedules its task for the next iteration, which takes microseconds.
     """

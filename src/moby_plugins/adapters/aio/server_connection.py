@@ -43,7 +43,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Owner(Protocol):
-    """The methods of a server that its connections call."""
+    """The interface of a server, as its connections use it."""
 
     app: AsyncApp
     inflight: InFlight

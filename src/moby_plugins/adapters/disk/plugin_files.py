@@ -157,7 +157,10 @@ _MISSING = f"is not in {ROOTFS}"
 
 @frozen
 class _Inside:
-    """A root file system, and the paths at which something else is mounted over it."""
+    """A root file system on disk, in which ``program`` examines one program.
+
+    ``mounts`` are the paths at which something else is mounted over it.
+    """
 
     root: str
     mounts: tuple[str, ...]

@@ -154,10 +154,10 @@ def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
 
 @define
 class Laying:
-    """A writer of entries below ``root``, a directory of its own, that counts them.
+    """A writer of files into the empty directory ``root``: call ``lay``, then ``finish``.
 
-    ``source`` is their origin, for messages. ``dropped`` are the paths of devices, sockets and
-    FIFOs, which were left out.
+    It counts entries and bytes. ``source`` is the origin of the entries, for messages. ``dropped``
+    are the paths of devices, sockets and FIFOs, which were left out.
     """
 
     root: str

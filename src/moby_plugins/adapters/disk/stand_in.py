@@ -33,11 +33,12 @@ _HASHED = "~~"
 
 
 class SocketStandIn:
-    """A temporary replacement of the socket at ``path``: a context manager with ``take``.
+    """A context manager in which another socket takes the place of the one at ``path``.
 
-    ``waiting`` is the path at which to create the new socket, and ``plugin`` the path at which
-    the plugin can be reached in the meantime, "" if it has no socket. Raises ``SpecError`` if
-    another process has replaced the socket, or if files cannot be moved.
+    ``waiting`` is the path at which to create the new socket, which ``take`` then moves to
+    ``path``; ``plugin`` is the path at which the plugin can be reached in the meantime, "" if it
+    has no socket. Raises ``SpecError`` if another process has replaced the socket, or if files
+    cannot be moved.
     """
 
     def __init__(self, path: str) -> None:

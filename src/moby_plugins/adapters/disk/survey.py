@@ -101,7 +101,7 @@ def observe(
 
 @define
 class _Look:
-    """The status of paths: their components from ``/`` on, and why the last ones are missing."""
+    """A record of paths: ``at`` examines one, and each of its components from ``/`` on."""
 
     trusted: frozenset[int]
     ways: dict[str, tuple[str, ...]] = field(factory=dict)

@@ -64,7 +64,9 @@ def ends_sending(early: bytes) -> bool:
 
 
 class Deadline(_Base):
-    """A mixin for sockets under one deadline, which also keeps what is received early.
+    """A mixin for sockets whose operations all share one deadline.
+
+    It also keeps bytes that are received early, while a request is still being sent.
 
     ``cut_off`` is true once the peer ended a TLS connection without ``close_notify``. ``aborted``
     is true once ``abort`` was called.
@@ -312,7 +314,7 @@ class DeadlineSocket(Deadline, socket.socket):
 
 
 class OpenSockets:
-    """The sockets of one dial, listed from before they connect until they are closed."""
+    """A list of the open sockets of one dialer: ``end`` aborts them, and any added later."""
 
     def __init__(self) -> None:
         self._ended = False

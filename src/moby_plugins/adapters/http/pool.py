@@ -30,7 +30,7 @@ MOST_BEGUN_BYTES = 8 << 10
 
 
 class Process:
-    """The id of this process, cached: ``os.getpid()`` would be a system call for each call."""
+    """The id of this process in ``number``, cached: ``os.getpid()`` makes a system call."""
 
     def __init__(self) -> None:
         self.number: int = os.getpid()

@@ -24,7 +24,7 @@ from moby_plugins.domain.typed import typed
 
 
 class Exchange(Protocol):
-    """A running call at the plugin's end. The methods that do not return end it."""
+    """A running call at the plugin's end, for faults: methods that never return end the call."""
 
     @property
     def request(self) -> Request:

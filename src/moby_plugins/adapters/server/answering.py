@@ -109,7 +109,7 @@ class Held:
 
 
 class Readable(Protocol):
-    """A source of a request's body."""
+    """A source of a request's body, from which a server reads the body's bytes."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes, ``b""`` at the body's end.

@@ -130,7 +130,7 @@ def _connect(settings: Settings, connect: AsyncConnect | None) -> AsyncConnect:
 
 
 class _AsyncTransports:
-    """The asynchronous transports of one registry or client, by name."""
+    """The asynchronous transports of one registry or client, by their names in settings."""
 
     auto = "asyncio"
 

@@ -124,7 +124,7 @@ class AsyncHandshake:
 
 @frozen
 class AsyncLeaders:
-    """The activation of one registry's plugins; records active ones in ``activations``.
+    """The activator of one registry's plugins; records active ones in ``activations``.
 
     The other arguments are those of ``AsyncRegistry``. Tasks, and event loops in other threads, may
     share the object.

@@ -150,7 +150,7 @@ class AsyncPluginApp:
 
 @frozen
 class AsyncRefusal(AsyncResponse):
-    """The response for an exception, which it keeps for observers."""
+    """An error response, with the exception for which it was made, for observers."""
 
     error: BaseException | None = field(default=None, eq=False, repr=False)
 

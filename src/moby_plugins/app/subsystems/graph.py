@@ -65,7 +65,7 @@ class Change:
 
 @frozen
 class GraphCapabilities:
-    """The capabilities: whether ``diff`` returns exactly the archive that ``apply_diff`` got."""
+    """What a driver can do: whether ``diff`` returns the exact archive that ``apply_diff`` got."""
 
     reproduces_exact_diffs: bool = False
 

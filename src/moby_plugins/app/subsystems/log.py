@@ -340,7 +340,7 @@ class LogCapabilities:
 
 
 class _Entries(Streamed):
-    """A method whose response is a stream of entries in frames."""
+    """A method whose response is a stream of log entries in frames."""
 
     def reader(self) -> FrameReader:
         """Return a parser of frames."""

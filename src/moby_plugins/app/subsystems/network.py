@@ -55,7 +55,7 @@ class GatewayNeeds:
 
 @frozen
 class IPAMData:
-    """The addresses of a network; ``pool``, ``gateway`` and the auxiliary ones are in CIDR."""
+    """The addresses of a network; all but ``address_space`` are in CIDR notation."""
 
     address_space: str
     pool: str = field(default="", metadata=omitempty())
@@ -75,7 +75,10 @@ class NetworkRequest:
 
 @frozen
 class EndpointInterface:
-    """The addresses of an endpoint in CIDR, or ""; raises ``ValueError`` for an invalid one."""
+    """The IP addresses of an endpoint, in CIDR notation, and its MAC address; "" for none.
+
+    Raises ``ValueError`` for an invalid address.
+    """
 
     address: str = field(default="", validator=_cidr)
     address_ipv6: str = field(default="", validator=_cidr, metadata=wire_name("AddressIPv6"))
