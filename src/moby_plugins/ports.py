@@ -459,7 +459,7 @@ class PromptConnect(Connect, Protocol):
 
 
 class Clock(Protocol):
-    """The time, in seconds from an arbitrary point, and ways to wait."""
+    """A clock: the time in seconds from an arbitrary point, and ways to wait."""
 
     def now(self) -> float:
         """Return the time of this clock in seconds; it never decreases."""

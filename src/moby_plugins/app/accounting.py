@@ -65,7 +65,7 @@ Plan: TypeAlias = Ask | Tell | Send | Follow
 
 
 class ClientBase(Generic[R]):
-    """The address, limits and names of one plugin's client, whose requests are of the class ``R``.
+    """The base of a plugin's clients: address, limits and names. ``R`` is the class of requests.
 
     The arguments are those of ``Client``. Threads may share the object.
     """

@@ -157,7 +157,7 @@ def _is_regular(file: Any) -> bool:
 
 
 class Upload(UploadBase):
-    """``data`` as an iterable of chunks."""
+    """An upload of ``data``: iterate over it to get the chunks to send in one attempt."""
 
     error: BaseException | None
 

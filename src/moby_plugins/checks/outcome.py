@@ -90,7 +90,7 @@ def require(condition: object, came_back: object) -> None:
 
     Args:
         condition: The condition.
-        came_back: What the plugin returned instead.
+        came_back: What the plugin returned instead of what the check expects.
 
     Raises:
         NotPassedError: If the condition is false.
@@ -104,7 +104,7 @@ def warn(condition: object, came_back: object) -> None:
 
     Args:
         condition: The condition.
-        came_back: What the plugin returned instead.
+        came_back: What the plugin returned instead of what the check expects.
 
     Raises:
         NotPassedError: If the condition is false.

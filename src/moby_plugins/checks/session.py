@@ -258,7 +258,7 @@ def new_target(
 
 @frozen
 class Undo:
-    """A call that undoes an earlier one; ``certain`` is true once that has succeeded."""
+    """A call that undoes an earlier call; ``certain`` is true if the earlier call succeeded."""
 
     method: str
     body: bytes

@@ -349,7 +349,7 @@ class NoAnswerError(ConnectionResetError):
         super().__init__(errno.ECONNRESET, why)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle with ``why`` alone: ``OSError`` would pass its errno as well."""
+        """Copy and pickle with ``why`` alone: ``OSError`` would add an errno."""
         return type(self), (self.strerror,)
 
 

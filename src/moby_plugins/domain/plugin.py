@@ -82,7 +82,7 @@ class Manifest:
     """A plugin's response to the handshake (protocol.md A6). A frozen value.
 
     Args:
-        implements: The names of the subsystems that the plugin implements: ``VolumeDriver``.
+        implements: The subsystems that the plugin implements, by name, such as ``VolumeDriver``.
 
     Raises:
         TypeError: If ``implements`` is a single string, or an item is not a string.

@@ -169,7 +169,7 @@ def is_worth_waiting_for(error: PluginError) -> bool:
 class Tries:
     """The attempts of one operation, counted from 1, and the delays between them.
 
-    ``started`` is the time of the first attempt, on the caller's clock, which also measures the
+    ``started`` is the time of the first attempt by the caller's clock, which also measures the
     policy's budget. ``chance`` returns a random number from 0 to 1 for the policy's jitter. Used
     by one thread or task.
     """

@@ -162,7 +162,7 @@ class PendingExchange:
 
 
 class PollSelector:
-    """A ``poll`` over many pending responses; for one thread at a time."""
+    """A ``Selector`` that waits with ``poll`` for many responses; for one thread at a time."""
 
     def __init__(self) -> None:
         self._poll = select.poll()

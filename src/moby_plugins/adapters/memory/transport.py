@@ -222,7 +222,7 @@ class MemoryTransport(MemoryPlugin):
             A script or a fault alone is the reply to every method; one that the table lacks raises
             ``UnexpectedCallError``.
         clock: The clock of time-outs and of faults that hang; the machine's unless given.
-        addr: The address that errors name.
+        addr: The address of the plugin, for the messages of errors.
 
     Attributes:
         calls: Every attempt, in order: a ``Calls``.

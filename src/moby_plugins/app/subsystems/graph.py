@@ -159,7 +159,7 @@ class GraphDriver(Subsystem):
 
     @_OfLayer()
     def put(self, id: str) -> None:
-        """Undo one ``get``."""
+        """Undo one ``get``: unmount the layer once each ``get`` was undone."""
         raise NotImplementedError
 
     @remote(result="Dir")

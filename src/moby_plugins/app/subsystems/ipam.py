@@ -116,5 +116,5 @@ class IpamDriver(Subsystem):
 
     @remote()
     def release_address(self, pool_id: str, address: str) -> None:
-        """Release an address (without prefix); it may be a gateway's that was never requested."""
+        """Release an address without prefix, or a gateway's address that was never requested."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ MAX_SECRET_BYTES = 511_999
 
 @frozen
 class PortConfig:
-    """A port of a service.
+    """A published network port of a service.
 
     ``protocol`` is 0 for TCP, 1 for UDP, 2 for SCTP; ``publish_mode`` is 0 for ingress, 1 for host.
     """

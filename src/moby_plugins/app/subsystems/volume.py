@@ -141,7 +141,7 @@ class VolumeDriver(Subsystem):
 
     @remote(timeout=SHORT)
     def unmount(self, name: str, id: str) -> None:
-        """Undo one ``mount``.
+        """Undo one ``mount`` of the volume for one user.
 
         Args:
             name: The volume's name.

@@ -17,7 +17,7 @@ ODD_NAMES = ["a b", "50%", "%41", "a?b#c", "a.spec", "...", ".hidden", "ü", "a\
 
 
 class Place(Protocol):
-    """The source of plugins of a discovery under test.
+    """A place in which a discovery under test finds plugins; tests add and remove them.
 
     Attributes:
         discovery: The discovery.
