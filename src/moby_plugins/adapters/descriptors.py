@@ -44,7 +44,7 @@ class Descriptors:
         self._holders: dict[weakref.ref[Holder], None] = {}
 
     def add(self, holder: Holder) -> None:
-        """Add ``holder``, as a weak reference."""
+        """Add ``holder`` to the list, as a weak reference."""
         self._holders[weakref.ref(holder, self._forget)] = None
 
     def tried(self, do: Callable[[], T]) -> T:
@@ -88,7 +88,7 @@ def is_refusal(error: BaseException | None) -> bool:
 
 
 def check_descriptors() -> None:
-    """Raise ``OSError`` if no descriptor is left now."""
+    """Raise ``OSError`` if this process can open no more file descriptors now."""
     try:
         pipe = os.pipe()
     except OSError as error:

@@ -122,7 +122,7 @@ class ClientBase(Generic[R]):
         return request if number == 1 else evolve(request, attempt=number)
 
     def _time_out(self, timeout: float | None) -> float | None:
-        """Return the time-out of an attempt: ``timeout``, or the client's if it is ``None``."""
+        """Return the time-out of an attempt: ``timeout``, or for ``None`` the client's own."""
         return self._timeout if timeout is None else seconds(timeout)
 
     def _most(self, request: R) -> int:

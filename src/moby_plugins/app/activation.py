@@ -345,7 +345,7 @@ class Handshake:
         )
 
     def give_up(self) -> None:
-        """Close the client of a failed activation, if one was made."""
+        """Close the client that was made, after the activation has failed."""
         reached, self._reached = self._reached, None
         if reached is not None and not isinstance(reached[0], ActivePlugin):
             reached[1].close()

@@ -485,7 +485,10 @@ class Client(ClientBase[Request]):
             )
 
     def _telling(self, on_retry: OnRetry) -> OnRetry:
-        """Return ``on_retry``, checked; a subclass may wrap it."""
+        """Return the callback for retries of one call: ``on_retry``; a subclass may wrap it.
+
+        Raises ``TypeError`` if ``on_retry`` cannot be called.
+        """
         return callable_or_none("on_retry", on_retry)
 
     def _stream(self, request: Request, timeout: float | None) -> Stream:

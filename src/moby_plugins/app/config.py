@@ -227,7 +227,7 @@ def _others(settings: Settings) -> Discovery:
 
 
 def or_environment(settings: Settings | None) -> Settings:
-    """Return ``settings``, or those of the environment for ``None``; else raise ``TypeError``."""
+    """Return ``settings``, or ``Settings.from_env()`` for ``None``; else raise ``TypeError``."""
     if settings is None:
         return Settings.from_env()
     unchecked: object = settings  # the caller's program may not be type-checked

@@ -70,7 +70,7 @@ class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attri
 
 
 def _takers(observers: Observers) -> dict[object, tuple[Take, ...]]:
-    """Return the methods that ``observers`` override, by the events that begin or stand alone."""
+    """Return the methods that ``observers`` override, by the class of the event that they take."""
     from moby_plugins.domain import observing
 
     methods: dict[object, str] = {

@@ -24,7 +24,7 @@ class ItemReader(Protocol):
 
     @property
     def room(self) -> int:
-        """The most bytes to read next."""
+        """The most bytes of the stream to read and pass to ``feed`` next."""
 
     def feed(self, data: bytes, /) -> Sequence[Any]:
         """Return the items that ``data`` completes; raise ``WireError`` for an invalid item."""
@@ -34,7 +34,7 @@ class ItemReader(Protocol):
 
 
 class _ChunkReader:
-    """A reader for which each chunk is an item."""
+    """An ``ItemReader`` for streams of bytes, for which each chunk is an item."""
 
     room = STREAM_BYTES
 
@@ -42,7 +42,7 @@ class _ChunkReader:
         return (data,)
 
     def end(self) -> None:
-        """Accept the end: any chunk may be the last."""
+        """Accept the end of the stream, as any chunk may be the last."""
 
 
 class Streamed(RemoteMethod):

@@ -161,7 +161,7 @@ class Trace:
 
 
 class _ForwardedCall:
-    """One call that is being forwarded."""
+    """One call that is being forwarded; collects what the trace shows and records of it."""
 
     def __init__(
         self, method: str, now: Callable[[], float], on_call: OnCall, on_piece: OnPiece

@@ -112,7 +112,7 @@ def select(
     reads_only: bool = False,
     host: str = DOCKER,
 ) -> tuple[Check, ...]:
-    """Select checks.
+    """Select checks by subsystem, name and host.
 
     Args:
         checks: The checks to select from.

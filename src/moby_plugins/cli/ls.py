@@ -48,7 +48,7 @@ MANAGED = "managed"
 
 
 class Row(NamedTuple):
-    """One plugin: its first candidate, and either the active plugin or an error."""
+    """A plugin in the list: its first candidate, and the active plugin or the error."""
 
     name: str
     candidate: Candidate | None

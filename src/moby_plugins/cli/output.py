@@ -35,7 +35,7 @@ def printable(text: object) -> str:
 
 @frozen
 class Cell:
-    """A text and its style, such as ``GOOD``."""
+    """A part of a line or table: a text, and a style such as ``GOOD``."""
 
     text: str = field(converter=printable)
     style: str = PLAIN
@@ -117,7 +117,7 @@ def plain_columns(table: Table) -> Iterable[str]:
 
 
 def drawn(table: Table, *, heading: bool = True) -> "Drawn":
-    """Return ``table`` as a table of rich."""
+    """Return ``table`` as a table of the library rich."""
     from rich import box
     from rich.table import Table as Drawn
     from rich.text import Text

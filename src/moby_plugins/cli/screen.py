@@ -76,7 +76,7 @@ class Screen:
                 self._put(_Shown(dropped=1))
 
     def show_if_there_is_room(self, make: Callable[[], str]) -> None:
-        """Queue a text, or drop it without counting it."""
+        """Queue a text if there is room; else drop the text, and do not count it as dropped."""
         with self._changed:
             if self._has_room(0):
                 self._put(_Shown(make))

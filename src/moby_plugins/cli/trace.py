@@ -284,7 +284,7 @@ class Counts:
             self._summary.add(call)
 
     def text(self) -> str:
-        """Return a table of the methods."""
+        """Return the counts as the text of a table, with a row for each method."""
         table = Table(("method", "calls", "errors", "p50", "p95", "p99"))
         for method in self._methods():
             table.add(

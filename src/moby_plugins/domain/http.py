@@ -410,12 +410,12 @@ class Whole:
 
     @property
     def size(self) -> int:
-        """How many bytes were received so far."""
+        """How many bytes of the body were received so far."""
         return self._limit + 1 - self._left
 
     @property
     def value(self) -> bytes:
-        """The bytes received so far."""
+        """The bytes of the body that were received so far."""
         return self._data.getvalue()
 
 
@@ -439,7 +439,7 @@ class ErrorText:
         self._text += data
 
     def error(self, status: int, method: str) -> StatusError:
-        """Return the response as an error."""
+        """Return the ``StatusError`` for the response, with its status and the collected text."""
         return status_error(status, method, bytes(self._text[:MAX_ERROR_BYTES]))
 
 

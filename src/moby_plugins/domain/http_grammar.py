@@ -284,10 +284,10 @@ class ChunkLines:
 
 
 def begins_final_response(data: bytes) -> bool:
-    """Return whether ``data``, all bytes received, has more than interim responses.
+    """Return whether a final response begins in ``data``, after any interim responses.
 
-    Bytes that cannot begin a response count as a final one, and so do ``MAX_INTERIM`` interim
-    responses.
+    ``data`` are all bytes that were received. Bytes that cannot begin a response count as a final
+    one, and so do ``MAX_INTERIM`` interim responses.
     """
     position = interim = 0
     while match := _interim_head.match(data, position):

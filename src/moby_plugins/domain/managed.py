@@ -131,7 +131,7 @@ def _is_matched(text: str) -> bool:
 
 
 def is_socket_name(name: str) -> bool:
-    """Return whether ``name`` is a plain file name."""
+    """Return whether ``name`` is a file name without a directory, as a socket's must be."""
     return not (name in {"", ".", ".."} or "/" in name or "\0" in name)
 
 

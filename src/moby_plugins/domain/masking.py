@@ -61,7 +61,7 @@ _Rules: TypeAlias = Mapping[str, Callable[[Any], Any]]
 
 @frozen
 class _Subsystem:
-    """The known keys of a subsystem's bodies, in lower case.
+    """The keys that occur in a subsystem's bodies, in lower case, and how to mask their values.
 
     Values of ``rules`` are masked by functions, values of ``plain`` and ``nested`` are kept.
     """

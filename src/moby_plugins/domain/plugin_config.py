@@ -116,7 +116,7 @@ class Description:
     socket: str
 
     def line(self) -> str:
-        """Return the description as the line that the program prints."""
+        """Return the line that a plugin's program prints as its description."""
         fields = {"implements": self.implements, "socket": self.socket}
         return json.dumps({_MARK: fields})
 
@@ -277,7 +277,7 @@ class PluginConfig:
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The directories in which a program without a slash is looked for."""
+        """The directories of PATH, in which the plugin's container looks for programs by name."""
         own = (
             each.get("value") for each in self.fields.get("env") or () if each.get("name") == "PATH"
         )

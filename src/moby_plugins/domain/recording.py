@@ -155,12 +155,12 @@ def _masked_body(method: str, body: RecordedBody) -> RecordedBody:
 
 
 def heading_line(recording: Recording) -> str:
-    """Return the first line of the text of ``recording``."""
+    """Return the first line of a recording's text, which describes the plugin."""
     return _line({"recording": VERSION, "plugin": recording.plugin, "masked": recording.masked})
 
 
 def call_line(call: RecordedCall) -> str:
-    """Return the line of one call."""
+    """Return the line that records ``call``, for the text of a recording."""
     fields = call_json(call)
     return _line({key: fields[key] for key in fields if fields[key] != _USUAL.get(key)})
 

@@ -142,7 +142,7 @@ def mask_settings(
 
 
 def _starts(text: str) -> Iterator[int]:
-    """Yield the positions at which the name of a secret may begin."""
+    """Yield the positions in ``text`` at which the name of a secret may begin."""
     folded = text.casefold()
     if not any(word in folded for word in _BEGINNINGS):
         return

@@ -45,7 +45,7 @@ class Latencies:
     total: int = field(default=0, init=False)
 
     def add(self, seconds: float) -> None:
-        """Count one latency."""
+        """Count a latency of ``seconds``."""
         bucket = math.floor(math.log(max(seconds, SHORTEST) / SHORTEST, WIDTH))
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self.total += 1

@@ -25,7 +25,7 @@ _VOLUMES = ("docker.volumedriver/1.0",)
 
 @frozen
 class _Installed:
-    """An installed plugin, without its name."""
+    """What the engine knows of an installed plugin, apart from the plugin's name."""
 
     id: str
     enabled: bool

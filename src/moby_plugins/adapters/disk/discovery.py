@@ -158,7 +158,7 @@ class FilesystemDiscovery:
 
     @property
     def is_local(self) -> bool:
-        """True: only files are read."""
+        """True, because look-ups only read local files."""
         return True
 
     def scan(self) -> list[str]:

@@ -99,7 +99,7 @@ class RecordingFile:
             raise
 
     def add(self, call: RecordedCall) -> None:
-        """Append ``call``."""
+        """Append ``call`` to the file; raise ``RecordingError`` if that fails."""
         self._write(call_line(call))
 
     def close(self) -> None:

@@ -137,7 +137,7 @@ class SocketStandIn:
 
 
 class _Files:
-    """The paths of the files of this library for one socket."""
+    """The paths of the lock and the moved sockets of a ``SocketStandIn`` for one socket."""
 
     def __init__(self, stem: str) -> None:
         self.lock = f"{stem}.lock"
@@ -150,7 +150,7 @@ class _Files:
         return self.plugin, self.none, self.waiting, self.moving
 
     def leftovers(self) -> list[str]:
-        """Return which of the files exist, except the lock."""
+        """Return the paths of the files that exist, apart from the lock."""
         return [path for path in self._all() if os.path.lexists(path)]
 
 
@@ -189,7 +189,7 @@ def stands_in(path: str) -> bool:
 
 
 def put_right(path: str) -> None:
-    """Restore the files of a killed stand-in for ``path``."""
+    """Restore the plugin's socket at ``path``, if a trace of the plugin was killed."""
     files = _files_of(path)
     in_place = _is_same(path, files.waiting)
     if os.path.lexists(files.plugin):

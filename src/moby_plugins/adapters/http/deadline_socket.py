@@ -219,7 +219,7 @@ class Deadline(_Base):
 
 
 class DeadlineSocket(Deadline, socket.socket):
-    """A plain socket under a deadline."""
+    """A socket without TLS, whose operations all share one deadline."""
 
     def connect(self, where: Any, /) -> None:
         """Connect within the deadline, using the socket's own time-out for this operation."""
@@ -322,7 +322,7 @@ class OpenSockets:
         self._open: dict[weakref.ref[Deadline], int] = {}
 
     def add(self, sock: Deadline) -> None:
-        """List ``sock``; raise ``ClosedHereError`` after ``end``."""
+        """Add ``sock`` to the list; raise ``ClosedHereError`` after ``end`` was called."""
         self._open[weakref.ref(sock, self._open.pop)] = os.getpid()
         # Checked after listing, because ``end`` sets the flag before it reads the list.
         if self._ended:

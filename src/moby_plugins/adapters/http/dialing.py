@@ -52,7 +52,7 @@ class EndingDialer(Protocol):
     """A dialer that can be ended, as all that ``dialer_for`` returns can."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
-        """Return a connected socket, within ``timeout`` seconds."""
+        """Return a connected socket; raise ``TimeoutError`` after ``timeout`` seconds."""
         ...
 
     def end(self) -> None:
@@ -62,10 +62,10 @@ class EndingDialer(Protocol):
 
 @runtime_checkable
 class StartingDialer(Protocol):
-    """A dialer that can also be started without waiting."""
+    """A dialer that can also begin to connect a socket without waiting, with ``start``."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
-        """Return a connected socket, within ``timeout`` seconds."""
+        """Return a connected socket; raise ``TimeoutError`` after ``timeout`` seconds."""
         ...
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
@@ -216,7 +216,7 @@ class Lookup:
             self.cause.__traceback__ = self.cause.__context__ = None
 
     def end(self) -> None:
-        """Wake all waiting callers."""
+        """Wake all callers that wait for this look-up."""
         self.done.set()
         for notify in tuple(self._watchers.values()):
             notify()
@@ -231,7 +231,7 @@ class Lookup:
             notify()
 
     def unwatch(self, who: object) -> None:
-        """Forget the callback of ``who``."""
+        """Remove the callback that ``who`` passed to ``watch``."""
         self._watchers.pop(who, None)
 
     def result(self) -> Any:

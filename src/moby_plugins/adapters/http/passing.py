@@ -81,7 +81,7 @@ class PassingTransport:
         return Response(response.status, body, response.headers, response.new_connection)
 
     def close(self) -> None:
-        """End the thread that checks the hosts; running calls continue."""
+        """End the thread that checks whether hosts hung up; running calls continue."""
         self._closed.set()
 
     def _begin(self, call: _Running) -> None:

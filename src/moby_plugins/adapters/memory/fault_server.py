@@ -133,7 +133,7 @@ NOBODY = 65534
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Drop root's file rights in this thread during the block, as root can open every socket.
+    """Drop root's rights over files in this thread inside the block: root can open any socket.
 
     Does nothing for other users. Raises ``SettingsError`` for root on a system where rights
     cannot be dropped per thread.
@@ -195,7 +195,10 @@ def send_response(sock: socket.socket, response: Response) -> None:
 
 @define(eq=False)
 class _Turn:
-    """One attempt of an announced call: its reply, and an error that no response can convey."""
+    """One attempt of a call of which ``_HostTransport`` told the server before it dials.
+
+    It has the reply, and ``errno`` or ``error`` if the host must see them instead of a response.
+    """
 
     reply: Reply
     address: str

@@ -24,7 +24,10 @@ from moby_plugins.domain.typed import typed
 
 
 class Exchange(Protocol):
-    """A running call at the plugin's end, for faults: methods that never return end the call."""
+    """A running call at the plugin's end, which a reply may end with a fault.
+
+    Each method of the type ``NoReturn`` ends the call, and raises.
+    """
 
     @property
     def request(self) -> Request:

@@ -103,7 +103,7 @@ class MemoryDiscovery:
 
     @property
     def is_local(self) -> bool:
-        """True: look-ups only use this machine."""
+        """True, because look-ups only use memory."""
         return True
 
     def __repr__(self) -> str:
@@ -336,7 +336,7 @@ class MemoryExchange(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """Return the time."""
+        """Return the current time in seconds, of which ``ends`` is a moment."""
 
     def unreachable(self, number: int) -> NoReturn:
         """Raise the ``TransportError`` of a dial that failed with the errno ``number``."""

@@ -102,7 +102,7 @@ class Held:
         self._size += size
 
     def release(self) -> None:
-        """Release all bytes; may be called twice."""
+        """Subtract all bytes of this request from the server's counter; may be called twice."""
         size, self._size = self._size, 0
         if size:
             self._inflight.add(-size)
@@ -236,7 +236,7 @@ class StartedResponse(Outgoing):
 
 
 def log_cut(method: str, error: BaseException) -> None:
-    """Log that the response of ``method`` broke off."""
+    """Log that the response of ``method`` was cut off by ``error``."""
     log_failure(f"/{method} failed in the middle of its response", error)
 
 
@@ -316,7 +316,7 @@ class _HeadOnly(StartedResponse):
 
 
 def only_post() -> Response:
-    """Return the response to other HTTP methods than POST."""
+    """Return the response to a request with another HTTP method than POST: status 405."""
     return failure(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is accepted", {"Allow": "POST"})
 
 

@@ -47,7 +47,7 @@ class InitRequest:
 
 @frozen
 class LayerRequest:
-    """A layer, and the layer below it."""
+    """The request for a layer, and the layer below it."""
 
     id: str = field(default="", metadata=omitempty("ID"))
     parent: str = field(default="", metadata=omitempty())
@@ -144,7 +144,7 @@ class GraphDriver(Subsystem):
 
     @remote()
     def create(self, request: LayerRequest) -> None:
-        """Create a layer that is only read."""
+        """Create a layer of an image, which containers only read."""
         raise NotImplementedError
 
     @remote()
@@ -159,7 +159,7 @@ class GraphDriver(Subsystem):
 
     @_OfLayer()
     def put(self, id: str) -> None:
-        """Undo one ``get``: unmount the layer once each ``get`` was undone."""
+        """Undo one ``get`` of a layer; the last one to be undone unmounts it."""
         raise NotImplementedError
 
     @remote(result="Dir")

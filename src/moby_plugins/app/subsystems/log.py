@@ -40,7 +40,7 @@ SOURCES = ("stdout", "stderr")
 
 @frozen
 class PartialLog:
-    """The position of a piece of a line over 16 KiB.
+    """The position of one piece of a log line that is longer than 16 KiB.
 
     All pieces of a line have the same ``id``; ``ordinal`` counts from 1; ``last`` marks the last.
     """

@@ -65,7 +65,7 @@ class IPAMData:
 
 @frozen
 class NetworkRequest:
-    """A network to be allocated or created."""
+    """The request to allocate or create a network."""
 
     network_id: str = field(metadata=wire_name("NetworkID"))
     options: Options = field(factory=dict)
@@ -123,7 +123,7 @@ class JoinResponse:
 
 @frozen
 class DiscoveryData:
-    """A node that joined or left; ``self_`` is true if it is this node."""
+    """A node that joined or left a cluster; ``self_`` is true if it is the driver's own node."""
 
     address: str = ""
     bind_address: str = ""
@@ -174,7 +174,7 @@ class NetworkDriver(Subsystem):
 
     @remote()
     def create_network(self, network: NetworkRequest) -> None:
-        """Create a network."""
+        """Create a network, in which endpoints can then be created."""
         raise NotImplementedError
 
     @remote()
@@ -208,7 +208,7 @@ class NetworkDriver(Subsystem):
     def join(
         self, network_id: str, endpoint_id: str, sandbox_key: str, options: Options
     ) -> JoinResponse:
-        """Connect a container to a network."""
+        """Connect a container to a network, by an endpoint that was created in the network."""
         raise NotImplementedError
 
     @remote()
