@@ -20,7 +20,7 @@ KINDS = (0, 1, 2)
 
 
 def method(name: str) -> str:
-    """Return the full name of a method."""
+    """Return the name of a method with its subsystem: ``GraphDriver.Get`` for ``Get``."""
     return f"GraphDriver.{name}"
 
 
@@ -48,7 +48,7 @@ def mounted(plugin: Session, layer_id: str) -> str:
 
 
 def exists(plugin: Session, layer_id: str) -> bool:
-    """Return the result of Exists; any failure counts as false."""
+    """Return whether the plugin says that a layer exists; an error counts as false."""
     answer = plugin.send(method("Exists"), {"ID": layer_id})
     return not answer.error and answer.fields.get("exists") is True
 

@@ -29,7 +29,7 @@ FEW = 8
 
 
 def space(plugin: Session) -> str:
-    """Return the local default address space."""
+    """Return the name of the local default address space, from the plugin."""
     return str(plugin.call(SPACES).get("localdefaultaddressspace") or "")
 
 

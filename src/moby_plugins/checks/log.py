@@ -177,7 +177,7 @@ def logging(plugin: Session, container_id: str = "", info: Any = None) -> Contai
 
 
 def lines(*texts: str, source: str = "stdout") -> list[LogEntry]:
-    """Return entries with these lines, one second apart."""
+    """Return log entries with the lines ``texts``, one second apart."""
     return [
         LogEntry(source, EPOCH + number * SECOND, text.encode())
         for number, text in enumerate(texts)
@@ -185,7 +185,7 @@ def lines(*texts: str, source: str = "stdout") -> list[LogEntry]:
 
 
 def pieces_of(*texts: bytes) -> list[LogEntry]:
-    """Return entries for the parts of one long line."""
+    """Return log entries for the parts of one line that is too long for one entry."""
     return [
         LogEntry("stdout", EPOCH, text, True, PartialLog(number == len(texts), "check", number))
         for number, text in enumerate(texts, 1)
@@ -241,7 +241,7 @@ def read_until(plugin: Session, logged_container: Container, count: int) -> list
 
 
 def texts_of(entries: Sequence[LogEntry]) -> list[str]:
-    """Return the lines of ``entries``, without newlines."""
+    """Return the text of each log entry, without the newline."""
     return [entry.line.decode(errors="replace").removesuffix("\n") for entry in entries]
 
 

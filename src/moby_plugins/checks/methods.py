@@ -112,7 +112,7 @@ FAMILIES = (
 
 
 def checks_of(family: Family) -> Iterator[Check]:
-    """Yield the checks for which ``family`` names methods."""
+    """Yield those of the common checks for which ``family`` names a method."""
     yield _unknown_method(family)
     if family.asks:
         yield _broken_body(family)

@@ -24,7 +24,7 @@ class Function(Protocol):
 
     # A class rather than an alias, so that ``get_type_hints`` of ``Check`` need not resolve it.
     def __call__(self, session: "Session", /) -> object:
-        """Test the plugin."""
+        """Test the plugin; raise ``NotPassedError`` or ``PluginError`` if it breaks the rule."""
         ...
 
 

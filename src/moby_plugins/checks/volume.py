@@ -58,7 +58,7 @@ def hint(plugin: Session) -> str:
 
 
 def creation(plugin: Session, name: str) -> dict[str, Any]:
-    """Return the arguments of Create."""
+    """Return the arguments of Create for the volume ``name``, with the user's options."""
     return {"Name": name, "Opts": dict(plugin.options.volume_opts)}
 
 
@@ -78,7 +78,7 @@ def listed(plugin: Session) -> list[dict[str, Any]]:
 
 
 def named(volumes: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Return the volumes with that name."""
+    """Return those of ``volumes`` that are called ``name``."""
     return [volume for volume in volumes if volume.get("name") == name]
 
 

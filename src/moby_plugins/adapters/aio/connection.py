@@ -273,7 +273,7 @@ class AsyncConnection:
             call.resume()  # last, as the task goes on in it
 
     def _look_again(self) -> None:
-        """Receive again if more is awaited on a broken connection."""
+        """Receive soon if the connection is broken: the loop may not report a reset again."""
         # After a reset, the loop may not report the connection again.
         link = self._link
         if self._call is not None and link.is_receiving and link.is_broken():

@@ -75,7 +75,7 @@ class Link:
         self.resume()
 
     def resume(self) -> None:
-        """Resume the calls of ``on_readable``."""
+        """Call ``on_readable`` again whenever the socket is readable."""
         if not (self.is_receiving or self.is_closed):
             self.is_receiving = True
             # In an empty context, as the connection outlives the call that dials it.
@@ -95,7 +95,7 @@ class Link:
             self.loop.add_writer(self._number, on_room)
 
     def unwatch_room(self) -> None:
-        """Stop the calls of ``watch_room``."""
+        """Stop the calls of the callback that was passed to ``watch_room``."""
         if self._writes:
             self._writes = False
             self.loop.remove_writer(self._number)

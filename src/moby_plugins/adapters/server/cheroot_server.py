@@ -194,7 +194,7 @@ class CherootServer:
             raise
 
     def stop(self, drain: float) -> None:
-        """Accept no more connections, give calls ``drain`` seconds to end, then cut them off."""
+        """Accept no more connections; cut off calls that still run after ``drain`` seconds."""
         stopper = threading.Thread(target=self._server.stop, daemon=True)
         stopper.start()
         stopper.join(drain)

@@ -112,7 +112,7 @@ class AsyncHandshake:
         return self._reached
 
     def give_up(self) -> None:
-        """Close the client of a failed activation; log an exception that closing raises."""
+        """Close the client after the activation failed; log an exception that closing raises."""
         reached, self._reached = self._reached, None
         if reached is None or isinstance(reached[0], AsyncActivePlugin):
             return
@@ -322,7 +322,7 @@ class AsyncLeaders:
         on_retry: OnRetry | None,
         turn: asyncio.Semaphore | None,
     ) -> tuple[Lead, asyncio.Future[Any]]:
-        """Join the running activation of a plugin, or start one; return it and what to wait for."""
+        """Join or start the activation of a plugin; return its lead and the future to wait for."""
         lead = self._running.get((asyncio.get_running_loop(), name))
         if lead is None:
             lead = self._begin(name, tries, on_retry, turn)
