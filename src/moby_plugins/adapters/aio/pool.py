@@ -258,7 +258,7 @@ class LoopPool(Generic[C]):
         return self.take()
 
     async def take_turn(self, call: Call) -> None:
-        """Wait for a turn, the right of ``call`` to be sent; raise ``OSError`` if it fails first."""
+        """Wait until ``call`` has a turn (may be sent); raise ``OSError`` if it fails first."""
         if call.has_turn:
             return
         self._waiting.append(call)
