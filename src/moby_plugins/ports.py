@@ -269,7 +269,7 @@ class LocalDiscovery(Discovery, Protocol):
 
 @runtime_checkable
 class EndingDiscovery(Discovery, Protocol):
-    """A discovery that waits for other processes, and whose waits can be cancelled."""
+    """A discovery whose calls wait for other processes, and can be ended by a cancellation."""
 
     def ended_by(self, cancel: Cancellation) -> Discovery:
         """Return a discovery like this one, whose waits end when ``cancel`` is set.
@@ -285,7 +285,10 @@ class EndingDiscovery(Discovery, Protocol):
 
 
 def ended_by(discovery: Discovery, cancel: Cancellation) -> Discovery:
-    """Return ``discovery``, with waits that end when ``cancel`` is set if it supports that."""
+    """Return a discovery like ``discovery``, whose waits end when ``cancel`` is set.
+
+    If it is not an ``EndingDiscovery``, it is returned itself, and its waits do not end early.
+    """
     return discovery.ended_by(cancel) if isinstance(discovery, EndingDiscovery) else discovery
 
 
@@ -308,7 +311,7 @@ class Survey(Discovery, Protocol):
         ...
 
     def strays(self) -> list[IgnoredFile]:
-        """Return the files that seem to be meant for ``lookup``, but that it ignores."""
+        """Return files that seem to be meant for ``lookup``, but that ``lookup`` ignores."""
         ...
 
 
@@ -393,7 +396,7 @@ class PendingResponse(Protocol):
 
 
 class Selector(Protocol):
-    """A way to wait for many pending responses in one thread; for one thread at a time."""
+    """A way to wait for many pending responses at once. Used by one thread at a time."""
 
     def add(self, pending: PendingResponse, /) -> None:
         """Add a pending response to those that ``wait`` waits for."""

@@ -114,7 +114,7 @@ class UploadBase:
         error.body_spent = not error.answered and not self.rewind()
 
     def end(self) -> None:
-        """Move a regular file to the end of what was sent, and drop the error."""
+        """Set a regular file's position to the end of the sent bytes; set ``error`` to ``None``."""
         self.error = None  # its traceback refers to this object: break the cycle
         if self._part is not None:
             with suppress(OSError, ValueError):  # the file was closed

@@ -147,7 +147,7 @@ class _Handshakes:
             return client.call(ACTIVATE, None, Manifest, timeout=seconds)
 
     def _instead(self, plugin: Plugin, error: PluginError, seconds: float) -> str:
-        """Return the scheme under which a plugin responds if its own may be wrong, else ""."""
+        """Return another scheme with which the plugin's address works, "" if there is none."""
         address = plugin.address
         other = _INSTEAD.get(address.scheme, "")
         if not other or seconds <= 0 or not _may_be_another_protocol(error):

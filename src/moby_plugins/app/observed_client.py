@@ -163,7 +163,7 @@ class _Counted:
 
 
 class _Followed:
-    """The counted body of a stream, whose end is the end of the observed call."""
+    """A body that counts its bytes; when it ends or is closed, the observed call has ended."""
 
     def __init__(self, body: Body, observed: ObservedCall[Request]) -> None:
         self._body = body

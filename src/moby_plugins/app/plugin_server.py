@@ -40,7 +40,7 @@ class Metrics(Protocol):
     """The interface of a ``MetricsServer``, which serves metrics at an address of its own."""
 
     def start(self, is_serving: Callable[[], bool]) -> None:
-        """Serve in threads; ``is_serving`` returns whether the plugin is healthy."""
+        """Serve in threads; ``is_serving`` returns whether the plugin is served, not stopping."""
 
     def stop(self) -> None:
         """Stop serving; may be called more than once."""

@@ -135,14 +135,14 @@ def _call_on_retry(
 
 
 def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
-    """Sleep for ``delay`` seconds, and return false; return true at once when ``ending`` ends."""
+    """Sleep for ``delay`` seconds; return whether ``ending`` has ended, and then at once."""
     event = SleepEvent()
     with ending.cancellation.calling(event.set):
         return clock.wait(event, delay)
 
 
 def chance() -> float:
-    """Return a random number from 0 to 1, the fraction of the policy's jitter to use."""
+    """Return a random number from 0 to 1: how much of a policy's ``jitter`` to add to a delay."""
     from random import random
 
     return random()  # noqa: S311  it spreads attempts over time: not for security
@@ -169,7 +169,7 @@ class _Task(Generic[T]):
 
 @frozen
 class Outcome(Generic[T]):
-    """The value or the error with which the operation at ``index`` ended."""
+    """The value or the error with which an operation ended; ``index`` is its place in the list."""
 
     index: int
     value: T | None = None
@@ -254,7 +254,7 @@ class _Workers(Generic[T, R]):
             self._start_worker()
 
     def start_beginner(self, begin: Begin, selector: Selector) -> None:
-        """Start the beginner, which hands the tasks that it would wait for to workers."""
+        """Start the beginner thread, which leaves each task that it would wait for to a worker."""
         if self._new:
             self._start(lambda: self._begin_all(begin, selector))
 

@@ -241,7 +241,7 @@ class CallLog:
         self._clock = clock
 
     def begin(self, called: str) -> Callable[[int, int], None]:
-        """Return the function that logs the call of ``called``, given its status and bytes."""
+        """Return a function to call with a response's status and size, which logs the call."""
         begun = self._clock.now()
 
         def log(status: int, size: int) -> None:
@@ -450,7 +450,7 @@ def as_app(implementation: object) -> App | AsyncApp:
 
 
 def is_async_app(app: object) -> bool:
-    """Return whether ``app`` is a coroutine function, or an object whose call is one."""
+    """Return whether ``app`` is a coroutine function, or an object whose ``__call__`` is one."""
     return is_asynchronous(app) or is_asynchronous(type(app).__call__)
 
 
@@ -462,7 +462,7 @@ def refusal(error: BaseException) -> Response:
 
 
 def failure(status: int, message: str) -> Response:
-    """Return a response with ``message`` as ``Err``, which every subsystem's hosts understand."""
+    """Return an error response: ``message`` is under ``Err``, where all hosts look for it."""
     return Response(status, wire.encode({"Err": bounded(message)}), HEADERS)
 
 

@@ -229,7 +229,10 @@ class _Reader:
         self._decoder = json.JSONDecoder(object_pairs_hook=self._object, strict=False)
 
     def read(self, text: str) -> tuple[Any, str]:
-        """Return the first value, masked, and the rest; raise ``ValueError`` if it is not JSON."""
+        """Return the first JSON value in ``text``, masked, and the rest of ``text``.
+
+        Raises ``ValueError`` if ``text`` does not begin with JSON.
+        """
         start = len(text) - len(text.lstrip(_BLANK))
         value, end = self._decoder.raw_decode(text, start)
         return self._strings(value), text[end:]
@@ -288,7 +291,7 @@ class _Reader:
 
 
 def _hidden(value: Any) -> Any:
-    """Return a value of the same type without content: ``***`` for texts, 0 for numbers."""
+    """Return the mask of a JSON value, of the same type: ``***`` for texts, 0 for numbers."""
     if isinstance(value, dict):
         return {key: _hidden(item) for key, item in value.items()}
     if isinstance(value, list):

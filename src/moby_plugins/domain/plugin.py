@@ -375,5 +375,5 @@ class IgnoredFile:
 
 
 def is_managed_socket(path: str) -> bool:
-    """Return whether ``path`` is that of a managed plugin's socket (protocol.md A1)."""
+    """Return whether ``path`` is the path of a managed plugin's socket (protocol.md A1)."""
     return _MANAGED_SOCKET.search(path) is not None

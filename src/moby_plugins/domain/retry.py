@@ -162,7 +162,7 @@ def is_retryable(error: PluginError) -> bool:
 
 
 def is_worth_waiting_for(error: PluginError) -> bool:
-    """Return whether ``get`` may try again: also for a plugin that is not found yet."""
+    """Return whether ``get`` may try again: as for a call, or if the plugin is not found yet."""
     return isinstance(error, PluginNotFoundError) or is_retryable(error)
 
 

@@ -86,7 +86,7 @@ _FLAG = re.compile(rf"--?[\w.-]*{_SECRET}", re.IGNORECASE)
 
 
 def is_secret(key: str) -> bool:
-    """Return whether a value with this key is secret; look-alike Unicode letters count too."""
+    """Return whether the value under ``key`` is secret; look-alike Unicode letters count too."""
     if not key.isascii():
         key = "".join(filter(str.isprintable, normalize("NFKC", key)))
     return any(_ENDS_SECRET.match(key, start) for start in _starts(key))

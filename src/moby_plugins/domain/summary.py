@@ -68,7 +68,7 @@ class _Method:
 
 @define
 class Summary:
-    """Counts of calls by method, without its query. Used by one thread at a time."""
+    """A counter of calls by method, without the query. Used by one thread at a time."""
 
     _methods: dict[str, _Method] = field(factory=dict, init=False)
 

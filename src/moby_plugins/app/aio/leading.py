@@ -156,7 +156,7 @@ class AsyncLeaders:
         return isinstance(self._discovery, LocalDiscovery) and self._discovery.is_local
 
     async def ask(self, question: Callable[[Discovery], T]) -> T:
-        """Return ``question(discovery)``, computed in a thread unless the discovery is local."""
+        """Return ``question(discovery)``; call it in a worker thread unless look-ups are local."""
         if self._is_local:
             return question(self._discovery)
         left = Cancellation()
@@ -167,7 +167,7 @@ class AsyncLeaders:
             raise
 
     async def scan(self) -> list[str]:
-        """Return the names that can be found now; raise ``WaitCancelledError`` if closed."""
+        """Return the names of plugins that can be found; ``WaitCancelledError`` if closed."""
         if self._is_local:
             return self._discovery.scan()
         task = self._start(self.ask(lambda discovery: discovery.scan()), "scans")
@@ -254,7 +254,7 @@ class AsyncLeaders:
             await self.load(again, each)
 
     def forget(self, name: str) -> None:
-        """Forget a plugin: the next ``get`` activates it again; waiting callers get the outcome."""
+        """Forget a plugin: callers that wait still get it, the next ``get`` activates it again."""
         notify_dropped(self._observers, self.activations.drop(name))
         for key, lead in list(self._running.items()):
             if lead.name == name:
