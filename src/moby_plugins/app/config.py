@@ -351,7 +351,7 @@ class ConnectByScheme(Generic[Made_co]):
         )
 
     def name(self, scheme: str) -> str:
-        """Return the name of the transport for ``scheme``; not ``"auto"``, but what it stands for."""
+        """Return the name of the transport for ``scheme``; for ``"auto"``, its choice."""
         chosen = self._transports.get(scheme, "none")
         if not isinstance(chosen, str):
             return shown(getattr(chosen, "__qualname__", type(chosen).__qualname__))

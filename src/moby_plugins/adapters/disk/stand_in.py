@@ -51,7 +51,7 @@ class SocketStandIn:
         self._listened = False
 
     def __enter__(self) -> Self:
-        """Take the lock, and restore the files of a process that was killed."""
+        """Lock the socket's path, and first restore the files of a trace that was killed."""
         with self._explained():
             self._lock = _locked(self._files.lock, self._path)
             try:
@@ -155,7 +155,7 @@ class _Files:
 
 
 def abandoned_sockets(directory: str) -> list[str]:
-    """Return the sockets in ``directory`` whose stand-in was killed."""
+    """Return the sockets in ``directory`` that a killed trace has left in plugins' places."""
     own_directory = f"{directory}/{DIRECTORY}"
     try:
         names = sorted({os.path.splitext(name)[0] for name in os.listdir(own_directory)})

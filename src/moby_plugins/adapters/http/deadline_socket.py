@@ -85,7 +85,7 @@ class Deadline(_Base):
         self.bound(None if value is None else time.monotonic() + value)
 
     def bound(self, ends: float | None) -> None:
-        """Set the deadline of all further operations, on the monotonic clock; ``None`` for none."""
+        """Set the deadline of all further operations, in monotonic time; ``None`` for none."""
         self._ends = ends
 
     def abort(self) -> None:
@@ -117,7 +117,7 @@ class Deadline(_Base):
         return guard or self.__dict__.setdefault("guard", threading.Lock())
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
-        """Receive into ``buffer``, early bytes first; raise ``TimeoutError`` at the deadline."""
+        """Receive into ``buffer``, bytes kept earlier first; ``TimeoutError`` at the deadline."""
         if self._early:
             view = memoryview(buffer).cast("B")
             data = self.recv(len(view))
@@ -129,7 +129,7 @@ class Deadline(_Base):
         return size
 
     def recv(self, size: int = EARLY_BYTES, *args: Any) -> bytes:
-        """Receive at most ``size`` bytes within the deadline, first what came early."""
+        """Receive at most ``size`` bytes within the deadline, bytes kept earlier first."""
         if self._early:
             data, self._early = self._early[:size], self._early[size:]
             return data
@@ -178,7 +178,7 @@ class Deadline(_Base):
 
     @property
     def early(self) -> bytes:
-        """The bytes received while sending that the HTTP library has not read yet."""
+        """The bytes received while a request was sent, and not yet read by the HTTP library."""
         return self._early
 
     def receive_early(self) -> bool:

@@ -142,7 +142,7 @@ class Lookups:
         return self._begun((resolve, host), lookup)
 
     def reading(self, tls: TLSOptions) -> "Lookup":
-        """Start to read the files of ``tls``, or join a look-up of them; it gives a context."""
+        """Start to read the files of ``tls``, or join their look-up; the result is a context."""
         lookup = Lookup("read", "the TLS files are not read", lambda: _context_of(tls))
         return self._begun(tls, lookup)
 
@@ -250,7 +250,7 @@ def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:
 
 
 def share(left: float, untried: int) -> float:
-    """Return the seconds for one address: the seconds ``left``, shared by ``untried`` addresses."""
+    """Return how many of the seconds ``left`` to spend on the next of ``untried`` addresses."""
     return max(left / untried, 1e-3)
 
 

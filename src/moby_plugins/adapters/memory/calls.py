@@ -62,7 +62,7 @@ def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
 
 
 def listed(lines: Iterator[str]) -> Iterator[str]:
-    """Yield the first of ``lines``, indented, and how many more there are."""
+    """Yield the first few of ``lines``, indented, and a line that says how many more there are."""
     yield from (f"  {line}" for line in islice(lines, MOST))
     more = sum(1 for _ in lines)
     if more:

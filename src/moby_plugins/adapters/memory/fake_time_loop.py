@@ -41,7 +41,7 @@ _DIGITS = 9
 
 
 class LoopStuckError(RuntimeError):
-    """Raised if a ``FakeTimeLoop`` is stuck: no task can be woken, or one never waits."""
+    """Raised if a ``FakeTimeLoop`` is stuck: no task can be woken, or a task never waits."""
 
     __module__ = _DOOR
 

@@ -35,7 +35,7 @@ class Exchange(Protocol):
         ...
 
     def unreachable(self, number: int) -> NoReturn:
-        """Make the host's dial fail with the ``OSError`` of this number."""
+        """Make the host's dial fail with an ``OSError`` whose errno is ``number``."""
         ...
 
     def pause(self, seconds: float, *, answered: bool) -> None:
@@ -85,7 +85,7 @@ def _check_seconds(name: str, value: object) -> None:
 
 @frozen
 class Delayed:
-    """The reply ``then``, after ``seconds`` in which nothing is sent."""
+    """A reply that waits ``seconds``, in which nothing is sent, and then is the reply ``then``."""
 
     seconds: float
     then: Any
@@ -93,7 +93,7 @@ class Delayed:
 
 @frozen
 class Dripped:
-    """A response whose body is sent one byte at a time, ``every`` so many seconds."""
+    """A response whose body is sent one byte at a time; ``every`` is the seconds before each."""
 
     body: bytes
     every: float
