@@ -49,7 +49,7 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
             return 0
 
     def recv(self, size: int = EARLY_BYTES, *args: Any) -> bytes:
-        """Receive up to ``size`` bytes, ``b""`` at the input's end; an unclean end sets ``cut_off``."""
+        """Receive up to ``size`` bytes, ``b""`` at the end. An unclean end sets ``cut_off``."""
         try:
             return super().recv(size, *args)
         except ssl.SSLError as error:
