@@ -507,7 +507,7 @@ class Activations(Generic[P]):
     def add_handler(
         self, interface: str, handler: Callable[[str, Any], object]
     ) -> list[PendingHandlerCall[P]]:
-        """Add ``handler``; return it with each active plugin that it must be called with."""
+        """Add ``handler``; return the calls of it that the caller must make, for active plugins."""
         with self._lock():
             self._handlers.setdefault(interface, []).append(handler)
             plugins = list(self._plugins.values())

@@ -119,7 +119,7 @@ class Streamed(RemoteMethod):
         return bytes(self.checked(index, item, _BINARY, "bytes"))
 
     def checked(self, index: int, item: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
-        """Return ``item`` if it is a ``kind``; else raise ``WireError``, naming ``index``."""
+        """Return ``item`` if its type is ``kind``; else raise ``WireError``, naming ``index``."""
         if not isinstance(item, kind):
             raise WireError(f"[{index}]: {mismatch(wanted, item)}", self.method)
         return item

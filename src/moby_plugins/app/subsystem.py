@@ -349,7 +349,7 @@ class RemoteMethod:
             raise StatusError(BAD_REQUEST, self.method, error.reason) from error
 
     def read_answer(self, answer: Any) -> Any:
-        """Return the result in a decoded response 200; raise its error as a ``DriverError``."""
+        """Return the result in a decoded response 200; raise an error in it as ``DriverError``."""
         for error in attrs.astuple(wire.structure(answer, self._error_type)):
             if error:
                 raise DriverError(self.method, error)

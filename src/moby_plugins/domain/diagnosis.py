@@ -75,7 +75,7 @@ class Observations:
         return self.ways.get(path, (path,))
 
     def kind(self, path: str, expected: str) -> str:
-        """Return the kind of what ``path`` leads to; ``expected`` if it was not examined."""
+        """Return the kind of file that ``path`` leads to; ``expected`` if it was not examined."""
         return self.kinds.get(self.way(path)[-1], expected)
 
 
@@ -373,7 +373,7 @@ _BY_TLS_FILE = {
 
 
 def _of_weaknesses(seen: Observations) -> Iterator[Finding]:
-    """Yield who else could change the paths that hosts trust, and then the components above."""
+    """Yield findings about users who could change paths that hosts trust, or their parents."""
     trusts = [*_trusted(seen)]
     findings: dict[tuple[str, str], Finding] = {}
     for trust in trusts:

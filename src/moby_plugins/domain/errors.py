@@ -215,7 +215,7 @@ class TransportError(PluginError):
 
 
 class TransportTimeoutError(TransportError, TimeoutError):
-    """The time-out of one attempt expired; ``answered`` is true if it was after a status line."""
+    """The time-out of one attempt expired; ``answered`` is true if after a status line."""
 
     __module__ = _DOOR
 

@@ -341,7 +341,7 @@ class UsedUp(Protocol):
 
 
 def unused_replies(plugin: Replies, called: Iterable[str]) -> list[str]:
-    """Return a line for each reply of ``plugin`` that was not used, given the calls' methods."""
+    """Return a line for each unused reply of ``plugin``; ``called`` are all calls' methods."""
     if isinstance(plugin, UsedUp):
         return plugin.unused()
     if not isinstance(plugin, Mapping):
@@ -357,7 +357,7 @@ def unused_replies(plugin: Replies, called: Iterable[str]) -> list[str]:
 
 
 def assert_replies_used(plugin: Replies, called: Iterable[str]) -> None:
-    """Raise an ``AssertionError`` that names each of ``unused_replies``, if there are any."""
+    """Raise an ``AssertionError`` that names each reply that was not used, if there are any."""
     __tracebackhide__ = True
     unused = unused_replies(plugin, called)
     if unused:
@@ -365,7 +365,7 @@ def assert_replies_used(plugin: Replies, called: Iterable[str]) -> None:
 
 
 def respond(reply: Reply, exchange: Exchange) -> Response:
-    """Return the response of ``reply`` in ``exchange``; raise its error, or the exchange's."""
+    """Return the response that ``reply`` gives in ``exchange``; raise its error, if it has one."""
     while True:
         if isinstance(reply, Delayed):
             exchange.pause(reply.seconds, answered=False)
@@ -386,19 +386,19 @@ def _dripping(reply: Dripped, exchange: Exchange) -> Iterator[bytes]:
 
 
 def is_open(reply: Reply) -> bool:
-    """Return whether ``reply`` has to be ``opened``: it is a script, a fault or a function."""
+    """Return whether ``reply`` is a script, a fault or a function, which ``opened`` calls."""
     return isinstance(reply, (Script, Fault)) or callable(reply)
 
 
 def opened(reply: Reply, exchange: Exchange) -> Reply:
-    """Return the reply that ``reply`` gives, which may have to be opened, too."""
+    """Return the reply that a script, fault or function gives; it may be one of these, too."""
     if isinstance(reply, Script):
         return reply.next()
     return reply.act(exchange) if isinstance(reply, Fault) else reply(exchange.request)
 
 
 def settled(reply: Reply) -> Response:
-    """Return the response of a reply that is neither open nor takes time; raise an exception."""
+    """Return the response of a value such as JSON or bytes; raise a reply that is an exception."""
     if isinstance(reply, BaseException):
         raise reply
     if isinstance(reply, Response):

@@ -409,7 +409,7 @@ def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
 
 @lru_cache(maxsize=64)
 def _is_plain(name: str, value: str) -> bool:
-    """Return whether a header can be sent; cached, as most responses have the same headers."""
+    """Return whether a header is valid; cached, as most responses have the same headers."""
     if name.lower() == "transfer-encoding":
         return False
     return bool(HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value))

@@ -329,7 +329,7 @@ class ServerConnection(HTTPConnection):
                 self._shut_down()
 
     def communicate(self) -> Any:
-        """Serve requests while they follow quickly; return true if the connection can be kept."""
+        """Serve requests that follow each other quickly; then return whether to keep it open."""
         self.waits_since = time.monotonic()
         try:
             if self._shake_hands is not None:

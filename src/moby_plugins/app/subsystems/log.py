@@ -351,7 +351,10 @@ class _Entries(Streamed):
         return self.pieces(items)
 
     def piece(self, index: int, item: Any) -> bytes:
-        """Return one entry as a frame that an engine shows; raise an error if it is not valid."""
+        """Return one entry as a frame that an engine shows.
+
+        Raises ``TypeError``, ``ValueError`` or ``WireError`` for an invalid entry.
+        """
         entry: LogEntry = self.checked(index, item, LogEntry, "a LogEntry")
         _check_entry(entry)
         return _frame(_readable(entry))

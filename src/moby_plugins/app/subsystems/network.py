@@ -131,12 +131,12 @@ class DiscoveryData:
 
 
 class _Discovery(RemoteMethod):
-    """A method with a default: a driver that does not override it does nothing."""
+    """A method that a driver need not override: calls of it then do nothing."""
 
     has_default = True
 
     def invoke(self, part: Any, *arguments: Any) -> Any:
-        """Call the method of ``part`` if it overrides this one; else do nothing."""
+        """Call the method of ``part``, if its class overrides the method; else do nothing."""
         if remote_of(getattr(type(part), self.name)) is self:
             return None
         return super().invoke(part, *arguments)
