@@ -225,9 +225,7 @@ def new_target(
     clock: Clock | None = None,
     options: Options | None = None,
 ) -> Target:
-    """Make a target for the plugin at an address, as ``new_client`` makes a client.
-
-    Nothing is sent yet.
+    """Make a target for the plugin at an address, as ``new_client`` would. Sends nothing yet.
 
     Args:
         addr: The address.

@@ -185,7 +185,7 @@ class MemoryTransports(StrictTransports[MemoryTransport]):
 
 @frozen(repr=False)
 class _Line:
-    """A transport that sends each call to the plugin that has the address at that time."""
+    """A transport to the plugin that has the address at the time of each call."""
 
     _address: Address
     _transports: Mapping[str, MemoryTransport]

@@ -154,7 +154,7 @@ def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
 
 @define
 class Laying:
-    """A writer of files into the empty directory ``root``: call ``lay``, then ``finish``.
+    """A writer of entries below ``root``, a directory of its own, that counts them.
 
     It counts entries and bytes. ``source`` is the origin of the entries, for messages. ``dropped``
     are the paths of devices, sockets and FIFOs, which were left out.

@@ -189,7 +189,7 @@ def stands_in(path: str) -> bool:
 
 
 def put_right(path: str) -> None:
-    """Restore the plugin's socket at ``path``, if a trace of the plugin was killed."""
+    """Restore the files of a killed stand-in for ``path``."""
     files = _files_of(path)
     in_place = _is_same(path, files.waiting)
     if os.path.lexists(files.plugin):

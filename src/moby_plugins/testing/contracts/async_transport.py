@@ -215,7 +215,7 @@ class AsyncTransportContract:
     def test_the_time_out_ends_an_iterable_that_is_being_sent(
         self, between: float, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """The time-out ends the call, whether the body keeps yielding or waits without end."""
+        """It ends an iterable that keeps yielding, and one that waits for ever."""
         transport = plugin_that("hangs")
 
         async def body() -> AsyncIterator[bytes]:
@@ -323,7 +323,7 @@ class AsyncTransportContract:
     def test_a_cancelled_call_leaves_no_answer_to_the_next(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """No matter when a call is cancelled, the next call gets its own response."""
+        """Whenever a call is cancelled, the next call gets its own response."""
         transport = plugin_that("echoes")
 
         async def test() -> None:
@@ -342,7 +342,7 @@ class AsyncTransportContract:
     def test_a_task_that_waits_for_an_answer_can_be_cancelled(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A time-out of asyncio ends the call, and raises the plain ``TimeoutError``."""
+        """A time-out of asyncio itself ends the call, with the plain ``TimeoutError``."""
         transport = plugin_that("hangs")
 
         async def test() -> None:
@@ -359,7 +359,7 @@ class AsyncTransportContract:
     def test_a_read_that_was_cancelled_is_followed_by_none(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """After a cancelled read, the next read raises an error, and does not return ``b""``."""
+        """After a cancelled read, the next one raises, so that the rest is not lost unnoticed."""
         transport = plugin_that("drips")
 
         async def test() -> BaseException:
@@ -374,7 +374,7 @@ class AsyncTransportContract:
     def test_closing_the_transport_ends_what_waits_for_an_answer(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A pending ``send``, and each later one, raises ``TransportError`` at once."""
+        """Calls that wait, and later ones, end at once with ``TransportError``."""
         transport = plugin_that("hangs")
 
         async def test() -> None:
@@ -393,7 +393,7 @@ class AsyncTransportContract:
     def test_closing_the_transport_ends_what_reads(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A pending read raises ``TransportError`` at once, with ``answered`` true."""
+        """A read ends at once, with a ``TransportError`` after a response (``answered``)."""
         transport = plugin_that("drips")
 
         async def test() -> BaseException:

@@ -45,7 +45,7 @@ class ClockContract:
 
     @pytest.mark.parametrize("seconds", [0, -60])
     def test_a_sleep_of_nothing_returns_at_once(self, clock: Clock, seconds: float) -> None:
-        """A sleep of 0 or a negative number of seconds takes no time."""
+        """A sleep of zero or of negative seconds returns at once."""
         before = clock.now()
 
         clock.sleep(seconds)
@@ -129,7 +129,7 @@ class ClockContract:
         assert clock.now() - before >= 2 * SHORT
 
     def test_work_lets_an_exception_pass(self, clock: Clock) -> None:
-        """An exception that is raised in a block of ``working`` leaves the block unchanged."""
+        """An exception of an operation is raised unchanged: the same object."""
         error = KeyError("mine")
 
         with pytest.raises(KeyError) as caught, clock.working():

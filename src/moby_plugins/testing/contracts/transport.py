@@ -170,7 +170,7 @@ class TransportContract:
         assert first + read_all(response, 7) == ANSWER
 
     def test_a_body_stays_at_its_end(self, plugin_that: PluginThat) -> None:
-        """A body that was read to its end gives ``b""`` however often it is read."""
+        """After a body's end, every further read returns ``b""``."""
         response = plugin_that("answers").send(Request("M.x"), None)
 
         while response.body.read(1 << 16):
