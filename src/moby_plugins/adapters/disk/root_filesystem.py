@@ -156,8 +156,8 @@ def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
 class Laying:
     """A writer of entries below ``root``, a directory of its own, that counts them.
 
-    It counts entries and bytes. ``source`` is the origin of the entries, for messages. ``dropped``
-    are the paths of devices, sockets and FIFOs, which were left out.
+    Call ``lay``, then ``finish``. ``source`` is the origin of the entries, for messages.
+    ``dropped`` are the paths of devices, sockets and FIFOs, which were left out.
     """
 
     root: str
