@@ -117,8 +117,9 @@ T = TypeVar("T")
 class RunningCall:
     """A running call of a served plugin, for servers: ``with call:`` around the plugin's code.
 
-    The server enters it around each step of the plugin's code, and calls ``hang_up`` when the host
-    has hung up, or when the server abandons the response. One thread at a time may enter it.
+    The server enters this context around each step of the plugin's code, and calls ``hang_up``
+    when the host has hung up, or when the server abandons the response. One thread at a time may
+    enter it.
     """
 
     _token: "Token[RunningCall] | None" = None
@@ -127,7 +128,7 @@ class RunningCall:
 
     @property
     def hung_up(self) -> threading.Event:
-        """The event that ``hang_up`` sets, made on first use because most calls need none."""
+        """The event that ``hang_up`` sets; created on first use, as most calls need no event."""
         # If two threads make an event at once, both get the one that was stored first.
         event: threading.Event = self.__dict__.get("event") or self.__dict__.setdefault(
             "event", WakeEvent()
@@ -218,7 +219,7 @@ def has_hung_up() -> bool:
 
 
 class Discovery(Protocol):
-    """A way to find plugins by name; it keeps no results between calls."""
+    """A way to find plugins by name. A discovery keeps no results between calls."""
 
     def scan(self) -> list[str]:
         """Return the names that a look-up would find, sorted, each once.
@@ -268,7 +269,7 @@ class LocalDiscovery(Discovery, Protocol):
 
 @runtime_checkable
 class EndingDiscovery(Discovery, Protocol):
-    """A discovery that waits for other processes, and whose waits can be cancelled."""
+    """A discovery whose calls wait for other processes, and can be ended by a cancellation."""
 
     def ended_by(self, cancel: Cancellation) -> Discovery:
         """Return a discovery like this one, whose waits end when ``cancel`` is set.
@@ -284,7 +285,10 @@ class EndingDiscovery(Discovery, Protocol):
 
 
 def ended_by(discovery: Discovery, cancel: Cancellation) -> Discovery:
-    """Return ``discovery``, with waits that end when ``cancel`` is set if it supports that."""
+    """Return a discovery like ``discovery``, whose waits end when ``cancel`` is set.
+
+    If it is not an ``EndingDiscovery``, it is returned itself, and its waits do not end early.
+    """
     return discovery.ended_by(cancel) if isinstance(discovery, EndingDiscovery) else discovery
 
 
@@ -307,12 +311,12 @@ class Survey(Discovery, Protocol):
         ...
 
     def strays(self) -> list[IgnoredFile]:
-        """Return the files that seem to be meant for ``lookup``, but that it ignores."""
+        """Return files that seem to be meant for ``lookup``, but that ``lookup`` ignores."""
         ...
 
 
 class Transport(Protocol):
-    """A way to send requests to one plugin; it never retries."""
+    """A way to send requests to one plugin. A transport never retries."""
 
     def send(self, request: Request, timeout: float | None) -> Response:
         """Send a request once, and return the response, of any status, with its body unread.
@@ -338,7 +342,7 @@ class Transport(Protocol):
 
         A running ``send``, or a read of a body, raises ``TransportError`` at once. This method must
         not wait for a lock, because a signal handler may call it. If a transport cannot abort a
-        running ``send``, a cancelled caller waits until that returns or its time-out expires.
+        running ``send``, a cancelled caller waits until ``send`` returns or its time-out expires.
         """
         ...
 
@@ -392,7 +396,7 @@ class PendingResponse(Protocol):
 
 
 class Selector(Protocol):
-    """A way to wait for many pending responses in one thread; for one thread at a time."""
+    """A way to wait for many pending responses at once. Used by one thread at a time."""
 
     def add(self, pending: PendingResponse, /) -> None:
         """Add a pending response to those that ``wait`` waits for."""
@@ -417,10 +421,10 @@ class BeginningTransport(Transport, Protocol):
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
         """Begin to send ``request``, and return a pending response without waiting.
 
-        If that is not possible, send nothing and return ``None``. Raise ``TransportError`` for an
-        error that is known without waiting, such as a socket on which nothing listens. ``timeout``
-        is in seconds, for the whole exchange; ``None`` means no limit. The caller calls ``finish``
-        or ``close`` of the pending response.
+        If the transport cannot begin without waiting, send nothing and return ``None``. Raise
+        ``TransportError`` for an error that is known without waiting, such as a socket on which
+        nothing listens. ``timeout`` is in seconds, for the whole exchange; ``None`` means no limit.
+        The caller calls ``finish`` or ``close`` of the pending response.
         """
         ...
 
@@ -453,12 +457,12 @@ class PromptConnect(Connect, Protocol):
 
     @property
     def is_prompt(self) -> bool:
-        """Whether no call waits."""
+        """Whether no call of this ``Connect`` waits."""
         ...
 
 
 class Clock(Protocol):
-    """The time, in seconds from an arbitrary point, and ways to wait."""
+    """A clock: the time in seconds from an arbitrary point, and ways to wait."""
 
     def now(self) -> float:
         """Return the time of this clock in seconds; it never decreases."""

@@ -164,7 +164,7 @@ class Cancellation:
 
 
 class _Calling:
-    """The registration of a callback for one ``with`` block; its key is this object."""
+    """A context manager that registers a callback with a ``Cancellation`` for its block."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from moby_plugins.domain.retry import no_nan
 
 
 class SystemClock:
-    """The machine's monotonic clock."""
+    """The machine's monotonic clock as a ``Clock``: its waits take real time."""
 
     _free: AbstractContextManager[None] = nullcontext()
 
@@ -32,5 +32,5 @@ class SystemClock:
         return event.wait(timeout)
 
     def working(self) -> AbstractContextManager[None]:
-        """Return a context that does nothing: real time needs no help."""
+        """Return a context that does nothing, because real time cannot stand still."""
         return self._free

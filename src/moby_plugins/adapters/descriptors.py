@@ -27,15 +27,15 @@ ATTEMPTS = 8
 
 
 class Holder(Protocol):
-    """A holder of descriptors that it can do without."""
+    """An object with file descriptors that it can close if the process needs some."""
 
     def shed(self) -> bool:
-        """Close these descriptors, without waiting; return false if there were none."""
+        """Close spare descriptors without waiting; return false if there were none."""
         ...
 
 
 class Descriptors:
-    """The holders of descriptors that can be closed when none is left.
+    """A list of objects that can close file descriptors when the process has none left.
 
     Threads may share it; there is no lock, which a fork could leave locked.
     """
@@ -44,7 +44,7 @@ class Descriptors:
         self._holders: dict[weakref.ref[Holder], None] = {}
 
     def add(self, holder: Holder) -> None:
-        """Add ``holder``, as a weak reference."""
+        """Add ``holder`` to the list, as a weak reference."""
         self._holders[weakref.ref(holder, self._forget)] = None
 
     def tried(self, do: Callable[[], T]) -> T:
@@ -64,7 +64,7 @@ class Descriptors:
         return do()
 
     def made_room(self, error: BaseException, attempt: int) -> bool:
-        """Free descriptors if ``error`` calls for it; return whether to try again.
+        """Free descriptors if ``error`` says that none was left; return whether to try again.
 
         ``attempt`` is the number of the failed one, from 1.
         """
@@ -88,7 +88,7 @@ def is_refusal(error: BaseException | None) -> bool:
 
 
 def check_descriptors() -> None:
-    """Raise ``OSError`` if no descriptor is left now."""
+    """Raise ``OSError`` if this process can open no more file descriptors now."""
     try:
         pipe = os.pipe()
     except OSError as error:

@@ -226,9 +226,9 @@ class EngineDiscovery:
 
 
 class _Question:
-    """The requests of one question, with one deadline ``ends`` on ``clock``.
+    """The requests of one look-up or scan, with one deadline: the time ``ends`` of ``clock``.
 
-    They use the engine's own API version, which is requested first.
+    The requests use the engine's own API version, which the first of them asks for.
     """
 
     def __init__(
@@ -247,10 +247,11 @@ class _Question:
         self._version: str | None = None
 
     def read(self, path: str, understand: Callable[[object], T]) -> T:
-        """Return ``understand`` of the JSON at ``path``; it may raise ``ValueError``.
+        """Call ``understand`` with the JSON at ``path`` of the engine's API; return its result.
 
         Raises ``TransportError`` if the engine does not respond, ``StatusError`` if it responds
-        with an error, and ``WireError`` for an invalid response.
+        with an error, and ``WireError`` for an invalid response, for which ``understand`` raises
+        ``ValueError``.
         """
         if self._version is None:
             version = self._get("_ping")[0].headers.get("Api-Version", "")

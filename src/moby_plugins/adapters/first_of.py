@@ -9,7 +9,7 @@ from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, Survey, 
 
 @frozen(repr=False)
 class FirstOf:
-    """A discovery that looks in ``first``, and in ``then`` if that has no such plugin.
+    """A discovery that looks in ``first``, and in ``then`` if ``first`` lacks the plugin.
 
     ``FirstOf(EngineDiscovery("unix:///var/run/docker.sock"), new_local_discovery())`` searches as
     an engine does: its own plugins, then the disk. A name that is invalid for one of the two is

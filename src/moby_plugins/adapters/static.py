@@ -59,11 +59,11 @@ class StaticDiscovery:
 
     @property
     def is_local(self) -> bool:
-        """True: nothing is read or requested."""
+        """True, because look-ups read no file and send no request."""
         return True
 
     def scan(self) -> list[str]:
-        """Return the names, sorted."""
+        """Return the names of the given plugins, sorted."""
         return sorted(self.plugins)
 
     def lookup(self, name: str) -> Plugin:
@@ -98,7 +98,7 @@ class StaticDiscovery:
         return [Candidate(_place(name), self._plugin(name))]
 
     def strays(self) -> list[IgnoredFile]:
-        """Return nothing: there are no files."""
+        """Return an empty list: no files are read, so none are ignored."""
         return []
 
     def _plugin(self, name: str) -> Plugin:

@@ -65,7 +65,7 @@ Plan: TypeAlias = Ask | Tell | Send | Follow
 
 
 class ClientBase(Generic[R]):
-    """The address, limits and names of one plugin's client, whose requests are of the class ``R``.
+    """The base of a plugin's clients: address, limits and names. ``R`` is the class of requests.
 
     The arguments are those of ``Client``. Threads may share the object.
     """
@@ -122,7 +122,7 @@ class ClientBase(Generic[R]):
         return request if number == 1 else evolve(request, attempt=number)
 
     def _time_out(self, timeout: float | None) -> float | None:
-        """Return the time-out of an attempt: ``timeout``, or the client's if it is ``None``."""
+        """Return the time-out of an attempt: ``timeout``, or for ``None`` the client's own."""
         return self._timeout if timeout is None else seconds(timeout)
 
     def _most(self, request: R) -> int:

@@ -142,7 +142,7 @@ PendingHandlerCall: TypeAlias = tuple[Callable[[str, Any], object], P]
 
 
 class Activation(Generic[P]):
-    """The state of one plugin name in a registry; the table above lists the states."""
+    """The state of one plugin name in a registry; the module's docstring lists the states."""
 
     def __init__(self, name: str, leader: int | None) -> None:
         self.name = name
@@ -166,7 +166,7 @@ class Activation(Generic[P]):
 
     @property
     def abandoned(self) -> bool:
-        """Whether the activation ended without a plugin or an error, as only one call was ended."""
+        """Whether it ended without plugin and error, because only its leader's call was ended."""
         return self.done.is_set() and self.plugin is None and self.error is None
 
     def settle(self, plugin: P | None, error: BaseException | None) -> None:
@@ -345,7 +345,7 @@ class Handshake:
         )
 
     def give_up(self) -> None:
-        """Close the client of a failed activation, if one was made."""
+        """Close the client that was made, after the activation has failed."""
         reached, self._reached = self._reached, None
         if reached is not None and not isinstance(reached[0], ActivePlugin):
             reached[1].close()
@@ -507,7 +507,7 @@ class Activations(Generic[P]):
     def add_handler(
         self, interface: str, handler: Callable[[str, Any], object]
     ) -> list[PendingHandlerCall[P]]:
-        """Add ``handler``; return it with each active plugin that it must be called with."""
+        """Add ``handler``; return the calls of it that the caller must make, for active plugins."""
         with self._lock():
             self._handlers.setdefault(interface, []).append(handler)
             plugins = list(self._plugins.values())
@@ -516,7 +516,7 @@ class Activations(Generic[P]):
     def drop(self, name: str) -> P | None:
         """Forget a plugin by any of its names; return it if it was active, else ``None``.
 
-        Threads that wait for its activation still get the outcome.
+        Threads that wait for its activation still get its plugin or its error.
         """
         with self._lock():
             activation = self._by_name.pop(name, None)
@@ -533,7 +533,7 @@ class Activations(Generic[P]):
     def recheck(self, stale: Plugin) -> None:
         """Forget the managed plugin ``stale``, whose socket is missing, if it is still active.
 
-        The engine may have replaced it: the next ``get`` looks its name up in the engine again.
+        The engine may have replaced the plugin: the next ``get`` looks the name up there again.
         """
         with self._lock():
             plugin = self._plugins.get(stale.name)

@@ -114,7 +114,7 @@ class UploadBase:
         error.body_spent = not error.answered and not self.rewind()
 
     def end(self) -> None:
-        """Move a regular file to the end of what was sent, and drop the error."""
+        """Set a regular file's position to the end of the sent bytes; set ``error`` to ``None``."""
         self.error = None  # its traceback refers to this object: break the cycle
         if self._part is not None:
             with suppress(OSError, ValueError):  # the file was closed
@@ -147,7 +147,7 @@ def is_callers(error: BaseException, body: object) -> bool:
 def _is_regular(file: Any) -> bool:
     """Return whether reading ``file`` reads exactly the bytes of a regular file.
 
-    It must be of one of the classes that ``open`` returns: a derived or wrapping class may
+    ``file`` must be of one of the classes that ``open`` returns: a derived or wrapping class may
     decompress the data, or observe how it is read.
     """
     raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
@@ -157,7 +157,7 @@ def _is_regular(file: Any) -> bool:
 
 
 class Upload(UploadBase):
-    """``data`` as an iterable of chunks."""
+    """An upload of ``data``: iterate over it to get the chunks to send in one attempt."""
 
     error: BaseException | None
 

@@ -71,6 +71,7 @@ class Stream:
                 (``TransportTimeoutError``); ``answered`` is true.
             WireError: If the body is cut off.
             WaitCancelledError: If the client is closed before the end of the body.
+            ValueError: If ``size`` is less than 1.
         """
         if size < 1:
             raise ValueError("the size for reading a stream must be 1 or more")
@@ -414,7 +415,7 @@ class Client(ClientBase[Request]):
             into: The type of the result: an attrs class or any other type that cattrs can
                 structure; ``None`` for the JSON value itself.
             timeout: Seconds, the response's body included; ``None`` for the client's time-out.
-            pending: What ``begin`` returned, if the attempt was begun.
+            pending: The response that ``begin`` returned, if the attempt was begun.
 
         Returns:
             A value of the type ``into``; without ``into`` the JSON value, ``None`` for an empty
@@ -484,7 +485,10 @@ class Client(ClientBase[Request]):
             )
 
     def _telling(self, on_retry: OnRetry) -> OnRetry:
-        """Return ``on_retry``, checked; a subclass may wrap it."""
+        """Return the callback for retries of one call: ``on_retry``; a subclass may wrap it.
+
+        Raises ``TypeError`` if ``on_retry`` cannot be called.
+        """
         return callable_or_none("on_retry", on_retry)
 
     def _stream(self, request: Request, timeout: float | None) -> Stream:

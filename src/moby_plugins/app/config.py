@@ -227,7 +227,7 @@ def _others(settings: Settings) -> Discovery:
 
 
 def or_environment(settings: Settings | None) -> Settings:
-    """Return ``settings``, or those of the environment for ``None``; else raise ``TypeError``."""
+    """Return ``settings``, or ``Settings.from_env()`` for ``None``; else raise ``TypeError``."""
     if settings is None:
         return Settings.from_env()
     unchecked: object = settings  # the caller's program may not be type-checked
@@ -296,7 +296,7 @@ def connect_by_requests(session: "Session") -> Connect:
 
 
 class NamedTransports(Protocol[Made_co]):
-    """The transports of the type ``Made_co`` that settings may name."""
+    """The interface of a set of transports that settings name; ``connect`` finds one."""
 
     @property
     def auto(self) -> str:
@@ -315,14 +315,18 @@ class NamedTransports(Protocol[Made_co]):
 
 
 class ConnectByScheme(Generic[Made_co]):
-    """A ``Connect`` that chooses by scheme; its ``repr`` lists the transports."""
+    """A ``Connect`` that chooses a transport by the address's scheme; ``repr`` lists them."""
 
     def __init__(self, transports: Mapping[str, object], named: NamedTransports[Made_co]) -> None:
         self._transports = transports
         self._named = named
 
     def __call__(self, address: Address, tls: TLSOptions | None, /) -> Made_co:
-        """Return a transport for ``address``, not connected yet."""
+        """Return a transport for ``address``, not connected yet.
+
+        Raises ``SpecError`` if there is no transport for the scheme, or the address or a TLS file
+        is not valid, and ``SettingsError`` if the transport cannot be loaded.
+        """
         named = self._transports.get(address.scheme)
         if named is None:
             known = ", ".join(sorted(self._transports))
@@ -347,7 +351,7 @@ class ConnectByScheme(Generic[Made_co]):
         )
 
     def name(self, scheme: str) -> str:
-        """Return the name of the transport for ``scheme``; ``"auto"`` is replaced by its choice."""
+        """Return the name of the transport for ``scheme``; for ``"auto"``, its choice."""
         chosen = self._transports.get(scheme, "none")
         if not isinstance(chosen, str):
             return shown(getattr(chosen, "__qualname__", type(chosen).__qualname__))
@@ -361,7 +365,7 @@ class ConnectByScheme(Generic[Made_co]):
 
 
 class Transports:
-    """The transports of one registry or client, by name."""
+    """The synchronous transports of one registry or client, by their names in settings."""
 
     def __init__(self) -> None:
         # A cache: finding an installed transport reads the metadata of all packages.

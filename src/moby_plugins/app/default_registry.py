@@ -114,7 +114,7 @@ def get(
         SettingsError: If the settings in the environment are not valid.
         WaitCancelledError: If ``cancel`` is set.
         PluginError: If the look-up or the handshake fails for another reason: ``Registry.get``
-            lists them.
+            lists these errors.
     """
     registry = _default.registry()
     return registry.get(name, implements, retry=retry, on_retry=on_retry, cancel=cancel)
@@ -155,6 +155,10 @@ def get_all(
     Raises:
         SpecError: If a directory cannot be read.
         SettingsError: If the settings in the environment are not valid.
+        TransportError: If the configured engine does not respond; ``StatusError`` or ``WireError``
+            if it does not return its plugins.
+        TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
+            implementation, or ``on_failure`` cannot be called.
     """
     return _default.registry().get_all(implements, on_failure=on_failure)
 
@@ -167,7 +171,11 @@ def handle(interface: str, handler: Handler) -> None:
 
     Args:
         interface: The subsystem's name.
-        handler: Called with the name and a client of each plugin that implements it.
+        handler: Called with the name and a client of each plugin that implements the subsystem.
+
+    Raises:
+        TypeError: If ``interface`` is not a string, or ``handler`` is not callable.
+        SettingsError: If the settings in the environment are not valid.
     """
     _default.registry().handle(interface, handler)
 
@@ -185,6 +193,9 @@ def using_registry(registry: Registry) -> Iterator[Registry]:
 
     Yields:
         The registry.
+
+    Raises:
+        TypeError: If ``registry`` is not a ``Registry``.
     """
     unchecked: object = registry  # the caller's program may not be type-checked
     if not isinstance(unchecked, Registry):

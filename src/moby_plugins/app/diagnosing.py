@@ -106,7 +106,7 @@ class _Handshakes:
     clock: Clock
 
     def __call__(self, candidates: Mapping[str, Candidate]) -> dict[str, HandshakeOutcome]:
-        """Return the outcome for each plugin that can be asked, by name."""
+        """Return the outcome of the handshake with each plugin that can be asked, by name."""
         names = [name for name, candidate in candidates.items() if _can_be_asked(candidate.plugin)]
         if not self.seconds or not names:
             return {}
@@ -147,7 +147,7 @@ class _Handshakes:
             return client.call(ACTIVATE, None, Manifest, timeout=seconds)
 
     def _instead(self, plugin: Plugin, error: PluginError, seconds: float) -> str:
-        """Return the scheme under which a plugin responds if its own may be wrong, else ""."""
+        """Return another scheme with which the plugin's address works, "" if there is none."""
         address = plugin.address
         other = _INSTEAD.get(address.scheme, "")
         if not other or seconds <= 0 or not _may_be_another_protocol(error):

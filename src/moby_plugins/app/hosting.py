@@ -58,8 +58,8 @@ def plugin_server_unix(
         mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end at ``stop``.
-        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
-            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
+            larger one gets status 413. A ``PluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together; a request beyond that gets status 503.
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
@@ -104,8 +104,8 @@ def plugin_server_tcp(
         tls: The TLS options; without them, the server speaks plain HTTP.
         specs_path: The directory of the spec file.
         drain: Seconds that running calls have to end at ``stop``.
-        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
-            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
+            larger one gets status 413. A ``PluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together; a request beyond that gets status 503.
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
@@ -168,8 +168,8 @@ def serve_unix(
         mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end after the signal.
-        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
-            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
+            larger one gets status 413. A ``PluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together; a request beyond that gets status 503.
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
@@ -237,14 +237,14 @@ def serve_tcp(
         tls: The TLS options; without them, the server speaks plain HTTP.
         specs_path: The directory of the spec file.
         drain: Seconds that running calls have to end after the signal.
-        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
-            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
+            larger one gets status 413. A ``PluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together; a request beyond that gets status 503.
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own.
 
     Raises:
-        SpecError: If it cannot listen at the address, or a file cannot be used.
+        SpecError: If the server cannot listen at the address, or a file cannot be used.
         SettingsError: If a required library is not installed.
         PluginError: If the HTTP server ended by itself.
         InvalidPluginNameError: If ``name`` is not a valid name.
@@ -290,8 +290,8 @@ def wsgi(
 
     Args:
         app: The app that answers the requests.
-        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
-            gets status 413. A ``PluginApp`` has a limit of its own.
+        max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
+            larger one gets status 413. A ``PluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests of one process
             may have together; a request beyond that gets status 503.
 

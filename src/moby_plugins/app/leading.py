@@ -49,7 +49,7 @@ LEFT = "get_all has already ended"
 
 
 class Leaders:
-    """The activation of one registry's plugins; records active ones in ``activations``.
+    """The activator of one registry's plugins; records active ones in ``activations``.
 
     Setting ``closing`` ends all waits. The other arguments are those of ``Registry``. Threads may
     share the object.
@@ -90,7 +90,10 @@ class Leaders:
         self._is_local = isinstance(discovery, LocalDiscovery) and discovery.is_local
 
     def scan(self, ending: Ending) -> list[str]:
-        """Return the names that can be found now; raise ``WaitCancelledError`` once ended."""
+        """Return the names that can be found now.
+
+        Raises ``PluginError`` if the discovery fails, ``WaitCancelledError`` if ``ending`` ends it.
+        """
         try:
             return self._until(ending).scan()
         except PluginError as error:
@@ -109,7 +112,7 @@ class Leaders:
 
         Raises ``PluginError`` if the look-up or the handshake fails and the policy gives up,
         ``WaitCancelledError`` if ``cancel`` is set or the registry is closed during the call, and
-        ``RuntimeError`` if it was closed before.
+        ``RuntimeError`` if the registry was closed before the call.
         """
         ending = Ending(name)
         by_caller = (
@@ -132,7 +135,7 @@ class Leaders:
     def _take_over(self, name: str, ending: Ending) -> tuple[Activation[ActivePlugin], bool]:
         """Return the new activation of a plugin whose activation was abandoned.
 
-        Also return whether this caller is to make it: that is so for one of the waiting callers.
+        Also return whether this caller is to make it: only one of the waiting callers is.
 
         Raise ``WaitCancelledError`` if ``ending`` has ended this caller's wait, too.
         """
@@ -325,7 +328,7 @@ class Leaders:
 def client_of(observers: Observers) -> Callable[..., Client]:
     """Return a function that takes the arguments of ``Client`` and makes an observed client.
 
-    Without observers that is ``Client`` itself.
+    Without observers, the function is ``Client`` itself.
     """
     if not observers:
         return Client

@@ -29,7 +29,7 @@ MAX_GROUP = (1 << 32) - 2
 
 @frozen
 class Opened:
-    """A socket that listens or will listen; ``withdraw`` removes its socket file or spec file."""
+    """A server's socket, listening or not yet; ``withdraw`` removes its socket or spec file."""
 
     socket: socket.socket
     address: str

@@ -50,7 +50,7 @@ def serve_managed(
         app: An app, an implementation of a subsystem, or the class of one.
         name: The name of the socket without ``.sock``, at most 17 bytes.
         drain: Seconds that running calls have to end.
-        max_request_bytes: The most bytes of a request's body that is not a stream.
+        max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together.
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own. It can be

@@ -31,7 +31,7 @@ _TAKEN = frozenset(
 
 
 class ObservedCall(Generic[R]):
-    """One attempt of a call, whose start was reported; facts about its response are added.
+    """One attempt of a call, whose start was reported: set the response's facts, call ``end``.
 
     ``request`` is what to send: the given one, with the headers that observers added. An added
     header is dropped if it is not valid, is there already, or is set by the transport. For one
@@ -113,7 +113,7 @@ class ObservedCall(Generic[R]):
 
 
 class ObservedRequest:
-    """A request to a served plugin, with the event of its start.
+    """A request to a served plugin, whose start was reported: call ``end`` or ``fail`` once.
 
     For one thread or task at a time.
     """
@@ -128,7 +128,7 @@ class ObservedRequest:
         self.sent_bytes: int = 0
 
     def count(self, chunk: bytes) -> bytes:
-        """Count the next chunk of the response, and return it; raise ``TypeError`` for no bytes."""
+        """Count the next chunk of the response, and return it; raise ``TypeError`` if not bytes."""
         if type(chunk) is not bytes:  # the server would refuse it later
             chunk = as_bytes(chunk)
         self.sent_bytes += len(chunk)

@@ -32,7 +32,7 @@ R = TypeVar("R", Request, AsyncRequest)
 
 
 class ObservedClientBase(ClientBase[R]):
-    """What observed clients, synchronous and asynchronous, have in common."""
+    """The base of observed clients, synchronous and asynchronous."""
 
     def _observe(self, observers: Observers) -> None:
         self._observers = observers
@@ -163,7 +163,7 @@ class _Counted:
 
 
 class _Followed:
-    """The counted body of a stream, whose end is the end of the observed call."""
+    """A body that counts its bytes; when it ends or is closed, the observed call has ended."""
 
     def __init__(self, body: Body, observed: ObservedCall[Request]) -> None:
         self._body = body

@@ -35,7 +35,7 @@ class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attri
     _takers: Mapping[object, tuple[Take, ...]]
 
     def __new__(cls, observers: Iterable[Observer] = ()) -> Self:
-        """Return the observers as one value."""
+        """Return the observers as one value; raise ``TypeError`` if one is not an ``Observer``."""
         instance = super().__new__(cls, observers)
         for observer in instance:
             unchecked: object = observer  # the caller's program may not be type-checked
@@ -70,7 +70,7 @@ class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attri
 
 
 def _takers(observers: Observers) -> dict[object, tuple[Take, ...]]:
-    """Return the methods that ``observers`` override, by the events that begin or stand alone."""
+    """Return the methods that ``observers`` override, by the class of the event that they take."""
     from moby_plugins.domain import observing
 
     methods: dict[object, str] = {

@@ -107,7 +107,7 @@ def package(options: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
     """Write the directory ``options.out``, and return the findings about it.
 
     ``say`` is called with a text for each step. Raise ``SpecError`` or ``SettingsError`` if the
-    plugin cannot be packaged; then the directory is removed. Findings do not remove it.
+    plugin cannot be packaged: then the directory is removed. It is kept if there are findings.
     """
     check_platform("packaging a managed plugin")
     with _new_directory(options) as directory:
@@ -136,7 +136,10 @@ def package(options: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
 
 
 def judge(directory: str) -> tuple[Finding, ...]:
-    """Return the findings about the managed plugin in ``directory``, made by any tool."""
+    """Return the findings about the managed plugin in ``directory``, made by any tool.
+
+    Raise ``SpecError`` if there is no such directory.
+    """
     check_platform("packaging a managed plugin")
     if not os.path.isdir(directory):
         raise SpecError("there is no such directory", directory)
@@ -150,7 +153,10 @@ def _new_directory(options: Package) -> Iterator[str]:
     if os.path.isdir(options.rootfs):
         source = os.path.realpath(options.rootfs)
         if os.path.commonpath([source, os.path.realpath(out)]) == source:
-            raise SpecError("it lies in the root file system: choose another with --out", out)
+            raise SpecError(
+                "this directory lies in the root file system to copy: choose another with --out",
+                out,
+            )
     try:
         os.mkdir(out, 0o700)
     except FileExistsError as error:

@@ -40,7 +40,7 @@ class Metrics(Protocol):
     """The interface of a ``MetricsServer``, which serves metrics at an address of its own."""
 
     def start(self, is_serving: Callable[[], bool]) -> None:
-        """Serve in threads; ``is_serving`` returns whether the plugin is healthy."""
+        """Serve in threads; ``is_serving`` returns whether the plugin is served, not stopping."""
 
     def stop(self) -> None:
         """Stop serving; may be called more than once."""
@@ -120,7 +120,7 @@ class PluginServer:
         """Listen, and serve in other threads; return once connections are accepted.
 
         Raises:
-            SpecError: If it cannot listen at the address, or a file cannot be used.
+            SpecError: If the server cannot listen at the address, or a file cannot be used.
             SettingsError: If a required library is not installed, the group does not exist, or the
                 platform lacks the kind of socket.
             RuntimeError: If the server was stopped before.

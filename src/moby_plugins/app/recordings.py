@@ -20,7 +20,7 @@ class Writer(Protocol):
 def open_recording(
     path: str | os.PathLike[str], recording: Recording
 ) -> AbstractContextManager[Writer]:
-    """Open a file to which calls are written one by one; only its owner may read it.
+    """Open a file to which calls are written one by one; only the owner may read the file.
 
     Args:
         path: The path of the file; an existing file is replaced.
@@ -55,7 +55,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
 
 
 def load_whole_calls(path: str | os.PathLike[str]) -> tuple[Recording, bool]:
-    """Read a recording without its last line if that is cut off; return whether it was whole.
+    """Read a recording; drop a last line that is cut off. Return whether no line was cut off.
 
     Raises ``RecordingError`` as ``load_recording`` does.
     """
@@ -67,8 +67,8 @@ def load_whole_calls(path: str | os.PathLike[str]) -> tuple[Recording, bool]:
 def export_trace(recordings: Sequence[Recording], path: str | os.PathLike[str]) -> None:
     """Write recordings as one trace that Perfetto opens: trace-event JSON, with secrets masked.
 
-    Each recording's plugin and hosts have tracks of their own; all recordings begin at 0. Only its
-    owner may read the file. An existing file is replaced once the new one is complete.
+    Each recording's plugin and hosts have tracks of their own; all recordings begin at 0. Only the
+    file's owner may read the file. An existing file is replaced once the new one is complete.
 
     Args:
         recordings: The recordings to export.

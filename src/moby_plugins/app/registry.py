@@ -79,7 +79,7 @@ class Registry:
             each wait for another attempt, with the error and the length of the wait in seconds.
 
     Raises:
-        TypeError: If an argument lacks the methods of its port.
+        TypeError: If an argument lacks a method that its protocol in ``moby_plugins.ports`` has.
 
     Examples:
         ```python
@@ -202,8 +202,8 @@ class Registry:
         """Return the active plugin ``name``, activating it on first use.
 
         The first caller looks the plugin up and makes the handshake, and retries both as ``retry``
-        allows; then it runs the handlers. Callers that ask in the meantime wait for the same
-        outcome. Later calls return the active plugin and send nothing.
+        allows; then it runs the handlers. Callers that ask in the meantime wait for this activation
+        and get its plugin or its error. Later calls return the active plugin and send nothing.
 
         Args:
             name: The plugin's name.
@@ -301,7 +301,11 @@ class Registry:
 
         Raises:
             SpecError: If a directory cannot be read.
+            TransportError: If the configured engine does not respond; ``StatusError`` or
+                ``WireError`` if it does not return its plugins.
             WaitCancelledError: If the registry is closed before all plugins are active.
+            TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
+                implementation, or ``on_failure`` cannot be called.
         """
         if implements is not None and not isinstance(implements, str):
             from moby_plugins.app.parts import check_proxy
@@ -383,7 +387,7 @@ class Registry:
 
 
 def check_handler(interface: object, handler: object) -> None:
-    """Raise ``TypeError`` unless these are valid arguments for ``handle``."""
+    """Raise ``TypeError`` unless ``interface`` is a string, and ``handler`` can be called."""
     if not isinstance(interface, str):
         raise TypeError(f"interface must be a subsystem's name, not {quoted(interface)}")
     if not callable(handler):

@@ -46,7 +46,7 @@ _TOO_DEEP = "nested too deeply"
 
 
 class _MismatchError(ValueError):
-    """A value that does not fit its type; ``path`` holds the steps to it, outermost first."""
+    """A value that does not fit its type; ``path`` has the steps to the value, outermost first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -76,7 +76,7 @@ def mismatch(wanted: str, value: object) -> str:
     return f"{wanted} expected, not {kind_of(value)}"
 
 
-def _refuse(wanted: str, value: object) -> _MismatchError:
+def _expected(wanted: str, value: object) -> _MismatchError:
     return _MismatchError(mismatch(wanted, value))
 
 
@@ -115,19 +115,19 @@ def _of_class(kind: Any, concrete: type, arguments: tuple[Any, ...]) -> Form:
 
 def _nothing(value: Any) -> None:
     if value is not None:
-        raise _refuse("nothing", value)
+        raise _expected("nothing", value)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise _refuse("a string", value)
+    raise _expected("a string", value)
 
 
 def _boolean(value: Any) -> bool:
     if value is True or value is False:
         return value
-    raise _refuse("a boolean", value)
+    raise _expected("a boolean", value)
 
 
 def _whole(value: Any) -> int:
@@ -135,7 +135,7 @@ def _whole(value: Any) -> int:
         if _SMALLEST <= value <= _LARGEST:
             return value
         raise _MismatchError("a whole number of 64 bits expected, not a larger one")
-    raise _refuse("a whole number", value)
+    raise _expected("a whole number", value)
 
 
 def _number(value: Any) -> float:
@@ -145,14 +145,14 @@ def _number(value: Any) -> float:
                 return value
         except OverflowError:
             pass
-        raise _MismatchError("a number that JSON has expected, not one like NaN or too large")
-    raise _refuse("a number", value)
+        raise _MismatchError("a number expected, not NaN, infinity or one too large for a float")
+    raise _expected("a number", value)
 
 
 def _base64(value: Any) -> str:
     if isinstance(value, _BINARY):
         return str(json.loads(wire.encode(bytes(value))))
-    raise _refuse("bytes", value)
+    raise _expected("bytes", value)
 
 
 def _free(value: Any, depth: int = 0) -> Any:
@@ -168,7 +168,7 @@ def _free(value: Any, depth: int = 0) -> Any:
     elif isinstance(value, Mapping):
         plain = _each_member(value, _text, lambda item: _free(item, depth + 1))
     elif isinstance(value, (*_BINARY, type)):
-        raise _refuse("JSON", value)
+        raise _expected("JSON", value)
     elif isinstance(value, Sequence):
         plain = _each_item(value, lambda item: _free(item, depth + 1))
     elif attrs.has(type(value)) or dataclasses.is_dataclass(value):
@@ -199,7 +199,7 @@ def _literal(values: tuple[Any, ...]) -> Form:
         for known in values:
             if type(value) is type(known) and value == known:
                 return _free(value)
-        raise _refuse(f"one of {', '.join(map(repr, values))}", value)
+        raise _expected(f"one of {', '.join(map(repr, values))}", value)
 
     return form
 
@@ -219,7 +219,7 @@ def _array(kind: Any) -> Form:
         # Iterating over a mapping gives its keys, and over bytes gives numbers: both are mistakes.
         if isinstance(value, Iterable) and not isinstance(value, (str, Mapping, *_BINARY, type)):
             return _each_item(value, _form(kind))
-        raise _refuse("an array", value)
+        raise _expected("an array", value)
 
     return form
 
@@ -239,7 +239,7 @@ def _object(key_kind: Any, kind: Any) -> Form:
     def form(value: Any) -> dict[Any, Any]:
         if isinstance(value, Mapping):
             return _each_member(value, _form(key_kind), _form(kind))
-        raise _refuse("an object", value)
+        raise _expected("an object", value)
 
     return form
 
@@ -272,7 +272,7 @@ def _typed_dict(kind: Any) -> Form:
 
     def form(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise _refuse("an object", value)
+            raise _expected("an object", value)
         missing = sorted(kind.__required_keys__ - value.keys())
         if missing:
             raise _MismatchError(f"{quoted(missing[0])} is missing")
@@ -293,7 +293,7 @@ def _dataclass(kind: Any) -> Form:
         if isinstance(value, Mapping):
             members = _each_named(value, {name: forms()[name] for name in names})
             return form(_structured(members, kind))
-        raise _refuse(kind.__name__, value)
+        raise _expected(kind.__name__, value)
 
     return form
 
@@ -357,7 +357,7 @@ def _record(kind: Any) -> Form:
             plain = _free(value)
             _refuse_nulls(plain, slots())
             return form(_structured(plain, kind))
-        raise _refuse("an object", value)
+        raise _expected("an object", value)
 
     return form
 
@@ -405,7 +405,7 @@ def _as_cattrs_has_it(value: Any, wanted: str) -> Any:
     try:
         return json.loads(wire.encode(value))
     except (ValueError, TypeError) as error:
-        raise _refuse(wanted, value) from error
+        raise _expected(wanted, value) from error
 
 
 _PLAIN: dict[Any, Form] = {

@@ -57,8 +57,8 @@ OnRetry: TypeAlias = Callable[[PluginError, float], object]
 class Ending:
     """The end of all waits of one client, one ``get`` or one ``get_all``.
 
-    ``reason`` says why they ended; it is "" until then. ``plugin`` and ``address`` are set in the
-    error. Threads may share it.
+    Call ``end`` to end the waits: they raise ``error()``. ``reason`` says why the waits ended; it
+    is "" until then. The error names ``plugin`` and ``address``. Threads may share an ending.
     """
 
     def __init__(self, plugin: str = "", address: str = "") -> None:
@@ -135,14 +135,14 @@ def _call_on_retry(
 
 
 def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
-    """Sleep for ``delay`` seconds, and return false; return true at once when ``ending`` ends."""
+    """Sleep for ``delay`` seconds; return whether ``ending`` has ended, and then at once."""
     event = SleepEvent()
     with ending.cancellation.calling(event.set):
         return clock.wait(event, delay)
 
 
 def chance() -> float:
-    """Return a random number from 0 to 1, the fraction of the policy's jitter to use."""
+    """Return a random number from 0 to 1: how much of a policy's ``jitter`` to add to a delay."""
     from random import random
 
     return random()  # noqa: S311  it spreads attempts over time: not for security
@@ -155,7 +155,7 @@ def log_retry(error: PluginError, delay: float) -> None:
 
 @define(eq=False, repr=False)
 class _Task(Generic[T]):
-    """One operation, whose next attempt is due when the clock reads ``due``."""
+    """One operation of ``retry_side_by_side``; its next attempt is due at the time ``due``."""
 
     due: float
     index: int
@@ -169,7 +169,7 @@ class _Task(Generic[T]):
 
 @frozen
 class Outcome(Generic[T]):
-    """The value or the error with which the operation at ``index`` ended."""
+    """The value or the error with which an operation ended; ``index`` is its place in the list."""
 
     index: int
     value: T | None = None
@@ -217,7 +217,7 @@ def retry_side_by_side(
 
 
 class _Workers(Generic[T, R]):
-    """The worker threads and the beginner, which share one heap of tasks."""
+    """The worker threads and the beginner thread, which share one heap of tasks, by due time."""
 
     def __init__(
         self,
@@ -254,7 +254,7 @@ class _Workers(Generic[T, R]):
             self._start_worker()
 
     def start_beginner(self, begin: Begin, selector: Selector) -> None:
-        """Start the beginner, which hands the tasks that it would wait for to workers."""
+        """Start the beginner thread, which leaves each task that it would wait for to a worker."""
         if self._new:
             self._start(lambda: self._begin_all(begin, selector))
 

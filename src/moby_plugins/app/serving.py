@@ -83,8 +83,8 @@ class Route:
     def admit(self, request: Request) -> Request:
         """Return ``request`` with its body limited to ``limit`` bytes.
 
-        Raise ``StatusError`` with 413 if its Content-Length exceeds that; reading a longer body
-        raises it later.
+        Raise ``StatusError`` with 413 if its Content-Length exceeds the limit. For a body without
+        a Content-Length, reading more than ``limit`` bytes raises this error later.
         """
         self.check_size(request)
         if isinstance(request.body, bytes):
@@ -93,10 +93,11 @@ class Route:
 
 
 class Routes:
-    """The table from each method to the part that implements it.
+    """A table that maps each method of a plugin to the part that implements the method.
 
-    A part is an implementation of a subsystem. ``check`` raises ``TypeError`` for one that cannot
-    be served. Raises ``ValueError`` if two parts implement the same method.
+    A part is an object that implements a subsystem. The function ``check`` is called with each part
+    and raises ``TypeError`` for one that is not valid, such as a class or an object without
+    methods. Raises ``ValueError`` if two parts implement the same method.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class Routes:
     def route(self, method: str) -> Route | Response:
         """Return the route for ``method``, or a response if no part is needed.
 
-        That is the manifest for the handshake, and status 404 for an unknown method.
+        The response is the manifest for the handshake, and status 404 for an unknown method.
         """
         if method == ACTIVATE:
             return Response(OK, wire.encode(self.manifest), HEADERS)
@@ -151,8 +152,8 @@ class PluginApp:
 
     Args:
         parts: Implementations of subsystems.
-        max_request_bytes: The most bytes of a request's body; does not apply to bodies that are
-            streams.
+        max_request_bytes: The most bytes of a request's body. Does not apply to methods that take
+            the body as a stream, such as ``GraphDriver.apply_diff``.
         observers: Objects whose methods are called for each request.
         now: Returns the time in seconds, from an arbitrary point, for observers.
 
@@ -240,7 +241,7 @@ class CallLog:
         self._clock = clock
 
     def begin(self, called: str) -> Callable[[int, int], None]:
-        """Return the function that logs the call of ``called``, given its status and bytes."""
+        """Return a function to call with a response's status and size, which logs the call."""
         begun = self._clock.now()
 
         def log(status: int, size: int) -> None:
@@ -253,7 +254,7 @@ class CallLog:
 
 @frozen
 class Refusal(Response):
-    """The response for an exception, which it keeps for observers."""
+    """An error response, with the exception for which it was made, for observers."""
 
     error: BaseException | None = field(default=None, eq=False, repr=False)
 
@@ -268,7 +269,7 @@ def observed(
     """Return an app that answers as ``app`` does, and reports each request to ``observers``.
 
     Each request runs in a copy of the context, so that the app sees the context variables that
-    observers set. A ``PluginApp`` keeps the observers that it already has.
+    observers set. A ``PluginApp`` keeps its own observers too.
 
     Args:
         app: The app that answers the requests: a ``PluginApp``, or a function.
@@ -449,7 +450,7 @@ def as_app(implementation: object) -> App | AsyncApp:
 
 
 def is_async_app(app: object) -> bool:
-    """Return whether ``app`` is a coroutine function, or an object whose call is one."""
+    """Return whether ``app`` is a coroutine function, or an object whose ``__call__`` is one."""
     return is_asynchronous(app) or is_asynchronous(type(app).__call__)
 
 
@@ -461,7 +462,7 @@ def refusal(error: BaseException) -> Response:
 
 
 def failure(status: int, message: str) -> Response:
-    """Return a response with ``message`` as ``Err``, which every subsystem's hosts understand."""
+    """Return an error response: ``message`` is under ``Err``, where all hosts look for it."""
     return Response(status, wire.encode({"Err": bounded(message)}), HEADERS)
 
 

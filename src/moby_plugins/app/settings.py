@@ -40,7 +40,7 @@ Path: TypeAlias = str | os.PathLike[str]
 
 
 class MakeDiscovery(Protocol):
-    """The type of a function that takes settings and returns a discovery."""
+    """A function for ``Settings.discovery``: takes settings, and returns a discovery."""
 
     # A protocol and not an alias: ``get_type_hints`` could not resolve an alias of ``Settings``.
     def __call__(self, settings: "Settings", /) -> Discovery:
@@ -116,7 +116,7 @@ class Named(NamedTuple):
             self._installed(name)
 
     def has(self, name: str) -> bool:
-        """Return whether a component of that name exists."""
+        """Return whether a component called ``name`` exists."""
         if name in self.built_in:
             return True
         from importlib.metadata import entry_points

@@ -24,7 +24,7 @@ class ItemReader(Protocol):
 
     @property
     def room(self) -> int:
-        """The most bytes to read next."""
+        """The most bytes of the stream to read and pass to ``feed`` next."""
 
     def feed(self, data: bytes, /) -> Sequence[Any]:
         """Return the items that ``data`` completes; raise ``WireError`` for an invalid item."""
@@ -34,7 +34,7 @@ class ItemReader(Protocol):
 
 
 class _ChunkReader:
-    """A reader for which each chunk is an item."""
+    """An ``ItemReader`` for streams of bytes, for which each chunk is an item."""
 
     room = STREAM_BYTES
 
@@ -42,7 +42,7 @@ class _ChunkReader:
         return (data,)
 
     def end(self) -> None:
-        """Accept the end: any chunk may be the last."""
+        """Accept the end of the stream, as any chunk may be the last."""
 
 
 class Streamed(RemoteMethod):
@@ -78,7 +78,10 @@ class Streamed(RemoteMethod):
             yield from self.read(stream)
 
     def respond(self, result: Any) -> Response:
-        """Return a response that streams the items in ``result``."""
+        """Return a response that streams the items in ``result``.
+
+        Raises ``WireError`` if ``result`` is neither iterable nor a file.
+        """
         if not (isinstance(result, Iterable) or hasattr(result, "read")):
             raise WireError(mismatch("a stream", result), self.method)
         return Response(OK, self.write(result))
@@ -116,7 +119,7 @@ class Streamed(RemoteMethod):
         return bytes(self.checked(index, item, _BINARY, "bytes"))
 
     def checked(self, index: int, item: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
-        """Return ``item`` if it is a ``kind``; else raise ``WireError``, naming ``index``."""
+        """Return ``item`` if its type is ``kind``; else raise ``WireError``, naming ``index``."""
         if not isinstance(item, kind):
             raise WireError(f"[{index}]: {mismatch(wanted, item)}", self.method)
         return item

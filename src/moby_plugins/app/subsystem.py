@@ -57,6 +57,8 @@ REQUIRED: Any = object()
 class Signature:
     """The parameters and the result type of ``function``, whose name on the wire is ``method``.
 
+    ``pack`` makes a message from arguments, ``unpack`` does the reverse.
+
     Raises ``TypeError`` unless each parameter is positional and has a type annotation, and the
     result has one too.
     """
@@ -281,7 +283,8 @@ class RemoteMethod:
     def call(self, proxy: "Subsystem", *arguments: Any) -> Any:
         """Call the plugin's method on behalf of a host, and return its result.
 
-        Raises ``PluginError`` if the call fails and the method has no default for the error.
+        Raises ``PluginError`` if the call fails. ``instead`` then returns the method's default
+        result for that error, if it has one.
         """
         plan = self.plan(*arguments)
         client, timeout = proxy.client, proxy.timeout_of(self)
@@ -334,7 +337,10 @@ class RemoteMethod:
         return self.signature.pack(arguments)
 
     def read_message(self, request: Request) -> tuple[Any, ...]:
-        """Return the arguments in ``request``; without parameters its body is not read."""
+        """Return the arguments in ``request``; the body is not read for a method without any.
+
+        Raises ``StatusError`` with 400 if the arguments are not valid.
+        """
         if self.signature.takes_nothing:
             return ()
         try:
@@ -343,7 +349,7 @@ class RemoteMethod:
             raise StatusError(BAD_REQUEST, self.method, error.reason) from error
 
     def read_answer(self, answer: Any) -> Any:
-        """Return the result in a decoded response 200; raise its error as a ``DriverError``."""
+        """Return the result in a decoded response 200; raise an error in it as ``DriverError``."""
         for error in attrs.astuple(wire.structure(answer, self._error_type)):
             if error:
                 raise DriverError(self.method, error)

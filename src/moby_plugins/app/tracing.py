@@ -161,7 +161,7 @@ class Trace:
 
 
 class _ForwardedCall:
-    """One call that is being forwarded."""
+    """One call that is being forwarded; collects what the trace shows and records of it."""
 
     def __init__(
         self, method: str, now: Callable[[], float], on_call: OnCall, on_piece: OnPiece
@@ -322,10 +322,10 @@ def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Tr
 def tracing_proxy(name: str, make_app: MakeApp, settings: Settings) -> Iterator[TracingProxy]:
     """Put an app in the place of a plugin, for hosts that look the plugin up inside the block.
 
-    The plugin's socket is moved aside, and moved back at the end. A plugin with a spec file is
-    hidden by a socket of the same name, because hosts prefer a socket. Files that a killed process
-    left behind are restored first. Connections that hosts have already opened still lead to the
-    plugin.
+    The plugin's socket is moved aside, and moved back when the block ends. A plugin with a spec
+    file is hidden by a socket of the same name, because hosts prefer a socket. Files that a killed
+    process left behind are restored first. Connections that hosts have already opened still lead to
+    the plugin.
 
     Args:
         name: The plugin's name, or an address, ``unix:///PATH``.

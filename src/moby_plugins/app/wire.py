@@ -60,7 +60,7 @@ _ESCAPES = re.compile(r"\\\\|\\ud[89ab]..\\ud[c-f]..|\\ud[89a-f]..")
 
 
 class _MismatchError(ValueError):
-    """A value of the wrong JSON type; ``path`` holds the steps to it, outermost first."""
+    """A value of the wrong JSON type; ``path`` holds the steps to the value, outermost first."""
 
     def __init__(self, wanted: str, value: object) -> None:
         super().__init__(f"{wanted} expected, not {kind_of(value)}")

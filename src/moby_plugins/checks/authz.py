@@ -14,7 +14,7 @@ LARGEST_BODY = 4 << 20
 
 
 def b64(data: bytes) -> str:
-    """Return bytes in base64, as a request has them."""
+    """Return ``data`` in base64, as engines send the bodies of API requests to a plugin."""
     return base64.b64encode(data).decode()
 
 

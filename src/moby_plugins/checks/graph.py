@@ -20,19 +20,19 @@ KINDS = (0, 1, 2)
 
 
 def method(name: str) -> str:
-    """Return the full name of a method."""
+    """Return the name of a method with its subsystem: ``GraphDriver.Get`` for ``Get``."""
     return f"GraphDriver.{name}"
 
 
 def initialised(plugin: Session, **changes: Any) -> Session:
-    """Call Init with a new home directory, and Cleanup at the end; return the plugin."""
+    """Call Init with a new home directory, and Cleanup when the check ends; return the plugin."""
     args = {"Home": str(plugin.directory()), "Opts": [], "UIDMaps": [], "GIDMaps": []} | changes
     plugin.make(method("Init"), args, method("Cleanup"), {})
     return plugin
 
 
 def layer(plugin: Session, parent: str = "", how: str = "Create") -> str:
-    """Create a layer, removed at the end, and return its ID."""
+    """Create a layer, which is removed when the check ends, and return its ID."""
     layer_id = plugin.id()
     args = {"ID": layer_id, **({"Parent": parent} if parent else {})}
     plugin.make(method(how), args, method("Remove"), {"ID": layer_id})
@@ -40,7 +40,7 @@ def layer(plugin: Session, parent: str = "", how: str = "Create") -> str:
 
 
 def mounted(plugin: Session, layer_id: str) -> str:
-    """Mount a layer with Get, and call Put at the end; return the path."""
+    """Mount a layer with Get, and call Put when the check ends; return the path."""
     path = plugin.make(method("Get"), {"ID": layer_id}, method("Put"), {"ID": layer_id}).get("dir")
     if not isinstance(path, str) or not path.startswith("/"):
         fail(f"Dir is {path!r}, and no path")
@@ -48,7 +48,7 @@ def mounted(plugin: Session, layer_id: str) -> str:
 
 
 def exists(plugin: Session, layer_id: str) -> bool:
-    """Return the result of Exists; any failure counts as false."""
+    """Return whether the plugin says that a layer exists; an error counts as false."""
     answer = plugin.send(method("Exists"), {"ID": layer_id})
     return not answer.error and answer.fields.get("exists") is True
 

@@ -29,12 +29,12 @@ FEW = 8
 
 
 def space(plugin: Session) -> str:
-    """Return the local default address space."""
+    """Return the name of the local default address space, from the plugin."""
     return str(plugin.call(SPACES).get("localdefaultaddressspace") or "")
 
 
 def request(plugin: Session, wanted: str = POOL, **changes: Any) -> Answer:
-    """Call RequestPool and return its response, not judged; release the pool at the end."""
+    """Call RequestPool and return its response, not judged; the check's end releases the pool."""
     args = {"AddressSpace": space(plugin), "Pool": wanted, "SubPool": "", "Options": {}}
     answer = plugin.send(REQUEST_POOL, args | {"V6": False} | changes)
     if not answer.error and answer.fields.get("poolid"):
@@ -43,7 +43,11 @@ def request(plugin: Session, wanted: str = POOL, **changes: Any) -> Answer:
 
 
 def pool(plugin: Session, wanted: str = POOL, **changes: Any) -> tuple[str, Any]:
-    """Request a pool, released at the end; return its ID and its network."""
+    """Request a pool, which is released when the check ends; return its ID and its network.
+
+    ``wanted`` is the argument Pool; ``changes`` are other arguments. The check fails if the plugin
+    responds with an error, or without a PoolID.
+    """
     answer = request(plugin, wanted, **changes)
     require(not answer.error, answer)
     pool_id = answer.fields.get("poolid")
@@ -148,7 +152,7 @@ def pool_that_is_none(plugin: Session) -> None:
 def address(
     plugin: Session, pool_id: str, wanted: str = "", options: Any = None
 ) -> IPv4Interface | IPv6Interface:
-    """Request an address from a pool, released at the end, and return it."""
+    """Request and return an address from a pool; it is released when the check ends."""
     args = {"PoolID": pool_id, "Address": wanted, "Options": options}
     text = plugin.call(REQUEST_ADDRESS, args).get("address")
     require(text and "/" in str(text), f"Address is {text!r}, without a prefix")

@@ -148,7 +148,7 @@ class Container:
 
 
 def container(plugin: Session, container_id: str = "") -> Container:
-    """Return a container that does not log yet; its FIFO is removed at the end."""
+    """Return a container that does not log yet; its FIFO is removed when the check ends."""
     if plugin.target.address.host not in LOCAL:
         skip("it needs a FIFO, and the plugin is on another machine")
     fifo = plugin.enter_context(Fifo(plugin.directory() / plugin.id(), plugin.target))
@@ -164,7 +164,7 @@ def sees(plugin: Session, fifo: Fifo) -> bool | None:
 
 
 def logging(plugin: Session, container_id: str = "", info: Any = None) -> Container:
-    """Call StartLogging for a container and return it; call StopLogging at the end."""
+    """Call StartLogging for a container and return it; StopLogging follows when the check ends."""
     logged_container = container(plugin, container_id)
     file = {"File": logged_container.file}
     try:
@@ -177,7 +177,7 @@ def logging(plugin: Session, container_id: str = "", info: Any = None) -> Contai
 
 
 def lines(*texts: str, source: str = "stdout") -> list[LogEntry]:
-    """Return entries with these lines, one second apart."""
+    """Return log entries with the lines ``texts``, one second apart."""
     return [
         LogEntry(source, EPOCH + number * SECOND, text.encode())
         for number, text in enumerate(texts)
@@ -185,7 +185,7 @@ def lines(*texts: str, source: str = "stdout") -> list[LogEntry]:
 
 
 def pieces_of(*texts: bytes) -> list[LogEntry]:
-    """Return entries for the parts of one long line."""
+    """Return log entries for the parts of one line that is too long for one entry."""
     return [
         LogEntry("stdout", EPOCH, text, True, PartialLog(number == len(texts), "check", number))
         for number, text in enumerate(texts, 1)
@@ -241,7 +241,7 @@ def read_until(plugin: Session, logged_container: Container, count: int) -> list
 
 
 def texts_of(entries: Sequence[LogEntry]) -> list[str]:
-    """Return the lines of ``entries``, without newlines."""
+    """Return the text of each log entry, without the newline."""
     return [entry.line.decode(errors="replace").removesuffix("\n") for entry in entries]
 
 

@@ -112,7 +112,7 @@ FAMILIES = (
 
 
 def checks_of(family: Family) -> Iterator[Check]:
-    """Yield the checks for which ``family`` names methods."""
+    """Yield those of the common checks for which ``family`` names a method."""
     yield _unknown_method(family)
     if family.asks:
         yield _broken_body(family)
@@ -190,7 +190,11 @@ def _unknown_keys(family: Family) -> Check:
 
 
 def meaning(answer: Answer) -> object:
-    """Return what a host reads from the response, without texts, which may name the call."""
+    """Return the part of a response that decides what a host does, to compare two responses.
+
+    This is the status if it is not 200, else the JSON value; ``None`` if the body is not JSON. Each
+    error message in the value becomes a boolean, since messages may name the method or the call.
+    """
     if answer.status != OK:
         return answer.status
     try:

@@ -34,7 +34,7 @@ UNSET = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
 
 
 def network(plugin: Session, network_id: str = "", **addresses: Any) -> str:
-    """Create a network, deleted at the end, and return its ID."""
+    """Create a network, which is deleted when the check ends, and return its ID."""
     ids = {"NetworkID": network_id or plugin.id()}
     args = {**ids, "Options": OPTIONS, "IPv4Data": IPV4, "IPv6Data": [], **addresses}
     plugin.make(CREATE, args, DELETE, ids)
@@ -146,7 +146,7 @@ discover_new, discover_delete = map(_discovery, DISCOVERY)
 
 
 def endpoint(plugin: Session, number: int = 10, options: Any = None) -> dict[str, str]:
-    """Create an endpoint in a new network, both deleted at the end, and return the IDs."""
+    """Create an endpoint in a new network, return the IDs; delete both when the check ends."""
     return endpoint_in(plugin, network(plugin), number, options)[0]
 
 

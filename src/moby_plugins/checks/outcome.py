@@ -24,7 +24,7 @@ class Function(Protocol):
 
     # A class rather than an alias, so that ``get_type_hints`` of ``Check`` need not resolve it.
     def __call__(self, session: "Session", /) -> object:
-        """Test the plugin."""
+        """Test the plugin; raise ``NotPassedError`` or ``PluginError`` if it breaks the rule."""
         ...
 
 
@@ -90,7 +90,7 @@ def require(condition: object, came_back: object) -> None:
 
     Args:
         condition: The condition.
-        came_back: What the plugin returned instead.
+        came_back: What the plugin returned instead of what the check expects.
 
     Raises:
         NotPassedError: If the condition is false.
@@ -104,7 +104,7 @@ def warn(condition: object, came_back: object) -> None:
 
     Args:
         condition: The condition.
-        came_back: What the plugin returned instead.
+        came_back: What the plugin returned instead of what the check expects.
 
     Raises:
         NotPassedError: If the condition is false.

@@ -47,7 +47,7 @@ def success(plugin: Session, method: str, args: Any) -> Answer:
 
 
 def created(plugin: Session) -> str:
-    """Create a volume, removed at the end, and return its name.
+    """Create a volume, which is removed when the check ends, and return its name.
 
     Without options the request has no key Opts, as from Podman.
     """

@@ -64,7 +64,7 @@ _CONTROL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def built_in_checks() -> tuple[Check, ...]:
     """Return the checks of this library, grouped by subsystem.
 
-    The checks of the plugin's process come last.
+    Last come the checks of the processor time and the open descriptors of the plugin's process.
     """
     checks = [item for module in MODULES for item in checks_in(module)]
     order = list(dict.fromkeys(item.subsystem for item in checks))
@@ -112,7 +112,7 @@ def select(
     reads_only: bool = False,
     host: str = DOCKER,
 ) -> tuple[Check, ...]:
-    """Select checks.
+    """Select checks by subsystem, name and host.
 
     Args:
         checks: The checks to select from.

@@ -36,7 +36,7 @@ def secret(plugin: Session, **task: Any) -> dict[str, Any]:
 
 
 def value(fields: dict[str, Any]) -> bytes:
-    """Return the decoded secret in a response."""
+    """Return the secret in a response of GetSecret, decoded from base64."""
     try:
         return base64.b64decode(fields.get("value") or "", validate=True)
     except (binascii.Error, TypeError, ValueError) as error:

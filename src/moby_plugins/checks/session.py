@@ -123,7 +123,7 @@ class Target:
         return frozenset(self._stalled)
 
     def number(self) -> int:
-        """Return a number that is unique in this run."""
+        """Return a number that is unique in this run of the checks."""
         return next(self._numbers)
 
     def send(self, method: str, body: Content = b"", length: int | None = None) -> Answer:
@@ -225,7 +225,7 @@ def new_target(
     clock: Clock | None = None,
     options: Options | None = None,
 ) -> Target:
-    """Make a subject for the plugin at an address, as ``new_client`` would. Sends nothing yet.
+    """Make a target for the plugin at an address, as ``new_client`` would. Sends nothing yet.
 
     Args:
         addr: The address.
@@ -235,7 +235,7 @@ def new_target(
         options: The options for the checks.
 
     Returns:
-        The subject, which the caller closes.
+        The target, which the caller closes.
 
     Raises:
         SpecError: If the address or a TLS file cannot be used.
@@ -256,7 +256,7 @@ def new_target(
 
 @frozen
 class Undo:
-    """A call that undoes an earlier one; ``certain`` is true once that has succeeded."""
+    """A call that undoes an earlier call; ``certain`` is true if the earlier call succeeded."""
 
     method: str
     body: bytes
@@ -296,7 +296,7 @@ class Session:
         return own.ljust(64 - 2 * len(PREFIX), "0") + PREFIX.encode().hex()
 
     def directory(self) -> Path:
-        """Make a new directory on this machine, removed at the end."""
+        """Make a new directory on this machine, which is removed when the check ends."""
         path = tempfile.mkdtemp(prefix=f"{PREFIX}-")
         self._files.callback(shutil.rmtree, path, ignore_errors=True)
         return Path(path)
@@ -375,7 +375,7 @@ class Session:
         Args:
             method: The method to call.
             args: Sent as JSON.
-            undo: The method to call at the end.
+            undo: The method to call when the check ends.
             undo_args: Its arguments, sent as JSON.
 
         Returns:
@@ -389,7 +389,7 @@ class Session:
         """Make a call at the end of the check that undoes the block, even if the block fails.
 
         Args:
-            undo: The method to call at the end.
+            undo: The method to call when the check ends.
             undo_args: Its arguments, sent as JSON.
 
         Yields:

@@ -29,7 +29,7 @@ class UnknownCodeError(LookupError):
 
 
 def document() -> str:
-    """Return the text of the document."""
+    """Return the text of docs/protocol.md."""
     return (files("moby_plugins.checks") / "protocol.md").read_text(encoding="utf-8")
 
 
@@ -47,7 +47,7 @@ def explanation(code: str) -> str:
     """Return the text of the section or trap that ``code`` names; case does not matter.
 
     Raises:
-        UnknownCodeError: If there is none.
+        UnknownCodeError: If no section and no trap has this code.
     """
     known = sections(document())
     by_letters = {_letters(name): name for name in known}

@@ -31,14 +31,17 @@ LONGEST = 64
 
 
 def created(plugin: Session, name: str = "") -> str:
-    """Create a volume, removed at the end, and return its name."""
+    """Create a volume, which is removed when the check ends, and return its name."""
     name = name or plugin.name()
     create_volume(plugin, creation(plugin, name))
     return name
 
 
 def create_volume(plugin: Session, args: dict[str, Any]) -> None:
-    """Create a volume, removed at the end; if that fails, add a hint about options."""
+    """Create a volume, which is removed when the check ends.
+
+    If Create fails, the check fails, with a hint about options.
+    """
     try:
         plugin.make(CREATE, args, REMOVE, {"Name": args["Name"]})
     except StalledError:
@@ -55,7 +58,7 @@ def hint(plugin: Session) -> str:
 
 
 def creation(plugin: Session, name: str) -> dict[str, Any]:
-    """Return the arguments of Create."""
+    """Return the arguments of Create for the volume ``name``, with the user's options."""
     return {"Name": name, "Opts": dict(plugin.options.volume_opts)}
 
 
@@ -75,7 +78,7 @@ def listed(plugin: Session) -> list[dict[str, Any]]:
 
 
 def named(volumes: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Return the volumes with that name."""
+    """Return those of ``volumes`` that are called ``name``."""
     return [volume for volume in volumes if volume.get("name") == name]
 
 

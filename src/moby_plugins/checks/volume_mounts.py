@@ -24,7 +24,7 @@ NOT_FOUND = 404
 
 
 def mounted(plugin: Session, name: str, user: str) -> str:
-    """Mount the volume ``name`` for ``user``, unmounted at the end, and return the path."""
+    """Mount the volume ``name`` for ``user`` until the check ends, and return the path."""
     use = {"Name": name, "ID": user}
     answer = plugin.make(MOUNT, use, UNMOUNT, use)
     where = answer.get("mountpoint")

@@ -39,7 +39,7 @@ from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
 @frozen
 class Greeting:
-    """A plugin's manifest, the duration of the handshake, and the plugin's capabilities.
+    """A plugin's responses: its manifest, the handshake's duration, and its capabilities.
 
     ``seconds`` is ``None`` for a managed plugin, which has no handshake. ``capabilities`` has for
     each subsystem the response as a host interprets it, or the error.

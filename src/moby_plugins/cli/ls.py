@@ -48,7 +48,7 @@ MANAGED = "managed"
 
 
 class Row(NamedTuple):
-    """One plugin: its first candidate, and either the active plugin or an error."""
+    """A plugin in the list: its first candidate, and the active plugin or the error."""
 
     name: str
     candidate: Candidate | None
@@ -96,7 +96,7 @@ def _places(settings: Settings) -> tuple[str, ...]:
 def plugin_rows(settings: Settings) -> list[Row]:
     """Return all plugins that can be found, each activated once, sorted by name.
 
-    They include plugins that an engine has disabled.
+    Among them are plugins that an engine has disabled.
     """
     discovery = new_local_discovery(settings)
     outcomes: dict[str, ActivePlugin | PluginError] = {}

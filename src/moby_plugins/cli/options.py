@@ -115,7 +115,7 @@ def methods(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]
 
 
 def subsystems(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """Return the subsystems of engines, as in manifests, that begin with ``incomplete``."""
+    """Return the names of the engines' subsystems that begin with ``incomplete``."""
     from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
     known = (kind.implements for kind in ENGINE_SUBSYSTEMS)

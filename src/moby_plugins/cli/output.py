@@ -35,7 +35,7 @@ def printable(text: object) -> str:
 
 @frozen
 class Cell:
-    """A text and its style, such as ``GOOD``."""
+    """A part of a line or table: a text, and a style such as ``GOOD``."""
 
     text: str = field(converter=printable)
     style: str = PLAIN
@@ -47,7 +47,7 @@ def as_cell(value: str | Cell) -> Cell:
 
 
 class Table:
-    """A table with headings; each row has as many cells as ``columns``."""
+    """A table to print, with the headings ``columns``; ``add`` a row with a cell for each."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:
         self.columns = columns
@@ -117,7 +117,7 @@ def plain_columns(table: Table) -> Iterable[str]:
 
 
 def drawn(table: Table, *, heading: bool = True) -> "Drawn":
-    """Return ``table`` as a table of rich."""
+    """Return ``table`` as a table of the library rich."""
     from rich import box
     from rich.table import Table as Drawn
     from rich.text import Text

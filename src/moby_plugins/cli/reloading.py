@@ -24,7 +24,7 @@ Stamps: TypeAlias = dict[str, tuple[int, int]]
 
 
 class Sources:
-    """The state of the files of imported modules, and of modules in the current directory.
+    """A watch on the files of imported modules, and of modules in the current directory.
 
     ``has_reported`` becomes true when ``watched`` has seen a change.
     """
@@ -87,7 +87,7 @@ def show_error(error: BaseException) -> None:
 
 
 def begin_again() -> NoReturn:
-    """Restart the command in this process."""
+    """Restart the command: replace the program of this process by a new one. Never returns."""
     print("moby-plugins: a source file has changed", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own

@@ -47,9 +47,9 @@ class _Shown:
 class Screen:
     """A queue of texts from several threads, written in order by another thread.
 
-    A context manager, which writes the rest at its end. ``live`` returns a text that replaces the
-    previous one at a terminal. If standard output is closed or full, ``failed`` is called in the
-    writing thread, and ``failure`` has the error.
+    A context manager, which writes the remaining texts when its block ends. ``live`` returns a text
+    that replaces the previous one at a terminal. If standard output is closed or full, ``failed``
+    is called in the writing thread, and ``failure`` has the error.
     """
 
     def __init__(self, failed: Callable[[], object], live: Callable[[], str] | None = None) -> None:
@@ -76,7 +76,7 @@ class Screen:
                 self._put(_Shown(dropped=1))
 
     def show_if_there_is_room(self, make: Callable[[], str]) -> None:
-        """Queue a text, or drop it without counting it."""
+        """Queue a text if there is room; else drop the text, and do not count it as dropped."""
         with self._changed:
             if self._has_room(0):
                 self._put(_Shown(make))
@@ -133,7 +133,7 @@ class Screen:
             self._failed()
 
     def _next(self) -> _Shown | None:
-        """Wait for the next item and return it; ``None`` at the end."""
+        """Wait for the next item and return it; ``None`` once the queue was closed and is empty."""
         drawn = time.monotonic()
         while True:
             with self._changed:

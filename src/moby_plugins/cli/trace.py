@@ -109,7 +109,11 @@ _with_summary: Decorator = click.option(
 
 
 def call_cells(time: str, call: RecordedCall) -> Iterator[tuple[Cell, ...]]:
-    """Yield the lines of a call: its time, method, status and duration; then both bodies."""
+    """Yield the lines of text that show ``call``, each as a tuple of its coloured parts.
+
+    The first line has ``time``, the method, the status and the duration; the next lines have the
+    request's body, the response's body, and how the call was broken off, if it was.
+    """
     yield (
         Cell(f"{time}  ", FAINT),
         Cell(f"{shown(call.method)}  "),
@@ -221,7 +225,7 @@ class Watcher:
         self._shown_since: dict[float, float] = {}
 
     def app(self, transport: Transport) -> Trace:
-        """Return the app that passes calls on to ``transport``."""
+        """Return the app that forwards calls over ``transport`` and reports them to the watcher."""
         return Trace(transport, self.now, self.on_call, self.on_piece)
 
     def now(self) -> float:
@@ -268,7 +272,7 @@ class Watcher:
 
 
 class Counts:
-    """Counts of calls for a summary; threads may share it."""
+    """A counter of calls by method, for a summary; threads may share it."""
 
     def __init__(self) -> None:
         self._summary = Summary()
@@ -280,7 +284,7 @@ class Counts:
             self._summary.add(call)
 
     def text(self) -> str:
-        """Return a table of the methods."""
+        """Return the counts as the text of a table, with a row for each method."""
         table = Table(("method", "calls", "errors", "p50", "p95", "p99"))
         for method in self._methods():
             table.add(

@@ -48,7 +48,7 @@ def unit(app: str, name: str | None, drain: float, settings: Settings) -> None:
 
 
 def _directory_of(module: str) -> str:
-    """Return the current directory if it has the module; "" for an installed module."""
+    """Return the current directory if ``module`` is in it; "" for an installed module."""
     working_directory = os.getcwd()
     top = module.partition(".")[0]
     if any(os.path.exists(os.path.join(working_directory, name)) for name in (top, f"{top}.py")):

@@ -305,7 +305,7 @@ class TLSOptions:
         """Return a warning about these options for an administrator.
 
         Args:
-            encrypted: Whether they are used with an encrypted address.
+            encrypted: Whether the options are used with an encrypted address.
 
         Returns:
             One sentence; "" if there is nothing to warn of.
@@ -343,7 +343,8 @@ class ServerTLS:
         key_file: The private key of ``cert_file``.
         ca_file: Written into the spec: the certificates that hosts verify the plugin with; "" for
             the system's roots.
-        client_ca_file: If given, hosts must present a certificate signed by it.
+        client_ca_file: If given, hosts must present a certificate that one of its certificates
+            has signed.
         host_cert_file: Written into the spec: the certificate that hosts present.
         host_key_file: Written into the spec: the private key of ``host_cert_file``.
         passphrase: The passphrase of an encrypted ``key_file``; never shown.

@@ -38,7 +38,7 @@ class AsyncBody(Protocol):
             size: The largest number of bytes to return, 1 or more.
 
         Returns:
-            The bytes; ``b""`` at the end.
+            The bytes; ``b""`` at the end of the body.
 
         Raises:
             TransportTimeoutError: If the time-out expires; ``answered`` is true.
@@ -154,7 +154,7 @@ class AsyncRequest:
                 ``max_bytes`` does not bound a body that is read in parts.
 
         Returns:
-            The bytes; ``b""`` at the end.
+            The bytes; ``b""`` at the end of the body.
 
         Raises:
             StatusError: With 413, if a whole body exceeds ``max_bytes``. Errors of ``hold`` are
@@ -194,7 +194,7 @@ class AsyncRequest:
         """Read the body as JSON.
 
         Returns:
-            Its first JSON value; ``None`` for an empty body.
+            The first JSON value in the body; ``None`` for an empty body.
 
         Raises:
             ValueError: If the body is not JSON.

@@ -39,7 +39,7 @@ from moby_plugins.domain.text import sentence, shown
 
 @frozen
 class Observations:
-    """Observations of a machine's plugins.
+    """What ``diagnose`` knows of a machine's plugins and of the paths that lead to them.
 
     ``ways`` has for each path the components that lead to its target, from ``/`` on, links
     followed; a way ends early where a component could not be examined. ``kinds``, ``modes``
@@ -49,8 +49,7 @@ class Observations:
     not list its plugins. ``nested`` are subdirectories of the plugin directories.
     ``abandoned_sockets`` are sockets of ``trace`` commands that were killed, which still take the
     place of the plugin's. ``trusted`` are the IDs of users with at least the host's rights;
-    ``users`` has names by ID. ``handshakes`` has the outcome for each plugin that was called, by
-    name.
+    ``users`` has names by ID. ``handshakes`` has handshakes' outcomes by plugin name.
     """
 
     sockets_path: str
@@ -76,7 +75,7 @@ class Observations:
         return self.ways.get(path, (path,))
 
     def kind(self, path: str, expected: str) -> str:
-        """Return the kind of what ``path`` leads to; ``expected`` if it was not examined."""
+        """Return the kind of file that ``path`` leads to; ``expected`` if it was not examined."""
         return self.kinds.get(self.way(path)[-1], expected)
 
 
@@ -374,7 +373,7 @@ _BY_TLS_FILE = {
 
 
 def _of_weaknesses(seen: Observations) -> Iterator[Finding]:
-    """Yield who else could change the paths that hosts trust, and then the components above."""
+    """Yield findings about users who could change paths that hosts trust, or their parents."""
     trusts = [*_trusted(seen)]
     findings: dict[tuple[str, str], Finding] = {}
     for trust in trusts:

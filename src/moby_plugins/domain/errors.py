@@ -83,7 +83,7 @@ class PluginNotFoundError(PluginError, LookupError):
 
 
 class InvalidPluginNameError(PluginError, ValueError):
-    """The name is not valid for a plugin; ``rule`` says why.
+    """A name that no plugin can have; ``rule`` says why.
 
     The name of a plugin on disk is not empty, ``.`` or ``..``, and has no separators or NUL.
     """
@@ -142,7 +142,8 @@ class NotImplementedByPluginError(PluginError):
 class SpecError(PluginError, ValueError):
     """A spec, an address or a TLS file that cannot be used. Never retried.
 
-    ``reason`` says what is wrong, ``file`` is its path ("" for an address given in code).
+    ``reason`` says what is wrong, ``file`` is the path of the spec or TLS file ("" for an address
+    given in code).
     """
 
     __module__ = _DOOR
@@ -166,7 +167,7 @@ class SettingsError(PluginError, ValueError):
 class RecordingError(PluginError, ValueError):
     """A file of recorded calls that cannot be read or written.
 
-    ``reason`` says what is wrong, ``file`` and ``line`` (from 1; 0 for none) say where.
+    ``reason`` says what is wrong, ``file`` and ``line`` (from 1; 0 for none) where in the file.
     """
 
     __module__ = _DOOR
@@ -185,10 +186,11 @@ class RecordingError(PluginError, ValueError):
 class TransportError(PluginError):
     """The exchange failed before a complete response was received.
 
-    ``reason`` says how. ``plugin`` (its name; "" for a client without one), ``address`` and
-    ``method`` identify the call. ``answered`` is true if the exchange failed after a status line
-    was received (malformed headers do not count as a response); ``body_spent`` if the request's
-    body was partly read and cannot be rewound. If either is true, the call is not retried.
+    ``reason`` says how it failed. ``plugin`` (the plugin's name; "" for a client without one),
+    ``address`` and ``method`` identify the call. ``answered`` is true if the exchange failed after
+    a status line was received (malformed headers do not count as a response); ``body_spent`` if the
+    request's body was partly read and cannot be rewound. If either is true, the call is not
+    retried.
     """
 
     __module__ = _DOOR
@@ -213,7 +215,7 @@ class TransportError(PluginError):
 
 
 class TransportTimeoutError(TransportError, TimeoutError):
-    """The time-out of one attempt expired; ``answered`` is true if it was after a status line."""
+    """The time-out of one attempt expired; ``answered`` is true if after a status line."""
 
     __module__ = _DOOR
 
@@ -266,7 +268,7 @@ class DriverError(PluginError):
 class WireError(PluginError, ValueError):
     """The plugin responded with status 200, but the body cannot be used. Never retried.
 
-    It is not JSON, has a wrong type, is cut off, badly chunked or too large: ``reason`` says
+    The body is not JSON, has a wrong type, is cut off, badly chunked or too large: ``reason`` says
     which. ``method``, ``address`` and ``plugin`` identify the call.
     """
 
@@ -289,7 +291,7 @@ class WaitCancelledError(PluginError):
     """A wait or a call was cancelled, or its registry or client was closed. Never retried.
 
     ``reason`` says which; ``plugin`` and ``address`` identify the plugin, if known. ``attempts``
-    counts the attempts that were begun: 0 if the caller waited for those of another thread.
+    counts the attempts that were begun: 0 if the caller waited for another thread's attempts.
     """
 
     __module__ = _DOOR
@@ -345,7 +347,7 @@ def is_not_found(error: BaseException | None) -> bool:
             that wraps the ``StatusError`` counts.
 
     Returns:
-        Whether one of them is a ``StatusError`` with 404.
+        Whether ``error`` or one of its causes is a ``StatusError`` with 404.
     """
     return any(isinstance(e, StatusError) and e.status == NOT_FOUND for e in _causes(error))
 

@@ -26,7 +26,7 @@ NOTE = "note"
 
 @frozen(field_transformer=typed)
 class Finding:
-    """One thing that is wrong, or worth knowing. A frozen value.
+    """One thing about a plugin that is wrong, or worth knowing. A frozen value.
 
     Args:
         severity: ``"problem"``, ``"warning"`` or ``"note"``.

@@ -100,7 +100,7 @@ def unless_empty(rule: Rule) -> Rule:
 
 
 def follows(rule: Rule) -> Callable[[object, Any, Any], None]:
-    """Return an attrs validator that applies ``rule``; its errors name the field.
+    """Return an attrs validator that applies ``rule``; its ``ValueError`` names the field.
 
     Values other than strings are ignored: another validator checks types.
     """

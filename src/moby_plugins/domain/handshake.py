@@ -38,8 +38,8 @@ _CERTIFICATES = (
 class HandshakeOutcome:
     """The outcome of a handshake: the subsystems that the plugin implements, or an ``error``.
 
-    ``seconds`` was the time-out. ``instead`` is the scheme that worked, ``"tcp"`` or ``"https"``,
-    if the scheme of the plugin's address failed; else "".
+    ``seconds`` is the time-out that the handshake had. ``instead`` is the scheme that worked,
+    ``"tcp"`` or ``"https"``, if the scheme of the plugin's address failed; else "".
     """
 
     seconds: float

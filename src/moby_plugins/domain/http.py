@@ -65,7 +65,7 @@ class Body(Protocol):
             size: The largest number of bytes to return, 1 or more.
 
         Returns:
-            The bytes; ``b""`` at the end.
+            The bytes; ``b""`` at the end of the body.
 
         Raises:
             TransportTimeoutError: If the time-out expires; ``answered`` is true.
@@ -186,7 +186,7 @@ class Request:
                 ``max_bytes`` does not bound a body that is read in parts.
 
         Returns:
-            The bytes; ``b""`` at the end.
+            The bytes; ``b""`` at the end of the body.
 
         Raises:
             StatusError: With 413, if a whole body exceeds ``max_bytes``. Errors of ``hold`` are
@@ -227,7 +227,7 @@ class Request:
         """Read the body as JSON.
 
         Returns:
-            Its first JSON value; ``None`` for an empty body.
+            The first JSON value in the body; ``None`` for an empty body.
 
         Raises:
             ValueError: If the body is not JSON.
@@ -349,7 +349,7 @@ class NoAnswerError(ConnectionResetError):
         super().__init__(errno.ECONNRESET, why)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle with ``why`` alone: ``OSError`` would pass its errno as well."""
+        """Copy and pickle with ``why`` alone: ``OSError`` would add an errno."""
         return type(self), (self.strerror,)
 
 
@@ -410,12 +410,12 @@ class Whole:
 
     @property
     def size(self) -> int:
-        """How many bytes were received so far."""
+        """How many bytes of the body were received so far."""
         return self._limit + 1 - self._left
 
     @property
     def value(self) -> bytes:
-        """The bytes received so far."""
+        """The bytes of the body that were received so far."""
         return self._data.getvalue()
 
 
@@ -439,7 +439,7 @@ class ErrorText:
         self._text += data
 
     def error(self, status: int, method: str) -> StatusError:
-        """Return the response as an error."""
+        """Return the ``StatusError`` for the response, with its status and the collected text."""
         return status_error(status, method, bytes(self._text[:MAX_ERROR_BYTES]))
 
 
@@ -457,7 +457,7 @@ class Remaining:
 
     @property
     def room(self) -> int:
-        """How many bytes to read next; 0 at the end."""
+        """How many bytes of the file to read next; 0 if none are left to send."""
         if self._left is None:
             return 0 if self._ended else self._step
         return min(self._step, self._left)

@@ -120,7 +120,7 @@ class PlainHead(NamedTuple):
     length: int
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Yield the names and values of its headers."""
+        """Yield the names and values of the headers."""
         for line in self.text.split(b"\n")[1:-2]:
             name, _, value = line.decode("latin-1").partition(":")
             yield name, value.strip(" \t\r")
@@ -208,7 +208,7 @@ def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
 
 
 class Lines(Protocol):
-    """A source of header lines, which bounds their size itself."""
+    """A source of header lines, which itself limits the size of each line and of all lines."""
 
     def readline(self) -> bytes:
         """Return the next line with its line end, or an incomplete line at the end of input."""
@@ -284,10 +284,10 @@ class ChunkLines:
 
 
 def begins_final_response(data: bytes) -> bool:
-    """Return whether ``data``, all bytes received, has more than interim responses.
+    """Return whether a final response begins in ``data``, after any interim responses.
 
-    Bytes that cannot begin a response count as a final one, and so do ``MAX_INTERIM`` interim
-    responses.
+    ``data`` are all bytes that were received. Bytes that cannot begin a response count as a final
+    one, and so do ``MAX_INTERIM`` interim responses.
     """
     position = interim = 0
     while match := _interim_head.match(data, position):

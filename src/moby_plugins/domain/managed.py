@@ -72,7 +72,7 @@ def is_engine_name(name: object) -> bool:
 
 
 def is_api_version(text: str) -> bool:
-    """Return whether an engine's Api-Version is well-formed: it becomes a part of paths."""
+    """Return whether an engine's Api-Version is well-formed: it becomes a part of URLs."""
     return _API_VERSION.fullmatch(text) is not None
 
 
@@ -131,7 +131,7 @@ def _is_matched(text: str) -> bool:
 
 
 def is_socket_name(name: str) -> bool:
-    """Return whether ``name`` is a plain file name."""
+    """Return whether ``name`` is a file name without a directory, as a socket's must be."""
     return not (name in {"", ".", ".."} or "/" in name or "\0" in name)
 
 

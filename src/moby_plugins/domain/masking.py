@@ -61,7 +61,7 @@ _Rules: TypeAlias = Mapping[str, Callable[[Any], Any]]
 
 @frozen
 class _Subsystem:
-    """The known keys of a subsystem's bodies, in lower case.
+    """The keys that occur in a subsystem's bodies, in lower case, and how to mask their values.
 
     Values of ``rules`` are masked by functions, values of ``plain`` and ``nested`` are kept.
     """
@@ -79,8 +79,8 @@ class _Subsystem:
 def mask_body(method: str, body: bytes, omitted: int = 0) -> bytes:
     """Return the body of a call of ``method``, or of its response, with ``***`` for secrets.
 
-    ``omitted`` is how many bytes of its end are missing. Masked values keep their type: base64
-    stays base64.
+    ``omitted`` is how many bytes are missing at the end of ``body``. Masked values keep their type:
+    base64 stays base64.
     """
     path = unquote(method.partition("?")[0])
     subsystem = _BY_SUBSYSTEM.get(path.rpartition("/")[2].partition(".")[0].casefold())
@@ -229,7 +229,10 @@ class _Reader:
         self._decoder = json.JSONDecoder(object_pairs_hook=self._object, strict=False)
 
     def read(self, text: str) -> tuple[Any, str]:
-        """Return the first value, masked, and the rest; raise ``ValueError`` if it is not JSON."""
+        """Return the first JSON value in ``text``, masked, and the rest of ``text``.
+
+        Raises ``ValueError`` if ``text`` does not begin with JSON.
+        """
         start = len(text) - len(text.lstrip(_BLANK))
         value, end = self._decoder.raw_decode(text, start)
         return self._strings(value), text[end:]
@@ -288,7 +291,7 @@ class _Reader:
 
 
 def _hidden(value: Any) -> Any:
-    """Return a value of the same type without content: ``***`` for texts, 0 for numbers."""
+    """Return the mask of a JSON value, of the same type: ``***`` for texts, 0 for numbers."""
     if isinstance(value, dict):
         return {key: _hidden(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -44,9 +44,9 @@ class CallEnded:
 
     Args:
         started: The event of the attempt's beginning.
-        seconds: How long it took; for a stream, until it was read to its end or closed.
+        seconds: How long the attempt took; for a stream, until it was read to its end or closed.
         status: The response's status; ``None`` without a response.
-        error: The exception that it raised; ``None`` on success. Any status but 200 is an error.
+        error: What the attempt raised; ``None`` on success. Any status but 200 raises an error.
         received_bytes: How many bytes of the response's body were read.
         new_connection: Whether a connection was opened for this attempt; ``None`` if the transport
             does not say.
@@ -88,7 +88,7 @@ class RetryScheduled:
         plugin: The plugin's name; "" for a client without one.
         method: The method; ``Plugin.Activate`` if a plugin is being looked up and activated.
         attempt: The number of the failed attempt, from 1.
-        error: The exception that it raised.
+        error: The exception that the attempt raised.
         delay: Seconds until the next attempt.
     """
 
@@ -159,7 +159,7 @@ class RequestStarted:
 
     Args:
         method: The method as the host sent it, for example ``VolumeDriver.Mount``; any text.
-        route: The method if the plugin has it, else "": so it has a limited number of values.
+        route: The method if the plugin has that method, else "": a limited number of values.
         headers: The request's headers; the case of their names depends on the server.
         received_bytes: The size of the request's body in bytes; ``None`` if it is not known yet.
     """
@@ -176,7 +176,7 @@ class RequestEnded:
 
     Args:
         started: The event of the request's beginning.
-        seconds: How long it took, until the end of the response's body.
+        seconds: How long the request took, until the end of the response's body.
         status: The response's status.
         error: The exception that the plugin's code raised; ``None`` if it raised none.
         sent_bytes: How many bytes of the response's body were passed to the server.

@@ -33,10 +33,11 @@ _SETTABLE = {"env": "value", "mounts": "source", "devices": "path", "args": "val
 
 @frozen
 class Program:
-    """Observations of a program in a root file system.
+    """What was observed of a program in a root file system, for ``judged``.
 
-    ``concern`` says why it cannot be run, "" if it probably can. ``machine`` is the architecture
-    that it was built for, "" if unknown. ``mounted`` is true if it is in a mount from the host.
+    ``concern`` says why the program cannot be run, "" if it probably can. ``machine`` is the
+    architecture that the program was built for, "" if unknown. ``mounted`` is true if the program
+    is in a mount from the host.
     """
 
     path: str
@@ -47,12 +48,12 @@ class Program:
 
 @frozen(kw_only=True)
 class FileObservations:
-    """Observations of a plugin's directory.
+    """What was observed of the directory of a packaged plugin, for ``judged``.
 
-    ``rootfs`` says whether it has a root file system, ``program`` describes the entrypoint, and
-    ``machine`` is this machine's architecture. ``absent`` are the sources of mounts that this
-    machine does not have. ``odd`` are sockets and devices in the root file system, among the
-    first ``looked_at`` entries; ``cut`` is true if there are more.
+    ``rootfs`` says whether the directory has a root file system, ``program`` describes the
+    entrypoint, and ``machine`` is this machine's architecture. ``absent`` are the sources of mounts
+    that this machine does not have. ``odd`` are sockets and devices in the root file system, among
+    its first ``looked_at`` entries; ``cut`` is true if there are more entries.
     """
 
     rootfs: bool

@@ -49,8 +49,8 @@ def check_plugin_name(name: object) -> str:
 def check_any_name(name: object) -> str:
     """Return ``name``; raise ``InvalidPluginNameError`` if no discovery accepts it.
 
-    That is so if it is not a string, is empty or holds NUL. Slashes are allowed: names of managed
-    plugins have them.
+    No discovery accepts a value that is not a string, is empty or holds NUL. Slashes are allowed:
+    names of managed plugins have slashes.
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise InvalidPluginNameError(name)
@@ -82,7 +82,7 @@ class Manifest:
     """A plugin's response to the handshake (protocol.md A6). A frozen value.
 
     Args:
-        implements: The names of the subsystems that it implements, such as ``VolumeDriver``.
+        implements: The subsystems that the plugin implements, by name, such as ``VolumeDriver``.
 
     Raises:
         TypeError: If ``implements`` is a single string, or an item is not a string.
@@ -133,8 +133,8 @@ class Plugin:
             ``..``.
         addr: The address; a user name and password in it are removed.
         tls_config: The TLS options for an ``https`` address.
-        manifest: The subsystems that it implements: empty until the handshake. A managed plugin has
-            no handshake: its engine says what it implements.
+        manifest: The subsystems that the plugin implements: empty until the handshake. A managed
+            plugin has no handshake: its engine says what it implements.
         managed: The additional attributes of a managed plugin, whose name may have slashes and a
             tag.
 
@@ -170,7 +170,7 @@ class Plugin:
     def local(cls, name: str, addr: str) -> "Plugin":
         """Make a plugin as a discovery makes it from a socket or ``.spec`` file.
 
-        Its certificate is not verified (protocol.md A2).
+        The plugin's certificate is not verified (protocol.md A2).
 
         Args:
             name: The name.
@@ -346,8 +346,8 @@ class Candidate:
     Args:
         path: The path of the file; ``[plugins] NAME`` for an entry of the settings; ``NAME:TAG at
             ADDRESS`` for a managed plugin.
-        plugin: The plugin that it describes.
-        error: Why it cannot be used, if there is no ``plugin``.
+        plugin: The plugin that the candidate describes.
+        error: Why the candidate cannot be used, if there is no ``plugin``.
         managed: The engine's description of a managed plugin.
     """
 
@@ -363,8 +363,8 @@ class IgnoredFile:
 
     Args:
         path: The path of the file.
-        reason: Why it is not found.
-        name: The name of the plugin that it seems to describe; "" if unknown.
+        reason: Why no look-up finds the file.
+        name: The name of the plugin that the file seems to describe; "" if unknown.
         managed: The engine's description, for a disabled managed plugin instead of a file.
     """
 
@@ -375,5 +375,5 @@ class IgnoredFile:
 
 
 def is_managed_socket(path: str) -> bool:
-    """Return whether ``path`` is that of a managed plugin's socket (protocol.md A1)."""
+    """Return whether ``path`` is the path of a managed plugin's socket (protocol.md A1)."""
     return _MANAGED_SOCKET.search(path) is not None

@@ -85,7 +85,7 @@ def check_reference(name: str) -> str:
 
 
 def short_name(reference: str) -> str:
-    """Return the last component without the tag: ``shelf`` for ``alice/shelf:1.0``."""
+    """Return the last part of a plugin's name, without the tag: ``shelf`` for ``a/shelf:1.0``."""
     return reference.rpartition("/")[2].partition(":")[0]
 
 
@@ -116,7 +116,7 @@ class Description:
     socket: str
 
     def line(self) -> str:
-        """Return the description as the line that the program prints."""
+        """Return the line that a plugin's program prints as its description."""
         fields = {"implements": self.implements, "socket": self.socket}
         return json.dumps({_MARK: fields})
 
@@ -150,7 +150,7 @@ class Mount:
         if len(places) != 2 or not all(place.startswith("/") for place in places):  # noqa: PLR2004
             raise SettingsError(
                 f"{quoted(text)} is not of the form NAME:SOURCE:DESTINATION[:ro], both absolute"
-                " paths, as in state:/var/lib/shelf:/state is"
+                " paths: for example state:/var/lib/shelf:/state"
             )
         source, destination = places
         return cls(name, source, destination, read_only)
@@ -194,7 +194,10 @@ def variable(text: str) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class Wanted:
-    """The values of a ``config.json`` to write, from the app and from the user's options."""
+    """The values for a managed plugin's ``config.json``, from the app and the user's options.
+
+    ``as_json`` returns the content of the file.
+    """
 
     reference: str
     kinds: tuple[str, ...] = ()
@@ -250,11 +253,11 @@ class PluginConfig:
     readable: bool = True
 
     def part(self, name: str) -> Mapping[str, Any]:
-        """Return the object of that name; an empty one if it is missing."""
+        """Return the object under the key ``name``; an empty object if there is none."""
         return self.fields.get(name) or {}
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Return the list of strings of that name; an empty one if it is missing."""
+        """Return the list of strings under the key ``name``; an empty list if there is none."""
         return tuple(self.fields.get(name) or ())
 
     @property
@@ -264,7 +267,7 @@ class PluginConfig:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The interface types, as given."""
+        """The plugin's interface types, as the file has them."""
         return tuple(self.part("interface").get("types") or ())
 
     @property
@@ -274,7 +277,7 @@ class PluginConfig:
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The directories in which a program without a slash is looked for."""
+        """The directories of PATH, in which the plugin's container looks for programs by name."""
         own = (
             each.get("value") for each in self.fields.get("env") or () if each.get("name") == "PATH"
         )

@@ -61,7 +61,7 @@ class RecordedBody:
 
     Args:
         pieces: The chunks in which it was received.
-        omitted: How many bytes of its end were not kept.
+        omitted: How many bytes at the body's end were not kept.
     """
 
     pieces: tuple[bytes, ...] = field(default=(), converter=_pieces)
@@ -87,11 +87,11 @@ class RecordedCall:
         request: The request's body.
         status: The response's status; 0 without a response.
         answer: The response's body.
-        broken: Why the plugin gave no complete response; "" if it gave one.
+        broken: Why the plugin gave no complete response; "" if there was a complete one.
         host_left: Whether the host closed the connection before the end of its request or of the
             response.
         at: When the call was received.
-        took: How long it took.
+        took: How long the call took.
     """
 
     method: str = field(converter=check_method)
@@ -155,12 +155,12 @@ def _masked_body(method: str, body: RecordedBody) -> RecordedBody:
 
 
 def heading_line(recording: Recording) -> str:
-    """Return the first line of the text of ``recording``."""
+    """Return the first line of a recording's text, which describes the plugin."""
     return _line({"recording": VERSION, "plugin": recording.plugin, "masked": recording.masked})
 
 
 def call_line(call: RecordedCall) -> str:
-    """Return the line of one call."""
+    """Return the line that records ``call``, for the text of a recording."""
     fields = call_json(call)
     return _line({key: fields[key] for key in fields if fields[key] != _USUAL.get(key)})
 

@@ -39,7 +39,7 @@ def size(argument: str, value: object) -> int:
 def seconds(timeout: float | None) -> float | None:
     """Return a time-out as transports take it: ``None`` for an infinite one.
 
-    Raises ``ValueError`` if it is not a positive number of seconds.
+    Raises ``ValueError`` if ``timeout`` is not a positive number of seconds.
     """
     if type(timeout) is float and 0 < timeout < math.inf:  # the usual case first
         return timeout
@@ -154,19 +154,22 @@ class RetryPolicy:
 
 
 def is_retryable(error: PluginError) -> bool:
-    """Return whether a call may be retried: it has no response, and its body can be sent again."""
+    """Return whether a call that raised ``error`` may be retried.
+
+    It may if no response was received, and if the request's body can be sent again.
+    """
     return isinstance(error, TransportError) and not (error.answered or error.body_spent)
 
 
 def is_worth_waiting_for(error: PluginError) -> bool:
-    """Return whether ``get`` may try again: also for a plugin that is not found yet."""
+    """Return whether ``get`` may try again: as for a call, or if the plugin is not found yet."""
     return isinstance(error, PluginNotFoundError) or is_retryable(error)
 
 
 class Tries:
     """The attempts of one operation, counted from 1, and the delays between them.
 
-    ``started`` is the time of the first attempt, on the caller's clock, which also measures the
+    ``started`` is the time of the first attempt by the caller's clock, which also measures the
     policy's budget. ``chance`` returns a random number from 0 to 1 for the policy's jitter. Used
     by one thread or task.
     """
@@ -212,9 +215,10 @@ class Tries:
 
 
 def _delay(given: Any) -> float:
-    """Return what ``next_delay``, of a subclass, returned, as a ``float``.
+    """Return the result of a subclass's ``next_delay`` as a ``float``.
 
-    Any real number is taken, for example a ``Fraction`` or a number of numpy.
+    Any real number is accepted, for example a ``Fraction`` or a number of numpy. Raises
+    ``TypeError`` if the result is not a number, and ``ValueError`` if it is negative or NaN.
     """
     if type(given) is float:
         delay = given

@@ -86,7 +86,7 @@ _FLAG = re.compile(rf"--?[\w.-]*{_SECRET}", re.IGNORECASE)
 
 
 def is_secret(key: str) -> bool:
-    """Return whether a value with this key is secret; look-alike Unicode letters count too."""
+    """Return whether the value under ``key`` is secret; look-alike Unicode letters count too."""
     if not key.isascii():
         key = "".join(filter(str.isprintable, normalize("NFKC", key)))
     return any(_ENDS_SECRET.match(key, start) for start in _starts(key))
@@ -142,7 +142,7 @@ def mask_settings(
 
 
 def _starts(text: str) -> Iterator[int]:
-    """Yield the positions at which the name of a secret may begin."""
+    """Yield the positions in ``text`` at which the name of a secret may begin."""
     folded = text.casefold()
     if not any(word in folded for word in _BEGINNINGS):
         return

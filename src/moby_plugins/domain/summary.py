@@ -45,7 +45,7 @@ class Latencies:
     total: int = field(default=0, init=False)
 
     def add(self, seconds: float) -> None:
-        """Count one latency."""
+        """Count a latency of ``seconds``."""
         bucket = math.floor(math.log(max(seconds, SHORTEST) / SHORTEST, WIDTH))
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self.total += 1
@@ -68,7 +68,7 @@ class _Method:
 
 @define
 class Summary:
-    """Counts of calls by method, without its query. Used by one thread at a time."""
+    """A counter of calls by method, without the query. Used by one thread at a time."""
 
     _methods: dict[str, _Method] = field(factory=dict, init=False)
 

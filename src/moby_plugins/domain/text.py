@@ -68,7 +68,7 @@ def quoted(value: object, most: int = MAX_TEXT) -> str:
 
 
 def sentence(value: object) -> str:
-    """Return ``shown`` of a sentence of this library, in which foreign text was cut before."""
+    """Return ``shown`` of a sentence of this library, whose foreign texts are already cut."""
     return shown(value, MAX_SENTENCE)
 
 

@@ -62,7 +62,7 @@ def _participant(
 
 
 def _tracks(calls: Iterable[RecordedCall]) -> list[int]:
-    """Return a track for each call, from 1: the lowest without a running call."""
+    """Return a track number for each call, from 1: the lowest on which no call is running."""
     tracks: list[int] = []
     free: list[int] = []
     # Pairs of a call's end and the track that becomes free.

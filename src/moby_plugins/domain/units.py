@@ -83,7 +83,7 @@ class Unit:
                 raise SettingsError(f"{quoted(text)} has a character that no systemd unit may have")
 
     def service(self) -> str:
-        """Return the unit that runs the plugin; its first line has the unit's path."""
+        """Return the text of the systemd .service unit; a comment in line 1 has its path."""
         directory = f"WorkingDirectory={_escaped(self.directory)}\n" if self.directory else ""
         return _SERVICE.format(
             path=f"{UNITS_PATH}/{self.name}.service",
@@ -94,7 +94,7 @@ class Unit:
         )
 
     def socket(self) -> str:
-        """Return the unit of the socket; its first line has the unit's path."""
+        """Return the text of the systemd .socket unit; a comment in line 1 has its path."""
         return _SOCKET.format(
             path=f"{UNITS_PATH}/{self.name}.socket",
             name=self.name,

@@ -63,7 +63,7 @@ class AsyncLivePlugin:
 
     @property
     def addr(self) -> str:
-        """Its address, once it listens: ``unix:///…/NAME.sock``."""
+        """The plugin's address, once the plugin listens: ``unix:///…/NAME.sock``."""
         return self._server.addr
 
     @property
@@ -96,7 +96,10 @@ class AsyncLivePlugin:
 
 
 class AsyncLivePlugins:
-    """A factory of asynchronous plugins in one directory; a context manager that stops them all.
+    """A function that starts asynchronous plugins, each on a real UNIX socket in one directory.
+
+    Call it with an app and a name to get a running ``AsyncLivePlugin``. It is a context manager
+    that stops all the plugins it has started.
 
     Args:
         sockets_path: The directory of the sockets.
@@ -110,7 +113,7 @@ class AsyncLivePlugins:
         return f"AsyncLivePlugins({self._sockets_path!r})"
 
     def __call__(self, plugin: AsyncApp | AsyncSubsystem, name: str = "plugin") -> AsyncLivePlugin:
-        """Start a plugin; raise ``SpecError`` if it cannot listen.
+        """Start a plugin; raise ``SpecError`` if the plugin cannot listen at its socket.
 
         Args:
             plugin: An implementation of an asynchronous subsystem, an ``AsyncPluginApp``, or any

@@ -35,7 +35,7 @@ class AsyncMemoryRegistry(AsyncRegistry):
 
     Args:
         retry: The retry policy of ``get`` and of the clients.
-        observers: Observers of its calls and plugins.
+        observers: Observers of the registry's calls and plugins.
 
     Attributes:
         discovery: The discovery, which counts scans and look-ups.
@@ -116,7 +116,7 @@ class AsyncMemoryRegistry(AsyncRegistry):
 
 
 class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
-    """A factory of ``AsyncMemoryTransport`` values: ``make({method: reply})``."""
+    """A function that makes ``AsyncMemoryTransport`` values: ``make({method: reply})``."""
 
     def __call__(self, plugin: AsyncPart, addr: str = "memory://plugin") -> AsyncMemoryTransport:
         """Return a transport.

@@ -25,7 +25,7 @@ _VOLUMES = ("docker.volumedriver/1.0",)
 
 @frozen
 class _Installed:
-    """An installed plugin, without its name."""
+    """What the engine knows of an installed plugin, apart from the plugin's name."""
 
     id: str
     enabled: bool
@@ -53,8 +53,8 @@ class FakeEngine:
     lists the requested paths. No plugins are run. Threads may share it.
 
     Args:
-        version: The version of its API.
-        root: Its data directory, as it reports it.
+        version: The version of the engine's API.
+        root: The engine's data directory, as the API reports it.
 
     Examples:
         ```python
@@ -134,9 +134,9 @@ class FakeEngine:
     def discovery(
         self, *, timeout: float | None = TIMEOUT, clock: Clock | None = None
     ) -> EngineDiscovery:
-        """Return a discovery that reads this engine in memory, on ``clock`` or in real time.
+        """Return a discovery that reads this engine in memory; ``clock`` is real time by default.
 
-        ``timeout`` is the most seconds of a look-up or scan; after that it raises
+        ``timeout`` is the most seconds of a look-up or scan; a longer one raises
         ``TransportTimeoutError``.
         """
         clock = clock or SystemClock()

@@ -86,7 +86,7 @@ def assert_replayed(
             the test, for example with another directory.
 
     Raises:
-        AssertionError: If a response differs; it names each such call and the differences.
+        AssertionError: If a response differs; the message has each such call and its differences.
         RecordingError: For a file that cannot be read, or a body that was not recorded completely.
     """
     __tracebackhide__ = True

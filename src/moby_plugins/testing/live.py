@@ -38,7 +38,7 @@ class PluginDirectory:
     Attributes:
         sockets: The directory of sockets.
         specs: The first directory of specs.
-        more_specs: The second.
+        more_specs: The second directory of specs.
 
     Examples:
         ```python
@@ -82,7 +82,7 @@ class PluginDirectory:
             name: The name of the plugin.
 
         Returns:
-            Its path.
+            The socket's path.
         """
         check_platform("a UNIX socket")
         path = self._place(self.sockets, f"{name}.sock")
@@ -103,7 +103,7 @@ class PluginDirectory:
             name: The name of the plugin.
 
         Returns:
-            Its path.
+            The socket's path.
         """
         check_platform("a UNIX socket")
         path = self._place(self.sockets, f"{name}.sock")
@@ -131,7 +131,7 @@ class PluginDirectory:
         Args:
             name: The name of the plugin.
             addr: The plugin's address.
-            tls_config: Its ``TLSConfig``, with keys as in specs; left out if ``None``.
+            tls_config: The spec's ``TLSConfig``, with keys as in specs; left out if ``None``.
 
         Returns:
             The file's path.
@@ -149,7 +149,7 @@ class PluginDirectory:
             target: The target of the link.
 
         Returns:
-            Its path.
+            The socket's path.
         """
         directory = self.sockets if target.suffix == ".sock" else self.specs
         path = self._place(directory, name + target.suffix)
@@ -225,7 +225,7 @@ class LivePlugin:
 
     @property
     def addr(self) -> str:
-        """Its address, once it listens: ``unix:///…/NAME.sock``."""
+        """The plugin's address, once the plugin listens: ``unix:///…/NAME.sock``."""
         return self._server.addr
 
     def __repr__(self) -> str:
@@ -260,7 +260,10 @@ class LivePlugin:
 
 
 class LivePlugins:
-    """A factory of plugins in one directory; a context manager that stops them all.
+    """A function that starts plugins, each on a real UNIX socket in one directory.
+
+    Call it with an app and a name to get a running ``LivePlugin``. It is a context manager that
+    stops all the plugins it has started.
 
     Args:
         sockets_path: The directory of the sockets.
@@ -276,7 +279,8 @@ class LivePlugins:
     def __call__(self, plugin: App | Subsystem, name: str = "plugin") -> LivePlugin:
         """Start a plugin.
 
-        Raises ``SpecError`` if it cannot listen, and ``SettingsError`` without the extra ``serve``.
+        Raises ``SpecError`` if the plugin cannot listen at its socket, and ``SettingsError`` if the
+        extra ``serve`` of this library is not installed.
 
         Args:
             plugin: An implementation of a subsystem, a ``PluginApp``, or any function from

@@ -42,10 +42,10 @@ class MemoryRegistry(Registry):
     Args:
         clock: The clock; a new ``FakeClock`` unless given.
         retry: The retry policy of ``get`` and of the clients.
-        observers: Observers of its calls and plugins.
+        observers: Observers of the registry's calls and plugins.
 
     Attributes:
-        clock: The clock on which it waits, which takes no real time.
+        clock: The clock that measures the registry's waits, which take no real time.
         discovery: The discovery, which counts scans and look-ups.
 
     Examples:
@@ -119,7 +119,7 @@ class MemoryRegistry(Registry):
 
 
 class StrictTransports(Generic[M]):
-    """Transports in memory whose replies a test must all use."""
+    """A list of transports in memory: ``assert_used_up`` checks that all replies were used."""
 
     def __init__(self) -> None:
         self._strict: list[M] = []
@@ -133,7 +133,7 @@ class StrictTransports(Generic[M]):
         """Raise ``AssertionError`` for unused replies; the fixture calls this at the test's end.
 
         Raises:
-            AssertionError: If there are any; it names each unused reply.
+            AssertionError: If a reply is unused; the message names each unused reply.
         """
         __tracebackhide__ = True
         for transport in self._strict:
@@ -141,10 +141,10 @@ class StrictTransports(Generic[M]):
 
 
 class MemoryTransports(StrictTransports[MemoryTransport]):
-    """A factory of ``MemoryTransport`` values on one clock: ``make({method: reply})``.
+    """A function that makes ``MemoryTransport`` values: ``make({method: reply})``.
 
     Args:
-        clock: The clock of their time-outs.
+        clock: The clock of the time-outs of all these transports.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -51,7 +51,9 @@ def fake_clock() -> FakeClock:
 
 @pytest.fixture
 def memory_transport(fake_clock: FakeClock) -> Iterator[MemoryTransports]:
-    """Create plugins in memory, on ``fake_clock``: ``memory_transport({method: reply})``.
+    """Create plugins in memory, with the time of ``fake_clock``.
+
+    Call it with a table: ``memory_transport({method: reply})``.
 
     ``memory_transport.strict({…})`` creates one whose replies must all be used by the test's end.
 
@@ -79,7 +81,7 @@ def memory_transport(fake_clock: FakeClock) -> Iterator[MemoryTransports]:
 
 @pytest.fixture
 def plugin_registry(fake_clock: FakeClock) -> Iterator[MemoryRegistry]:
-    """Provide a registry of plugins in memory, on ``fake_clock``; closed at the test's end.
+    """Provide a registry in memory with the time of ``fake_clock``; closed at the test's end.
 
     Yields:
         A ``MemoryRegistry``: ``plugin_registry.add(name, plugin)``.

@@ -234,7 +234,7 @@ def test_what_is_there_is_not_overwritten(machine: Machine) -> None:
     inside = machine.run("package", "a:b", "--name", "x", "--rootfs", "empty", "--out", "empty/x")
 
     assert "it is there already: remove it, or choose another with --out" in ran.stderr
-    assert "it lies in the root file system" in inside.stderr
+    assert "this directory lies in the root file system" in inside.stderr
     assert (machine.root / "shelf").is_dir()
 
 

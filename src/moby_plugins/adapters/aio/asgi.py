@@ -60,7 +60,7 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 class _Exchange:
-    """One request and the response to it."""
+    """A handler of one ASGI request, which sends the app's response to it."""
 
     def __init__(
         self, app: AsyncApp, scope: Message, receive: Receive, send: Send, held: Held

@@ -38,7 +38,7 @@ _STOPPED_READING = (*STOPPED_READING, ssl.SSLEOFError)
 
 
 class _Incoming:
-    """The bytes of a body that were received but not read yet."""
+    """A buffer of the bytes of a body that were received but not read yet."""
 
     def __init__(self, received: bytes) -> None:
         self.parts: deque[memoryview] = deque()
@@ -168,7 +168,7 @@ class AsyncConnection:
         return None
 
     async def _send(self, request: AsyncRequest, call: Call) -> bool:
-        """Send the rest; return false if the plugin already responds or has stopped reading."""
+        """Send the rest of ``request``; return false if the plugin responds or stops reading."""
         body = request.body
         if not isinstance(body, bytes):
             return await self._send_parts(request, body, call)
@@ -273,7 +273,7 @@ class AsyncConnection:
             call.resume()  # last, as the task goes on in it
 
     def _look_again(self) -> None:
-        """Receive again if more is awaited on a broken connection."""
+        """Receive soon if the connection is broken: the loop may not report a reset again."""
         # After a reset, the loop may not report the connection again.
         link = self._link
         if self._call is not None and link.is_receiving and link.is_broken():

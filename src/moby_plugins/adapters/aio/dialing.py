@@ -37,7 +37,7 @@ _CONNECTED = (0, errno.EISCONN)
 
 
 class AsyncDialer(Protocol):
-    """A dial to one address."""
+    """A dialer for one address: call it to get a connected link."""
 
     async def __call__(self, call: Call, until: float) -> Link:
         """Return a connected link for ``call``.
@@ -49,7 +49,7 @@ class AsyncDialer(Protocol):
 
 
 class AsyncUnixDialer:
-    """A dial to the UNIX socket at ``path``."""
+    """A dialer for the UNIX socket at ``path``: call it to get a connected link."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -201,7 +201,7 @@ async def _ready(link: TLSLink, call: Call, until: float) -> None:
 
 
 async def _result(lookup: Lookup, call: Call, until: float) -> Any:
-    """Return the result of ``lookup``; raise ``TimeoutError`` at the loop's time ``until``."""
+    """Return the host addresses or TLS context of ``lookup``; ``TimeoutError`` at ``until``."""
     loop = asyncio.get_running_loop()
     began = loop.time()
 

@@ -68,7 +68,7 @@ class Head:
 
 
 class Incoming:
-    """The bytes of one connection: ``feed`` adds some, ``head`` and ``body`` take requests out."""
+    """A parser of one connection's requests: ``feed`` it bytes, then call ``head`` and ``body``."""
 
     def __init__(self) -> None:
         self._data = bytearray()

@@ -34,7 +34,7 @@ def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def may_touch(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether this thread may change the callbacks of ``loop``: it runs here, or not."""
+    """Return whether this thread may change the callbacks of ``loop``: no other thread runs it."""
     return is_running_here(loop) or not loop.is_running()
 
 
@@ -46,10 +46,10 @@ class Link:
     """A connected non-blocking socket in plain text, which its owner closes.
 
     Attributes:
-        loop: The event loop that it belongs to.
+        loop: The event loop that the link belongs to.
         ended: Whether the other end has stopped sending.
-        cut_off: Whether the other end did so without the ``close_notify`` that TLS requires.
-        is_closed: Whether it was closed by this process.
+        cut_off: Whether it stopped sending without the ``close_notify`` that TLS requires.
+        is_closed: Whether this process has closed the link.
         is_receiving: Whether the loop calls ``on_readable`` when the socket is readable.
     """
 
@@ -75,7 +75,7 @@ class Link:
         self.resume()
 
     def resume(self) -> None:
-        """Resume the calls of ``on_readable``."""
+        """Call ``on_readable`` again whenever the socket is readable."""
         if not (self.is_receiving or self.is_closed):
             self.is_receiving = True
             # In an empty context, as the connection outlives the call that dials it.
@@ -95,7 +95,7 @@ class Link:
             self.loop.add_writer(self._number, on_room)
 
     def unwatch_room(self) -> None:
-        """Stop the calls of ``watch_room``."""
+        """Stop the calls of the callback that was passed to ``watch_room``."""
         if self._writes:
             self._writes = False
             self.loop.remove_writer(self._number)

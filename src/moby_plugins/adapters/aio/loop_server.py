@@ -63,7 +63,7 @@ class LoopServer:
             raise
 
     def stop(self, drain: float) -> None:
-        """Accept no more connections, give calls ``drain`` seconds to end, then cut them off."""
+        """Accept no more connections; cut off calls that still run after ``drain`` seconds."""
         self._drain = drain
         if self._loop is not None and self._stop is not None:
             try:

@@ -25,7 +25,7 @@ C = TypeVar("C", bound=Kept)
 
 
 class Closable(Protocol):
-    """A connection or the like over which a call is made."""
+    """An object over which a call is made, such as a connection, and that can be closed."""
 
     def close(self) -> None:
         """Close the connection; may be called more than once."""
@@ -33,12 +33,12 @@ class Closable(Protocol):
 
 
 def timed_out() -> OSError:
-    """Return the error for a deadline that has passed."""
+    """Return the ``TimeoutError`` for a deadline that has passed."""
     return TimeoutError("timed out")
 
 
 class _Waiter(asyncio.Future[None]):
-    """What a task waits for; ``resume`` continues the task without another iteration of the loop.
+    """An awaitable of one task; ``resume`` continues the task without another loop iteration.
 
     A plain future schedules its task for the next iteration, which takes microseconds.
     """
@@ -92,7 +92,7 @@ class Call:
             self.timer = loop.call_at(ends, self.fail, timed_out, context=Context())
 
     def check(self) -> None:
-        """Raise ``OSError`` if the call has failed: ``TimeoutError`` after its deadline."""
+        """Raise the ``OSError`` with which the call has failed: ``TimeoutError`` if late."""
         if self.failure is not None:
             raise self.failure()
 
@@ -131,13 +131,13 @@ class Call:
             timer.cancel()
 
     def wake(self) -> None:
-        """Wake the task, which continues in the loop's next iteration."""
+        """Wake the task that makes this call; it continues in the loop's next iteration."""
         waiter, self.waiter = self.waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def resume(self) -> None:
-        """Wake the task, which continues at once.
+        """Wake the task that makes this call; it continues at once.
 
         Only for the end of a callback of the loop that no task runs.
         """
@@ -224,7 +224,7 @@ class LoopPool(Generic[C]):
 
     @property
     def is_usable(self) -> bool:
-        """Whether it belongs to this process and to a loop that can still run."""
+        """Whether this pool belongs to this process and to a loop that can still run."""
         return self.process == PROCESS.number and not self.loop.is_closed()
 
     def begin(self, ends: float | None) -> Call:
@@ -258,7 +258,7 @@ class LoopPool(Generic[C]):
         return self.take()
 
     async def take_turn(self, call: Call) -> None:
-        """Wait until ``call`` has a turn; raise ``OSError`` if the call fails first."""
+        """Wait until ``call`` has a turn (may be sent); raise ``OSError`` if it fails first."""
         if call.has_turn:
             return
         self._waiting.append(call)
@@ -270,7 +270,7 @@ class LoopPool(Generic[C]):
                 self._waiting.remove(call)
 
     def pass_turn(self, call: Call) -> None:
-        """Pass the turn of ``call``, if it has one, to the next waiting call."""
+        """Pass the turn of ``call``, the right to be sent, to the next call that waits for one."""
         if not call.has_turn:
             return
         call.has_turn = False
@@ -284,7 +284,7 @@ class LoopPool(Generic[C]):
             self._free += 1
 
     def take(self) -> C | None:
-        """Take an idle connection out, ``None`` if there is none that can be used."""
+        """Take an idle connection out of the pool; ``None`` if no connection can be used."""
         while (idle := self.shared.take(self._idle)) is not None:
             if not replaceable(idle, self.process):
                 return idle[1]

@@ -101,7 +101,7 @@ class AsyncServer:
         self._timer = self._loop.call_later(LOOK, self._look)
 
     async def stop(self, drain: float) -> None:
-        """Accept no more connections, give calls ``drain`` seconds to end, then cut them off.
+        """Accept no more connections; cut off calls that still run after ``drain`` seconds.
 
         If the task is cancelled, the calls are cut off at once.
         """

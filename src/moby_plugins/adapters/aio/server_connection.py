@@ -43,7 +43,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Owner(Protocol):
-    """The methods of a server that its connections call."""
+    """The interface of a server, as its connections use it."""
 
     app: AsyncApp
     inflight: InFlight
@@ -61,7 +61,7 @@ class Owner(Protocol):
 
 
 class AsyncServerConnection(asyncio.BufferedProtocol):
-    """One connection, and the call that runs over it.
+    """The server's end of one connection: reads requests, and runs one call at a time.
 
     ``waits_since`` is the loop's time since which the connection waits for the peer to send or to
     read; ``None`` while code of the plugin runs.
@@ -135,11 +135,11 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self.cut()
 
     def pause_writing(self) -> None:
-        """Make the call wait before it writes more."""
+        """Make the call wait before it writes more of its response."""
         self._room = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """Let the call continue to write."""
+        """Let the call continue to write its response."""
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
@@ -169,7 +169,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def time_out(self) -> None:
-        """End waiting for the peer, whose time is over."""
+        """End waiting for the peer, which took longer than it may."""
         if self._more_received is not None and not self._more_received.done():
             self._more_received.set_exception(TimeoutError("timed out"))
         elif self.task is not None:
@@ -361,7 +361,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
 
 
 class _Body:
-    """The body of a request."""
+    """The body of one request, read from the bytes that the connection receives."""
 
     def __init__(self, conn: AsyncServerConnection, head: Head) -> None:
         self._conn = conn
@@ -398,7 +398,7 @@ class _Body:
         return chunk
 
     async def skip_rest(self) -> bool:
-        """Read to the end; return whether another request can follow."""
+        """Read to the end of the body; return whether another request can follow."""
         if self._is_awaited and not self.is_over:
             return False  # the host may send the body or not
         skipped = 0

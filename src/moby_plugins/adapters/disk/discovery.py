@@ -158,7 +158,7 @@ class FilesystemDiscovery:
 
     @property
     def is_local(self) -> bool:
-        """True: only files are read."""
+        """True, because look-ups only read local files."""
         return True
 
     def scan(self) -> list[str]:
@@ -200,7 +200,7 @@ class FilesystemDiscovery:
         return [candidate for candidate in candidates if candidate is not None]
 
     def strays(self) -> list[IgnoredFile]:
-        """Return files that seem to be meant for ``lookup``, but that it ignores."""
+        """Return files that seem to be meant for ``lookup``, but that ``lookup`` ignores."""
         sockets = SearchedDirectory(
             self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES
         )

@@ -51,7 +51,7 @@ _PLACES = ("opt/venv/bin", "venv/bin", "usr/local/bin", "usr/bin", "bin")
 
 
 def read_plugin_config(directory: str) -> PluginConfig:
-    """Return the ``config.json`` in ``directory``; one that cannot be read gives a finding."""
+    """Return the ``config.json`` in ``directory``; with a finding if it cannot be read."""
     try:
         with open_file(os.path.join(directory, CONFIG)) as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
@@ -157,7 +157,10 @@ _MISSING = f"is not in {ROOTFS}"
 
 @frozen
 class _Inside:
-    """A root file system, and the paths at which something else is mounted over it."""
+    """A root file system on disk, in which ``program`` examines one program.
+
+    ``mounts`` are the paths at which something else is mounted over it.
+    """
 
     root: str
     mounts: tuple[str, ...]
@@ -210,7 +213,7 @@ class _Inside:
         return Program(path, "", named)
 
     def _resolve(self, path: str) -> str | None:
-        """Return the path of the file itself; "" inside a mount, ``None`` if there is no file."""
+        """Return ``path`` with links followed; "" inside a mount, ``None`` if there is no file."""
         if "\0" in path:
             return None
         at: list[str] = []

@@ -26,7 +26,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
 
 
 def load_whole_calls(path: str | os.PathLike[str]) -> tuple[Recording, bool]:
-    """Return the recording without a last line that is cut off, and whether there was none."""
+    """Return the recording without a last line that is cut off; and whether no line was."""
     data, file = _read(path), os.fspath(path)
     try:
         return read_recording(data, file), True
@@ -99,7 +99,7 @@ class RecordingFile:
             raise
 
     def add(self, call: RecordedCall) -> None:
-        """Append ``call``."""
+        """Append ``call`` to the file; raise ``RecordingError`` if that fails."""
         self._write(call_line(call))
 
     def close(self) -> None:

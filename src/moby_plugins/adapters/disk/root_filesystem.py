@@ -156,8 +156,8 @@ def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
 class Laying:
     """A writer of entries below ``root``, a directory of its own, that counts them.
 
-    ``source`` is their origin, for messages. ``dropped`` are the paths of devices, sockets and
-    FIFOs, which were left out.
+    Call ``lay``, then ``finish``. ``source`` is the origin of the entries, for messages.
+    ``dropped`` are the paths of devices, sockets and FIFOs, which were left out.
     """
 
     root: str
@@ -305,7 +305,10 @@ def open_tar(path: str) -> BinaryIO:
 
 
 def packed_size(directory: str) -> int:
-    """Return how many bytes ``packed`` yields; raise ``SpecError`` if they are too many."""
+    """Return how many bytes ``packed`` yields for ``directory``.
+
+    Raises ``SpecError`` if there are more than ``MAX_BYTES``, or a file cannot be read.
+    """
     sizes = (_header_and_size(name, entry) for name, entry in _packable(directory))
     total = sum(len(header) + _padded(size) for header, size in sizes) + 2 * _BLOCK
     if total > MAX_BYTES:

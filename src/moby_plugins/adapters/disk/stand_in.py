@@ -33,11 +33,12 @@ _HASHED = "~~"
 
 
 class SocketStandIn:
-    """A temporary replacement of the socket at ``path``: a context manager with ``take``.
+    """A context manager in which another socket takes the place of the one at ``path``.
 
-    ``waiting`` is the path at which to create the new socket, and ``plugin`` the path at which
-    the plugin can be reached in the meantime, "" if it has no socket. Raises ``SpecError`` if
-    another process has replaced the socket, or if files cannot be moved.
+    ``waiting`` is the path at which to create the new socket, which ``take`` then moves to
+    ``path``; ``plugin`` is the path at which the plugin can be reached in the meantime, "" if it
+    has no socket. Raises ``SpecError`` if another process has replaced the socket, or if files
+    cannot be moved.
     """
 
     def __init__(self, path: str) -> None:
@@ -50,7 +51,7 @@ class SocketStandIn:
         self._listened = False
 
     def __enter__(self) -> Self:
-        """Take the lock, and restore the files of a process that was killed."""
+        """Lock the socket's path, and first restore the files of a trace that was killed."""
         with self._explained():
             self._lock = _locked(self._files.lock, self._path)
             try:
@@ -62,7 +63,10 @@ class SocketStandIn:
         return self
 
     def take(self) -> None:
-        """Move the socket ``waiting`` to the plugin's path, with owner and mode of the plugin's."""
+        """Move the socket ``waiting`` to the plugin's path, with owner and mode of the plugin's.
+
+        Raises ``SpecError`` if another file is there, or files cannot be moved.
+        """
         with self._explained():
             self._own = os.lstat(self.waiting)
             if not self.plugin:
@@ -133,7 +137,7 @@ class SocketStandIn:
 
 
 class _Files:
-    """The paths of the files of this library for one socket."""
+    """The paths of the lock and the moved sockets of a ``SocketStandIn`` for one socket."""
 
     def __init__(self, stem: str) -> None:
         self.lock = f"{stem}.lock"
@@ -146,12 +150,12 @@ class _Files:
         return self.plugin, self.none, self.waiting, self.moving
 
     def leftovers(self) -> list[str]:
-        """Return which of the files exist, except the lock."""
+        """Return the paths of the files that exist, apart from the lock."""
         return [path for path in self._all() if os.path.lexists(path)]
 
 
 def abandoned_sockets(directory: str) -> list[str]:
-    """Return the sockets in ``directory`` whose stand-in was killed."""
+    """Return the sockets in ``directory`` that a killed trace has left in plugins' places."""
     own_directory = f"{directory}/{DIRECTORY}"
     try:
         names = sorted({os.path.splitext(name)[0] for name in os.listdir(own_directory)})

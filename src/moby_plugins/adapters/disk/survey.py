@@ -44,7 +44,9 @@ def observe(
     specs_paths: tuple[str, ...],
     ask: Callable[[Mapping[str, Candidate]], Mapping[str, HandshakeOutcome]],
 ) -> Observations:
-    """Return all facts. Sockets are connected to briefly, and nothing is changed.
+    """Return what can be observed of the plugins' sockets, specs and directories on this machine.
+
+    Each socket is connected to for a moment, and nothing is changed.
 
     ``ask`` takes the first candidate of each name, and returns the plugins' responses.
     """
@@ -99,7 +101,7 @@ def observe(
 
 @define
 class _Look:
-    """The status of paths: their components from ``/`` on, and why the last ones are missing."""
+    """A record of paths: ``at`` examines one, and each of its components from ``/`` on."""
 
     trusted: frozenset[int]
     ways: dict[str, tuple[str, ...]] = field(factory=dict)
@@ -237,7 +239,11 @@ def _sockets(plugins: Iterable[tuple[Candidate, ...]]) -> Iterator[str]:
 
 
 def _directories_in(directory: str) -> Iterator[str]:
-    """Yield the subdirectories that plugins may have for themselves."""
+    """Yield the paths of subdirectories in which look-ups search, sorted.
+
+    Each may hold the files of one plugin, and has the plugin's name. Yields nothing if
+    ``directory`` cannot be read.
+    """
     try:
         with os.scandir(directory) as entries:
             yield from sorted(

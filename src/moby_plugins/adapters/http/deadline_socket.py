@@ -64,7 +64,9 @@ def ends_sending(early: bytes) -> bool:
 
 
 class Deadline(_Base):
-    """A mixin for sockets under one deadline, which also keeps what is received early.
+    """A mixin for sockets whose operations all share one deadline.
+
+    It also keeps bytes that are received early, while a request is still being sent.
 
     ``cut_off`` is true once the peer ended a TLS connection without ``close_notify``. ``aborted``
     is true once ``abort`` was called.
@@ -83,7 +85,7 @@ class Deadline(_Base):
         self.bound(None if value is None else time.monotonic() + value)
 
     def bound(self, ends: float | None) -> None:
-        """Set the deadline of all further operations, on the monotonic clock; ``None`` for none."""
+        """Set the deadline of all further operations, in monotonic time; ``None`` for none."""
         self._ends = ends
 
     def abort(self) -> None:
@@ -115,7 +117,7 @@ class Deadline(_Base):
         return guard or self.__dict__.setdefault("guard", threading.Lock())
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
-        """Receive into ``buffer``, early bytes first; raise ``TimeoutError`` at the deadline."""
+        """Receive into ``buffer``, bytes kept earlier first; ``TimeoutError`` at the deadline."""
         if self._early:
             view = memoryview(buffer).cast("B")
             data = self.recv(len(view))
@@ -127,7 +129,7 @@ class Deadline(_Base):
         return size
 
     def recv(self, size: int = EARLY_BYTES, *args: Any) -> bytes:
-        """Receive at most ``size`` bytes within the deadline, first what came early."""
+        """Receive at most ``size`` bytes within the deadline, bytes kept earlier first."""
         if self._early:
             data, self._early = self._early[:size], self._early[size:]
             return data
@@ -176,7 +178,7 @@ class Deadline(_Base):
 
     @property
     def early(self) -> bytes:
-        """The bytes received while sending that the HTTP library has not read yet."""
+        """The bytes received while a request was sent, and not yet read by the HTTP library."""
         return self._early
 
     def receive_early(self) -> bool:
@@ -217,7 +219,7 @@ class Deadline(_Base):
 
 
 class DeadlineSocket(Deadline, socket.socket):
-    """A plain socket under a deadline."""
+    """A socket without TLS, whose operations all share one deadline."""
 
     def connect(self, where: Any, /) -> None:
         """Connect within the deadline, using the socket's own time-out for this operation."""
@@ -312,7 +314,7 @@ class DeadlineSocket(Deadline, socket.socket):
 
 
 class OpenSockets:
-    """The sockets of one dial, listed from before they connect until they are closed."""
+    """A list of the open sockets of one dialer: ``end`` aborts them, and any added later."""
 
     def __init__(self) -> None:
         self._ended = False
@@ -320,7 +322,7 @@ class OpenSockets:
         self._open: dict[weakref.ref[Deadline], int] = {}
 
     def add(self, sock: Deadline) -> None:
-        """List ``sock``; raise ``ClosedHereError`` after ``end``."""
+        """Add ``sock`` to the list; raise ``ClosedHereError`` after ``end`` was called."""
         self._open[weakref.ref(sock, self._open.pop)] = os.getpid()
         # Checked after listing, because ``end`` sets the flag before it reads the list.
         if self._ended:

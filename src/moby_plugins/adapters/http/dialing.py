@@ -52,7 +52,7 @@ class EndingDialer(Protocol):
     """A dialer that can be ended, as all that ``dialer_for`` returns can."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
-        """Return a connected socket, within ``timeout`` seconds."""
+        """Return a connected socket; raise ``TimeoutError`` after ``timeout`` seconds."""
         ...
 
     def end(self) -> None:
@@ -62,10 +62,10 @@ class EndingDialer(Protocol):
 
 @runtime_checkable
 class StartingDialer(Protocol):
-    """A dialer that can also be started without waiting."""
+    """A dialer that can also begin to connect a socket without waiting, with ``start``."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
-        """Return a connected socket, within ``timeout`` seconds."""
+        """Return a connected socket; raise ``TimeoutError`` after ``timeout`` seconds."""
         ...
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
@@ -142,7 +142,7 @@ class Lookups:
         return self._begun((resolve, host), lookup)
 
     def reading(self, tls: TLSOptions) -> "Lookup":
-        """Start to read the files of ``tls``, or join a look-up of them; it gives a context."""
+        """Start to read the files of ``tls``, or join their look-up; the result is a context."""
         lookup = Lookup("read", "the TLS files are not read", lambda: _context_of(tls))
         return self._begun(tls, lookup)
 
@@ -192,7 +192,10 @@ class Lookups:
 
 
 class Lookup:
-    """One blocking look-up; ``name`` is for its thread, ``late`` for the message of a time-out."""
+    """One blocking look-up of a host name or of TLS files, which ``work`` does in a thread.
+
+    ``name`` is the thread's name, ``late`` the beginning of a time-out's message.
+    """
 
     def __init__(self, name: str, late: str, work: Callable[[], Any]) -> None:
         self.name = name
@@ -206,14 +209,14 @@ class Lookup:
         self.cause: BaseException | None = None
 
     def fail(self, error: Exception) -> None:
-        """Store ``error`` and its cause as the outcome, without tracebacks, which refer to this."""
+        """Store ``error`` and its cause, without tracebacks: these refer to this object."""
         self.error, self.cause = error.with_traceback(None), error.__cause__
         error.__context__ = None
         if self.cause is not None:
             self.cause.__traceback__ = self.cause.__context__ = None
 
     def end(self) -> None:
-        """Wake all waiting callers."""
+        """Wake all callers that wait for this look-up."""
         self.done.set()
         for notify in tuple(self._watchers.values()):
             notify()
@@ -221,14 +224,14 @@ class Lookup:
     def watch(self, who: object, notify: Callable[[], object]) -> None:
         """Call ``notify`` once the look-up is done, in any thread.
 
-        It is not called if ``unwatch`` is called first.
+        ``notify`` is not called if ``unwatch`` is called first.
         """
         self._watchers[who] = notify
         if self.done.is_set():  # it ended before ``notify`` was listed
             notify()
 
     def unwatch(self, who: object) -> None:
-        """Forget the callback of ``who``."""
+        """Remove the callback that ``who`` passed to ``watch``."""
         self._watchers.pop(who, None)
 
     def result(self) -> Any:
@@ -247,7 +250,7 @@ def for_port(port: int, resolved: tuple[int, list[Any]]) -> list[Any]:
 
 
 def share(left: float, untried: int) -> float:
-    """Return the seconds for one address: the seconds ``left``, shared by ``untried`` addresses."""
+    """Return how many of the seconds ``left`` to spend on the next of ``untried`` addresses."""
     return max(left / untried, 1e-3)
 
 

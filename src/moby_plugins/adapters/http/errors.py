@@ -27,7 +27,7 @@ Row: TypeAlias = tuple[
 
 
 def timed_out(*kinds: type[BaseException]) -> Row:
-    """Return the row that maps ``TimeoutError`` and ``kinds`` to ``TransportTimeoutError``."""
+    """Return the table row that maps ``TimeoutError`` and ``kinds`` to a time-out error."""
     return ((TimeoutError, *kinds), TransportTimeoutError, lambda _, __: TIMED_OUT)
 
 

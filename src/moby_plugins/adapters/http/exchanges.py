@@ -29,7 +29,7 @@ _HUNG_UP = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
 class Release(Protocol):
-    """A callback that takes a connection back once its response was read."""
+    """A callback that returns a connection to its pool, once its response was read."""
 
     def __call__(self, connection: "Connection", /, *, reusable: bool) -> None:
         """Keep ``connection`` for another request if it is ``reusable``, else close it."""
@@ -98,7 +98,7 @@ class PendingExchange:
         return self._sock.fileno()
 
     def events(self) -> int:
-        """Return the events to poll for: output until the request was sent, then input."""
+        """Return the events of ``poll`` to wait for: output until all is sent, then input."""
         return select.POLLIN if self._request is None else select.POLLOUT
 
     def send(self) -> None:
@@ -162,7 +162,7 @@ class PendingExchange:
 
 
 class PollSelector:
-    """A ``poll`` over many pending responses; for one thread at a time."""
+    """A ``Selector`` that waits with ``poll`` for many responses; for one thread at a time."""
 
     def __init__(self) -> None:
         self._poll = select.poll()

@@ -58,7 +58,7 @@ def head_of(request: Headed, host: str, length: int | None) -> bytes:
 
 @lru_cache(maxsize=128)
 def _head(method: str, headers: tuple[tuple[str, str], ...], host: str) -> bytes:
-    """Return the head without the headers of the body's length, and without its end."""
+    """Return a request's head without its end, and without the headers of the body's length."""
     fields = {name: value for name, value in headers if name.lower() not in _FRAMING}
     if "host" not in {name.lower() for name in fields}:
         fields["Host"] = host

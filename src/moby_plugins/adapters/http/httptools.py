@@ -219,7 +219,7 @@ class ResponseParser:
         self.status = status
 
     def on_body(self, data: bytes) -> None:
-        """Keep a chunk of the body."""
+        """Keep a chunk of the body, for ``take``."""
         self._parts.append(data)
 
     def on_message_complete(self) -> None:

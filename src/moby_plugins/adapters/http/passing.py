@@ -81,7 +81,7 @@ class PassingTransport:
         return Response(response.status, body, response.headers, response.new_connection)
 
     def close(self) -> None:
-        """End the thread that checks the hosts; running calls continue."""
+        """End the thread that checks whether hosts hung up; running calls continue."""
         self._closed.set()
 
     def _begin(self, call: _Running) -> None:
@@ -114,13 +114,13 @@ def _host_left() -> ConnectionAbortedError:
 
 @frozen
 class _PassingBody:
-    """The body of the plugin's response; a hang-up of the host is raised as such."""
+    """The body of the plugin's response; reads raise an error once the host has hung up."""
 
     _body: Body
     _hung_up: threading.Event
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end."""
+        """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the body's end."""
         try:
             data = self._body.read(size)
         except (TransportError, WireError) as error:

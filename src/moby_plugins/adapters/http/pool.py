@@ -30,7 +30,7 @@ MOST_BEGUN_BYTES = 8 << 10
 
 
 class Process:
-    """The id of this process, cached: ``os.getpid()`` would be a system call for each call."""
+    """The id of this process in ``number``, cached: ``os.getpid()`` makes a system call."""
 
     def __init__(self) -> None:
         self.number: int = os.getpid()
@@ -79,7 +79,7 @@ class IdleConnections:
         self._pools: dict[Kept, deque[Any]] = {}
 
     def add(self, idle: tuple[int, K], pool: deque[tuple[int, K]]) -> None:
-        """List ``idle`` in ``pool``, and close the oldest connections beyond the bound."""
+        """Add ``idle`` to ``pool``; close the oldest connections beyond the number ``most``."""
         # Listed here first: a connection that is only in ``pool`` counts as taken.
         self._pools[idle[1]] = pool
         pool.append(idle)
@@ -97,7 +97,7 @@ class IdleConnections:
                 return idle
 
     def discard(self, connection: Kept) -> bool:
-        """Take ``connection`` out; return true if it was listed: then the caller owns it."""
+        """Remove ``connection``; return true if it was there: then the caller owns it."""
         pool = self._pools.pop(connection, None)
         if pool is None:
             return False

@@ -65,7 +65,7 @@ class RequestsConnect:
 
 
 class RequestsTransport:
-    """A transport to one plugin through the user's session."""
+    """A transport that sends requests to one plugin over the user's ``requests.Session``."""
 
     def __init__(self, session: Session, address: Address, tls: TLSOptions | None) -> None:
         self._session = session

@@ -35,13 +35,13 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
     cut_off: bool = False
 
     def bound(self, ends: float | None) -> None:
-        """Set the deadline of all further operations, on the monotonic clock; ``None`` for none."""
+        """Set the deadline of all further operations, in monotonic time; ``None`` for none."""
         super().bound(ends)
         # Under a deadline, each operation sets the time that is left.
         self._restore()
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
-        """Receive into ``buffer``; return 0 at the end, and set ``cut_off`` for an unclean end."""
+        """Receive into ``buffer``; return 0 at the input's end. An unclean end sets ``cut_off``."""
         try:
             return super().recv_into(buffer, *args)
         except ssl.SSLError as error:
@@ -49,7 +49,7 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
             return 0
 
     def recv(self, size: int = EARLY_BYTES, *args: Any) -> bytes:
-        """Receive up to ``size`` bytes, ``b""`` at the end; set ``cut_off`` for an unclean end."""
+        """Receive up to ``size`` bytes, ``b""`` at the end. An unclean end sets ``cut_off``."""
         try:
             return super().recv(size, *args)
         except ssl.SSLError as error:

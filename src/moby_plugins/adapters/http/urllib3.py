@@ -301,7 +301,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
-    """Return our error for ``error``, by the tables above and by its causes."""
+    """Return the ``PluginError`` for an exception of urllib3, by its class and its causes."""
     chain = list(causes(error))
     answered = answered or any(isinstance(cause, BrokenHeadersError) for cause in chain)
     rows = _ANSWERED if answered else _NOT_ANSWERED

@@ -203,7 +203,7 @@ async def _dripping(reply: Dripped) -> AsyncIterator[bytes]:
 
 @frozen
 class _LoopExchange(MemoryExchange):
-    """A running call in a task of ``loop``; ``tasks`` are those of the plugin."""
+    """A running call in a task of ``loop``; ``tasks`` are the tasks of the plugin's code."""
 
     loop: asyncio.AbstractEventLoop
     tasks: set[asyncio.Future[Any]]
@@ -218,7 +218,7 @@ class _LoopExchange(MemoryExchange):
         )
 
     async def bounded(self, awaitable: Awaitable[T], *, answered: bool) -> T:
-        """Await ``awaitable`` in this task; raise the exchange's error if that ends first."""
+        """Await ``awaitable`` in this task; if the exchange ends first, raise its error."""
         try:
             async with asyncio.timeout_at(self.ends) as bound:
                 with self.ended.calling(partial(self._end, bound)):

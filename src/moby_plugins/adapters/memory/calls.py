@@ -62,7 +62,7 @@ def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
 
 
 def listed(lines: Iterator[str]) -> Iterator[str]:
-    """Yield the first of ``lines``, indented, and how many more there are."""
+    """Yield the first few of ``lines``, indented, and a line that says how many more there are."""
     yield from (f"  {line}" for line in islice(lines, MOST))
     more = sum(1 for _ in lines)
     if more:
@@ -83,7 +83,7 @@ class Call:
         method: The method that was called.
         body: The body of the request.
         attempt: The number of the attempt, from 1.
-        time: When it was received, in seconds on the clock.
+        time: When the plugin received it, in seconds of the transport's clock.
         address: The address that was called.
     """
 
@@ -198,7 +198,7 @@ class Calls(Sequence[Call]):
 
     @property
     def times(self) -> list[float]:
-        """When each call was received, in seconds on the clock."""
+        """When the plugin received each call, in seconds of the transport's clock."""
         return [call.time for call in self._now()]
 
     def assert_called(self, method: str, arguments: Any = ..., *, times: int | None = None) -> None:
@@ -210,7 +210,8 @@ class Calls(Sequence[Call]):
             times: The exact number of calls, counting each attempt; without it, one or more.
 
         Raises:
-            AssertionError: If it was not; it shows the most similar call and the differences.
+            AssertionError: If there was no such call, or another number of them. The message shows
+                the most similar call and the differences.
         """
         __tracebackhide__ = True
         calls = self.of(method)
@@ -229,7 +230,7 @@ class Calls(Sequence[Call]):
             arguments: Plain JSON, or bytes for the whole body; ``...`` matches any.
 
         Raises:
-            AssertionError: If it was; it shows the calls.
+            AssertionError: If there was such a call. The message shows each.
         """
         __tracebackhide__ = True
         matches = [call for call in self.of(method) if _agrees(call, arguments)]

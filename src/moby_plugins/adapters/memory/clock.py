@@ -45,7 +45,7 @@ _MOST_AT_ONCE = 100_000
 
 
 class ClockStuckError(RuntimeError):
-    """Raised if a ``FakeClock`` is stuck: it can wake no thread, or one runs without end."""
+    """Raised if a ``FakeClock`` is stuck: it can wake no thread, or a thread runs without end."""
 
     __module__ = AtDoor("moby_plugins.testing", __name__)
 

@@ -41,7 +41,7 @@ _DIGITS = 9
 
 
 class LoopStuckError(RuntimeError):
-    """Raised if a ``FakeTimeLoop`` is stuck: no task can be woken, or one never waits."""
+    """Raised if a ``FakeTimeLoop`` is stuck: no task can be woken, or a task never waits."""
 
     __module__ = _DOOR
 
@@ -91,10 +91,10 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
     def at(self, moment: float, do: Callable[[], object]) -> None:
         """Call a function at a moment, before tasks that sleep until then continue.
 
-        ``run`` raises its exception.
+        An exception of the function is raised by ``run``.
 
         Args:
-            moment: When, in seconds on this loop's clock; at once if that has passed.
+            moment: When, in seconds on this loop's clock; at once if the moment has passed.
             do: A plain function, which may start tasks.
 
         Raises:
@@ -115,11 +115,13 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
             main: The coroutine.
 
         Returns:
-            Its result; its exception is raised.
+            The coroutine's result. If the coroutine raises an exception, this method raises it.
 
         Raises:
-            LoopStuckError: If no task can continue; it names them all. This is raised at once if
+            LoopStuckError: If no task can continue; the message names the tasks. Raised at once if
                 no socket is open and no job runs in an executor, else after the watchdog's time.
+            RuntimeError: If this loop, or another one in this thread, is running, or this loop is
+                closed.
         """
         if self.is_running() or self.is_closed():
             main.close()
@@ -170,7 +172,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
             context: The context in which it runs; a copy of the caller's unless given.
 
         Returns:
-            A handle that cancels it.
+            A handle with which the call can be cancelled.
 
         Raises:
             ValueError: If ``when`` is NaN.
@@ -190,7 +192,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
             args: Its arguments.
 
         Returns:
-            A future of its result.
+            A future of the function's result.
         """
         future = super().run_in_executor(executor, func, *args)
         self._jumping.jobs += 1

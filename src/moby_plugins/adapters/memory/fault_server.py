@@ -133,7 +133,7 @@ NOBODY = 65534
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Drop root's file rights in this thread during the block, as root can open every socket.
+    """Drop root's rights over files in this thread inside the block: root can open any socket.
 
     Does nothing for other users. Raises ``SettingsError`` for root on a system where rights
     cannot be dropped per thread.
@@ -195,7 +195,10 @@ def send_response(sock: socket.socket, response: Response) -> None:
 
 @define(eq=False)
 class _Turn:
-    """One attempt of a call: its reply, and results that the response cannot convey."""
+    """One attempt of a call of which ``_HostTransport`` told the server before it dials.
+
+    It has the reply, and ``errno`` or ``error`` if the host must see them instead of a response.
+    """
 
     reply: Reply
     address: str
@@ -328,6 +331,9 @@ class FaultServer:
             path: The path of the socket.
             clock: The clock of the times of ``calls``; the machine's unless given.
             connect: Creates the real transports; by default those over urllib3.
+
+        Raises:
+            TypeError: For any other kind of plugin.
         """
         return cls(plugin, partial(_at_path, os.fspath(path)), clock=clock, connect=connect)
 
@@ -363,7 +369,7 @@ class FaultServer:
 
     @property
     def addr(self) -> str:
-        """The address for hosts, once started."""
+        """The address for hosts; raises ``RuntimeError`` before the server is started."""
         running = self._running
         if running is None:
             raise RuntimeError("the server has no address before it is started: call start() first")

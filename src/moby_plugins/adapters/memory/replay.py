@@ -64,7 +64,11 @@ class Replay:
         self._lock = threading.Lock()
 
     def __call__(self, request: Request) -> Response:
-        """Return the recorded response; raise ``RecordingError`` if it was not kept completely."""
+        """Return the recorded response.
+
+        Raises ``RecordingError`` if the response was not recorded completely, ``TransportError`` if
+        there was none, and ``UnexpectedCallError`` if no recorded call is left for the request.
+        """
         call = self._take(request)
         if not call.status:
             raise TransportError(call.broken)

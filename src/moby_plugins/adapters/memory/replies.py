@@ -24,7 +24,10 @@ from moby_plugins.domain.typed import typed
 
 
 class Exchange(Protocol):
-    """A running call at the plugin's end. The methods that do not return end it."""
+    """A running call at the plugin's end, which a reply may end with a fault.
+
+    Each method of the type ``NoReturn`` ends the call, and raises.
+    """
 
     @property
     def request(self) -> Request:
@@ -32,7 +35,7 @@ class Exchange(Protocol):
         ...
 
     def unreachable(self, number: int) -> NoReturn:
-        """Make the host's dial fail with the ``OSError`` of this number."""
+        """Make the host's dial fail with an ``OSError`` whose errno is ``number``."""
         ...
 
     def pause(self, seconds: float, *, answered: bool) -> None:
@@ -82,7 +85,7 @@ def _check_seconds(name: str, value: object) -> None:
 
 @frozen
 class Delayed:
-    """The reply ``then``, after ``seconds`` in which nothing is sent."""
+    """A reply that waits ``seconds``, in which nothing is sent, and then is the reply ``then``."""
 
     seconds: float
     then: Any
@@ -90,7 +93,7 @@ class Delayed:
 
 @frozen
 class Dripped:
-    """A response whose body is sent one byte at a time, ``every`` so many seconds."""
+    """A response whose body is sent one byte at a time; ``every`` is the seconds before each."""
 
     body: bytes
     every: float
@@ -136,8 +139,8 @@ def hangs(seconds: float = float("inf"), then: Any = None) -> Fault:
     """Return the fault of a plugin that reads the request and sends nothing for a while.
 
     Args:
-        seconds: How long, on the clock.
-        then: The reply after that.
+        seconds: How many seconds of the transport's clock pass before the reply.
+        then: The reply after that time.
 
     Returns:
         A fault for a table or a script of replies.
@@ -189,7 +192,7 @@ def drips(body: bytes, every: float = 1.0, status: int = OK) -> Fault:
 
     Args:
         body: The body.
-        every: Seconds before each byte, on the clock.
+        every: How many seconds of the transport's clock pass before each byte.
         status: The status of the response.
 
     Returns:
@@ -215,7 +218,7 @@ def status(code: int, message: str = "") -> Fault:
 
     Args:
         code: The status.
-        message: The text of its ``Err``.
+        message: The text of ``Err`` in the response's body.
 
     Returns:
         A fault for a table or a script of replies.
@@ -338,7 +341,7 @@ class UsedUp(Protocol):
 
 
 def unused_replies(plugin: Replies, called: Iterable[str]) -> list[str]:
-    """Return a line for each reply of ``plugin`` that was not used, given the calls' methods."""
+    """Return a line for each unused reply of ``plugin``; ``called`` are all calls' methods."""
     if isinstance(plugin, UsedUp):
         return plugin.unused()
     if not isinstance(plugin, Mapping):
@@ -354,7 +357,7 @@ def unused_replies(plugin: Replies, called: Iterable[str]) -> list[str]:
 
 
 def assert_replies_used(plugin: Replies, called: Iterable[str]) -> None:
-    """Raise an ``AssertionError`` that names each of ``unused_replies``, if there are any."""
+    """Raise an ``AssertionError`` that names each reply that was not used, if there are any."""
     __tracebackhide__ = True
     unused = unused_replies(plugin, called)
     if unused:
@@ -362,7 +365,7 @@ def assert_replies_used(plugin: Replies, called: Iterable[str]) -> None:
 
 
 def respond(reply: Reply, exchange: Exchange) -> Response:
-    """Return the response of ``reply`` in ``exchange``; raise its error, or the exchange's."""
+    """Return the response that ``reply`` gives in ``exchange``; raise its error, if it has one."""
     while True:
         if isinstance(reply, Delayed):
             exchange.pause(reply.seconds, answered=False)
@@ -383,19 +386,19 @@ def _dripping(reply: Dripped, exchange: Exchange) -> Iterator[bytes]:
 
 
 def is_open(reply: Reply) -> bool:
-    """Return whether ``reply`` has to be ``opened``: it is a script, a fault or a function."""
+    """Return whether ``reply`` is a script, a fault or a function, which ``opened`` calls."""
     return isinstance(reply, (Script, Fault)) or callable(reply)
 
 
 def opened(reply: Reply, exchange: Exchange) -> Reply:
-    """Return the reply that ``reply`` gives, which may have to be opened, too."""
+    """Return the reply that a script, fault or function gives; it may be one of these, too."""
     if isinstance(reply, Script):
         return reply.next()
     return reply.act(exchange) if isinstance(reply, Fault) else reply(exchange.request)
 
 
 def settled(reply: Reply) -> Response:
-    """Return the response of a reply that is neither open nor takes time; raise an exception."""
+    """Return the response of a value such as JSON or bytes; raise a reply that is an exception."""
     if isinstance(reply, BaseException):
         raise reply
     if isinstance(reply, Response):

@@ -103,7 +103,7 @@ class MemoryDiscovery:
 
     @property
     def is_local(self) -> bool:
-        """True: look-ups only use this machine."""
+        """True, because look-ups only use memory."""
         return True
 
     def __repr__(self) -> str:
@@ -140,7 +140,7 @@ class MemoryDiscovery:
 
 
 class MemoryPlugin:
-    """A test's plugin at an address: the part of a transport in memory apart from ``send``.
+    """The base of the transports in memory: a test's plugin at an address, without ``send``.
 
     ``plugin`` and ``addr`` are as in ``MemoryTransport``.
     """
@@ -174,7 +174,7 @@ class MemoryPlugin:
 
         Args:
             address: The address that errors name.
-            ended: Ends its calls when it is set.
+            ended: Ends the calls of the returned transport when it is set.
 
         Returns:
             A transport that shares the replies and ``calls``.
@@ -222,7 +222,7 @@ class MemoryTransport(MemoryPlugin):
             A script or a fault alone is the reply to every method; one that the table lacks raises
             ``UnexpectedCallError``.
         clock: The clock of time-outs and of faults that hang; the machine's unless given.
-        addr: The address that errors name.
+        addr: The address of the plugin, for the messages of errors.
 
     Attributes:
         calls: Every attempt, in order: a ``Calls``.
@@ -293,7 +293,7 @@ class MemoryTransport(MemoryPlugin):
 
         Args:
             request: The call.
-            timeout: Seconds on the clock; ``None`` for no limit.
+            timeout: Seconds of this transport's clock; ``None`` for no limit.
 
         Returns:
             The response, with its body unread.
@@ -325,7 +325,8 @@ class MemoryTransport(MemoryPlugin):
 class MemoryExchange(ABC):
     """A running call in memory, with methods that raise the errors of a real transport.
 
-    ``ends`` is its deadline, by ``now``; its transport's ``close`` sets ``ended``.
+    ``ends`` is the call's deadline, a time that ``now`` may return; ``None`` for no limit. The
+    transport's ``close`` sets ``ended``.
     """
 
     request: Request
@@ -335,24 +336,24 @@ class MemoryExchange(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """Return the time."""
+        """Return the current time in seconds, of which ``ends`` is a moment."""
 
     def unreachable(self, number: int) -> NoReturn:
-        """Raise the error of a dial that failed with the ``OSError`` of this number."""
+        """Raise the ``TransportError`` of a dial that failed with the errno ``number``."""
         # The same error that a real transport gets from the operating system.
         refusal = OSError(number, os.strerror(number))
         raise TransportError(self.address.explain(refusal), self.address.text) from refusal
 
     def hang_up(self) -> NoReturn:
-        """Raise the error for a connection that the plugin closed without a response."""
+        """Raise the ``TransportError`` for a connection that was closed without a response."""
         raise TransportError(CLOSED_EARLY, self.address.text)
 
     def talk_nonsense(self) -> NoReturn:
-        """Raise the error for a response that is not HTTP."""
+        """Raise the ``TransportError`` for a response that is not HTTP."""
         raise TransportError(MALFORMED, self.address.text)
 
     def cut_off(self) -> NoReturn:
-        """Raise the error for a body that is cut off."""
+        """Raise the ``WireError`` for a body that is cut off."""
         raise WireError(CUT_OFF, address=self.address.text)
 
     def check(self, *, answered: bool) -> None:
@@ -363,13 +364,13 @@ class MemoryExchange(ABC):
             self.time_out(answered=answered)
 
     def close(self, *, answered: bool) -> NoReturn:
-        """Raise the error for a call that was ended at the host's end."""
+        """Raise the ``TransportError`` for a call whose transport was closed."""
         error = TransportError(CLOSED_HERE, self.address.text)
         error.answered = answered
         raise error
 
     def time_out(self, *, answered: bool) -> NoReturn:
-        """Raise the error for a deadline that has passed."""
+        """Raise the ``TransportTimeoutError`` for a deadline that has passed."""
         error = TransportTimeoutError(TIMED_OUT, self.address.text)
         error.answered = answered
         raise error
@@ -377,7 +378,7 @@ class MemoryExchange(ABC):
 
 @frozen
 class _ClockedExchange(MemoryExchange):
-    """A running call in a thread, on ``clock``."""
+    """A running call in a thread; its deadline and pauses are measured by ``clock``."""
 
     clock: Clock
 
@@ -393,7 +394,7 @@ class _ClockedExchange(MemoryExchange):
 
 @define
 class _TimedBody:
-    """A body under the exchange's deadline, on the exchange's clock."""
+    """A response's body, whose reads raise a time-out after the deadline of the exchange."""
 
     _body: Body
     _exchange: _ClockedExchange

@@ -23,7 +23,7 @@ _KNOWN = frozenset({"moby_plugins", *sys.stdlib_module_names})
 
 
 class Labels:
-    """The values of one label: the first ``most`` texts, then ``OTHER``.
+    """A limit on the values of one label: the first ``most`` texts, then ``OTHER``.
 
     Threads may share it; if several add values at once, it may keep a few more than ``most``.
     """

@@ -265,7 +265,7 @@ class OpenTelemetryObserver(Observer):
 
 
 class _Instruments:
-    """The metrics of the conventions for one end, ``client`` or ``server``."""
+    """The metrics that OpenTelemetry defines for one end of HTTP: ``client`` or ``server``."""
 
     def __init__(self, provider: "MeterProvider | None", end: str) -> None:
         meter = metrics.get_meter(_NAME, __version__, provider)

@@ -61,7 +61,7 @@ _WITHOUT_BODY = {204, 205, 304}
 
 
 class InFlight:
-    """The memory of all requests that one server is reading, bounded by ``limit`` bytes.
+    """A counter of the bytes that one server keeps of all its requests, at most ``limit``.
 
     ``max_request_bytes`` bounds a body of one request that is read as a whole.
     """
@@ -84,7 +84,7 @@ class InFlight:
 
 
 class Held:
-    """The bytes that one request keeps in memory until its response was sent."""
+    """A counter of the bytes that one request keeps in memory until its response was sent."""
 
     def __init__(self, inflight: InFlight) -> None:
         self.max_request_bytes: int = inflight.max_request_bytes
@@ -102,17 +102,20 @@ class Held:
         self._size += size
 
     def release(self) -> None:
-        """Release all bytes; may be called twice."""
+        """Subtract all bytes of this request from the server's counter; may be called twice."""
         size, self._size = self._size, 0
         if size:
             self._inflight.add(-size)
 
 
 class Readable(Protocol):
-    """A source of a request's body."""
+    """A source of a request's body, from which a server reads the body's bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes, ``b""`` at the end; raise ``OSError`` or ``ValueError``."""
+        """Return up to ``size`` bytes, ``b""`` at the body's end.
+
+        Raises ``OSError`` or ``ValueError`` if the body cannot be read.
+        """
         ...
 
 
@@ -174,7 +177,7 @@ class StartedResponse(Outgoing):
     """A response whose first chunk was read, so that its status is certain.
 
     Iterating yields the body's chunks, each read inside ``call``. The server must call ``close``,
-    also if the host has hung up; that calls ``release``.
+    also if the host has hung up. ``close`` then calls ``release``, which the server may set.
     """
 
     release: Callable[[], None] = staticmethod(lambda: None)
@@ -233,7 +236,7 @@ class StartedResponse(Outgoing):
 
 
 def log_cut(method: str, error: BaseException) -> None:
-    """Log that the response of ``method`` broke off."""
+    """Log that the response of ``method`` was cut off by ``error``."""
     log_failure(f"/{method} failed in the middle of its response", error)
 
 
@@ -313,7 +316,7 @@ class _HeadOnly(StartedResponse):
 
 
 def only_post() -> Response:
-    """Return the response to other HTTP methods than POST."""
+    """Return the response to a request with another HTTP method than POST: status 405."""
     return failure(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is accepted", {"Allow": "POST"})
 
 
@@ -406,7 +409,7 @@ def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
 
 @lru_cache(maxsize=64)
 def _is_plain(name: str, value: str) -> bool:
-    """Return whether a header can be sent; cached, as most responses have the same headers."""
+    """Return whether a header is valid; cached, as most responses have the same headers."""
     if name.lower() == "transfer-encoding":
         return False
     return bool(HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value))

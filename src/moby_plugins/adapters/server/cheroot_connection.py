@@ -63,7 +63,7 @@ class RequestBody:
         self._chunks_seen = 0
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes, ``b""`` at the end."""
+        """Return at most ``size`` bytes, ``b""`` at the end of the body."""
         if not (self._chunked or self._left):
             return b""
         conn = self._req.conn
@@ -301,7 +301,10 @@ class ServerConnection(HTTPConnection):
             raise ConnectionResetError(errno.ECONNRESET, HUNG_UP)
 
     def begin(self, method: str) -> ServerConnectionCall:
-        """Begin a call, during which another thread may call ``hang_up``."""
+        """Return the call that begins on this connection; it is the current one until ``end``.
+
+        Until then, another thread may call ``hang_up`` to tell the call that its host hung up.
+        """
         self.call = ServerConnectionCall(method)
         return self.call
 
@@ -326,7 +329,7 @@ class ServerConnection(HTTPConnection):
                 self._shut_down()
 
     def communicate(self) -> Any:
-        """Serve requests while they follow quickly; return true if the connection can be kept."""
+        """Serve requests that follow each other quickly; then return whether to keep it open."""
         self.waits_since = time.monotonic()
         try:
             if self._shake_hands is not None:

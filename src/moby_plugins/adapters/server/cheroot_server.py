@@ -66,14 +66,14 @@ OnEnd: TypeAlias = Callable[[BaseException | None], object]
 def gateway_to(app: App, inflight: InFlight | None = None) -> Callable[[Any], "Gateway"]:
     """Return a function that makes the ``Gateway`` for each request to ``app``.
 
-    It is the argument ``gateway`` of ``CherootServer``. ``inflight`` bounds the memory of all
+    Pass the function to ``CherootServer`` as ``gateway``. ``inflight`` bounds the memory of all
     requests together; ``None`` makes a bound for this app alone.
     """
     return partial(Gateway, app, InFlight() if inflight is None else inflight)
 
 
 class Gateway(server.Gateway):
-    """One request and the app's response to it."""
+    """A handler of one request for cheroot: ``respond`` sends the app's response to it."""
 
     def __init__(self, app: App, inflight: InFlight, req: Any) -> None:
         super().__init__(req)
@@ -194,7 +194,7 @@ class CherootServer:
             raise
 
     def stop(self, drain: float) -> None:
-        """Accept no more connections, give calls ``drain`` seconds to end, then cut them off."""
+        """Accept no more connections; cut off calls that still run after ``drain`` seconds."""
         stopper = threading.Thread(target=self._server.stop, daemon=True)
         stopper.start()
         stopper.join(drain)

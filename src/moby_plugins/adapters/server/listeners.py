@@ -280,7 +280,7 @@ def _check_stale(path: str) -> None:
 
 
 def _is_traced(path: str) -> bool:
-    """Return whether a tracing proxy listens there, which will forward to the new socket."""
+    """Return whether a tracing proxy listens at ``path``, which will call the new socket."""
     from moby_plugins.adapters.disk.stand_in import stands_in
 
     return stands_in(path)

@@ -83,7 +83,10 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        """The URL at which this server listens, once started: ``http://127.0.0.1:9323``."""
+        """The URL at which this server listens, such as ``http://127.0.0.1:9323``.
+
+        Raises ``RuntimeError`` before the server is started.
+        """
         if not self._url:
             raise RuntimeError(
                 "the metrics have no address before their server is started: call start() first"

@@ -67,7 +67,7 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
         return self._room.acquire(timeout=1.0)  # its thread ends now
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve ``request`` within the time limit, and then admit another one."""
+        """Serve the request of one connection in time, and then admit another connection."""
         # The time-out of the socket does not stop a client that sends a byte now and then.
         deadline = threading.Timer(TIMEOUT, partial(_cut, request))
         deadline.daemon = True

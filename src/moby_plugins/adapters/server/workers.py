@@ -89,10 +89,12 @@ class Workers:
             conn.cut()
 
     def look(self, now: float) -> None:
-        """Check which hosts hung up, and let other threads replace those of their calls.
+        """Check which hosts hung up, and replace the threads that still run calls of these hosts.
 
-        Call this a few times a second. A call is checked from the second time on, so that a short
-        one is answered even if its host has shut down its sending. ``now`` is monotonic time.
+        Call this a few times a second. Each running call is checked from the second time on, so
+        that a short call is answered even if its host has shut down its sending. A replaced thread
+        finishes its call, but no longer counts towards the most threads, so that another can be
+        started. ``now`` is monotonic time.
         """
         with self._lock:
             hung_up = list(self._hung_up())

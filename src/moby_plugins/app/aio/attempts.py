@@ -55,7 +55,10 @@ async def pause(ending: Ending, tries: Tries, delay: float) -> None:
 
 
 async def sleep(ending: Ending, seconds: float) -> None:
-    """Sleep on the event loop's time; ``ending`` ends the sleep at once, from any thread."""
+    """Return after ``seconds`` of the event loop's time, or at once if ``ending`` has ended.
+
+    Any thread may call ``ending.end`` during the sleep. The caller then reads ``ending.reason``.
+    """
     loop = asyncio.get_running_loop()
     woken: asyncio.Future[None] = loop.create_future()
     timer = loop.call_later(seconds, _wake, woken)

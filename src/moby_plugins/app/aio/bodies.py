@@ -41,7 +41,7 @@ async def refuse(response: AsyncResponse, method: str) -> NoReturn:
 
 
 class AsyncUpload(UploadBase):
-    """``data`` as an asynchronous iterable of chunks.
+    """An upload of ``data``: an asynchronous iterable of the chunks to send.
 
     A file or an iterable is read in the event loop's thread, and blocks it; an asynchronous
     iterable does not.
@@ -55,7 +55,7 @@ class AsyncUpload(UploadBase):
 
 
 class _Chunks:
-    """The chunks of one attempt; not a generator, which could be left unfinished."""
+    """An iterator of one attempt's chunks; not a generator, which could be left unfinished."""
 
     def __init__(self, upload: AsyncUpload, source: AsyncIterator[bytes] | Iterator[bytes]) -> None:
         self._upload = upload

@@ -130,7 +130,7 @@ def _connect(settings: Settings, connect: AsyncConnect | None) -> AsyncConnect:
 
 
 class _AsyncTransports:
-    """The asynchronous transports of one registry or client, by name."""
+    """The asynchronous transports of one registry or client, by their names in settings."""
 
     auto = "asyncio"
 
@@ -138,7 +138,7 @@ class _AsyncTransports:
         self._connects: dict[str, AsyncConnect] = {}
 
     def connect(self, name: str) -> AsyncConnect:
-        """Return the ``AsyncConnect`` of the transport called ``name``."""
+        """Return the ``AsyncConnect`` of the transport that settings call ``name``."""
         if name == AUTO or name in BUILT_IN:
             return self._built_in
         connect = self._connects.get(name)

@@ -63,8 +63,8 @@ async def serve_unix(
         mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end; after that their connections are closed.
-        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
-            gets status 413. An ``AsyncPluginApp`` has a limit of its own.
+        max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
+            larger one gets status 413. An ``AsyncPluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together; a request beyond that gets status 503.
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own, in threads. It
@@ -134,8 +134,8 @@ async def serve_tcp(
         tls: The TLS options; without them, the server speaks plain HTTP.
         specs_path: The directory of the spec file.
         drain: Seconds that running calls have to end; after that their connections are closed.
-        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
-            gets status 413. An ``AsyncPluginApp`` has a limit of its own.
+        max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
+            larger one gets status 413. An ``AsyncPluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together; a request beyond that gets status 503.
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own, in threads. It
@@ -143,7 +143,7 @@ async def serve_tcp(
         on_serving: Called with the address once connections are accepted.
 
     Raises:
-        SpecError: If it cannot listen at an address, or a file cannot be used.
+        SpecError: If the server cannot listen at an address, or a file cannot be used.
         PluginError: If the server ended by itself, because its socket no longer listens.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If ``drain`` or a number of bytes is out of range.
@@ -167,8 +167,8 @@ def asgi(
 
     Args:
         app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
-        max_request_bytes: The most bytes of a request's body that is not a stream; a larger one
-            gets status 413. An ``AsyncPluginApp`` has a limit of its own.
+        max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
+            larger one gets status 413. An ``AsyncPluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests of one process
             may have together; a request beyond that gets status 503.
 

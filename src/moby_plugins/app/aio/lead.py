@@ -88,7 +88,7 @@ class Lead:
         self.task: asyncio.Task[None] | None = None
 
     def notify_retry(self, error: PluginError, delay: float) -> None:
-        """Call ``on_retry``, or ``default`` without one; set its exception in ``refusal``."""
+        """Call ``on_retry``, or else ``default``; store an exception of ``on_retry``."""
         on_retry = self._default if self.on_retry is None else self.on_retry
         if on_retry is None:
             return
@@ -101,7 +101,7 @@ class Lead:
                 self.refusal.exception()  # mark it retrieved, or the event loop would log it
 
     def settle(self, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
-        """Set the outcome, unless it is set; without a plugin or an ``Exception``, cancel it."""
+        """Set ``outcome`` unless it is done: to the plugin or the error; for neither, cancel it."""
         if self.outcome.done():
             return
         if plugin is not None:
@@ -113,7 +113,7 @@ class Lead:
             self.outcome.cancel()
 
     def end(self) -> None:
-        """Cancel the outcome and the task; must be called in the thread of ``loop``."""
+        """Cancel ``outcome`` and the task; must be called in the thread of ``loop``."""
         self.settle(None, None)
         if self.task is not None:
             self.task.cancel()

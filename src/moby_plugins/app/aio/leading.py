@@ -112,7 +112,7 @@ class AsyncHandshake:
         return self._reached
 
     def give_up(self) -> None:
-        """Close the client of a failed activation; log an exception that closing raises."""
+        """Close the client after the activation failed; log an exception that closing raises."""
         reached, self._reached = self._reached, None
         if reached is None or isinstance(reached[0], AsyncActivePlugin):
             return
@@ -124,7 +124,7 @@ class AsyncHandshake:
 
 @frozen
 class AsyncLeaders:
-    """The activation of one registry's plugins; records active ones in ``activations``.
+    """The activator of one registry's plugins; records active ones in ``activations``.
 
     The other arguments are those of ``AsyncRegistry``. Tasks, and event loops in other threads, may
     share the object.
@@ -156,7 +156,7 @@ class AsyncLeaders:
         return isinstance(self._discovery, LocalDiscovery) and self._discovery.is_local
 
     async def ask(self, question: Callable[[Discovery], T]) -> T:
-        """Return ``question(discovery)``, computed in a thread unless the discovery is local."""
+        """Return ``question(discovery)``; call it in a worker thread unless look-ups are local."""
         if self._is_local:
             return question(self._discovery)
         left = Cancellation()
@@ -167,7 +167,7 @@ class AsyncLeaders:
             raise
 
     async def scan(self) -> list[str]:
-        """Return the names that can be found now; raise ``WaitCancelledError`` if closed."""
+        """Return the names of plugins that can be found; ``WaitCancelledError`` if closed."""
         if self._is_local:
             return self._discovery.scan()
         task = self._start(self.ask(lambda discovery: discovery.scan()), "scans")
@@ -218,7 +218,7 @@ class AsyncLeaders:
         names: Iterable[str],
         each: Callable[[str, AsyncActivePlugin | None, BaseException | None], object],
     ) -> None:
-        """Activate many plugins concurrently, and call ``each`` with the outcome of each."""
+        """Activate plugins concurrently; call ``each`` with a name and its plugin or error."""
         loop = asyncio.get_running_loop()
         turn = asyncio.Semaphore(SIDE_BY_SIDE)
         ended: asyncio.Queue[tuple[Lead, asyncio.Future[Any]]] = asyncio.Queue()
@@ -254,7 +254,7 @@ class AsyncLeaders:
             await self.load(again, each)
 
     def forget(self, name: str) -> None:
-        """Forget a plugin: the next ``get`` activates it again; waiting callers get the outcome."""
+        """Forget a plugin: callers that wait still get it, the next ``get`` activates it again."""
         notify_dropped(self._observers, self.activations.drop(name))
         for key, lead in list(self._running.items()):
             if lead.name == name:
@@ -322,7 +322,7 @@ class AsyncLeaders:
         on_retry: OnRetry | None,
         turn: asyncio.Semaphore | None,
     ) -> tuple[Lead, asyncio.Future[Any]]:
-        """Join the running activation of a plugin, or start one; return it and what to wait for."""
+        """Join or start the activation of a plugin; return its lead and the future to wait for."""
         lead = self._running.get((asyncio.get_running_loop(), name))
         if lead is None:
             lead = self._begin(name, tries, on_retry, turn)
@@ -458,9 +458,10 @@ def _put(
 
 
 def _shared(lead: Lead) -> AsyncActivePlugin:
-    """Return the outcome for one waiting caller; raise a copy of an error, with its own traceback.
+    """Return the plugin that ``lead`` has activated, to one of the callers that wait for it.
 
-    Tasks must not share a traceback.
+    If the activation failed, each caller gets a copy of the ``PluginError``, since tasks must not
+    share a traceback. Call this only once ``lead.outcome`` is done.
     """
     error = lead.outcome.exception()
     if isinstance(error, PluginError):

@@ -92,7 +92,7 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
 def client_of(observers: Observers) -> Callable[..., AsyncClient]:
     """Return a function that takes the arguments of ``AsyncClient`` and makes an observed client.
 
-    Without observers that is ``AsyncClient`` itself.
+    Without observers, the function is ``AsyncClient`` itself.
     """
     return partial(AsyncObservedClient, observers=observers) if observers else AsyncClient
 

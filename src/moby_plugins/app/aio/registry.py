@@ -64,7 +64,7 @@ class AsyncRegistry:
             each wait for another attempt, with the error and the length of the wait in seconds.
 
     Raises:
-        TypeError: If an argument lacks the methods of its port.
+        TypeError: If ``discovery``, ``connect`` or an observer lacks a method of its protocol.
 
     Examples:
         ```python
@@ -186,7 +186,7 @@ class AsyncRegistry:
 
         On the first call a task of the registry looks the plugin up and makes the handshake, and
         retries both as ``retry`` allows; then it runs the handlers. Callers that ask in the
-        meantime wait for the same outcome. Later calls return the active plugin and send nothing.
+        meantime wait for this task. Later calls return the active plugin and send nothing.
 
         Args:
             name: The plugin's name.

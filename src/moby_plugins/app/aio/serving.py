@@ -65,8 +65,8 @@ class AsyncPluginApp:
 
     Args:
         parts: Implementations of asynchronous subsystems.
-        max_request_bytes: The most bytes of a request's body; does not apply to bodies that are
-            streams.
+        max_request_bytes: The most bytes of a request's body. Does not apply to methods that take
+            the body as a stream, such as ``GraphDriver.apply_diff``.
         observers: Objects whose methods are called for each request, in the request's task.
 
     Raises:
@@ -150,7 +150,7 @@ class AsyncPluginApp:
 
 @frozen
 class AsyncRefusal(AsyncResponse):
-    """The response for an exception, which it keeps for observers."""
+    """An error response, with the exception for which it was made, for observers."""
 
     error: BaseException | None = field(default=None, eq=False, repr=False)
 
@@ -161,7 +161,7 @@ def observed(
     """Return an app that answers as ``app`` does, and reports each request to ``observers``.
 
     Observers are called in the request's task, so that the app sees the context variables that they
-    set. An ``AsyncPluginApp`` keeps the observers that it already has.
+    set. An ``AsyncPluginApp`` keeps its own observers too.
 
     Args:
         app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.

@@ -169,9 +169,9 @@ def _of(remote: RemoteMethod, call: Callable[..., T]) -> Callable[..., T]:
 
 
 def flaw_of(method: Any, remote: RemoteMethod) -> str:
-    """Return what is wrong with a method of an implementation, "" if nothing is.
+    """Return why a method of an implementation cannot be served; "" if it can be.
 
-    It is wrong if it is not a coroutine function, or not an asynchronous generator for a stream.
+    The method must be a coroutine function, or an asynchronous generator for a stream.
     """
     # A method may be an object with a ``__call__``, or a plain function that a decorator made
     # around a coroutine function, which is then its ``__wrapped__``.

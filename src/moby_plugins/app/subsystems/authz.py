@@ -70,7 +70,7 @@ class _Seen(RemoteMethod):
 
     @property
     def called(self) -> tuple[str, ...]:
-        """The method itself, and ``authorize_unseen``."""
+        """The names of ``authorize_request`` and ``authorize_unseen``, one of which is called."""
         return (self.name, "authorize_unseen")
 
     def invoke(self, part: Any, *arguments: Any) -> Any:

@@ -47,7 +47,7 @@ class InitRequest:
 
 @frozen
 class LayerRequest:
-    """A layer, and the layer below it."""
+    """The request for a layer, and the layer below it."""
 
     id: str = field(default="", metadata=omitempty("ID"))
     parent: str = field(default="", metadata=omitempty())
@@ -65,7 +65,7 @@ class Change:
 
 @frozen
 class GraphCapabilities:
-    """The capabilities: whether ``diff`` returns exactly the archive that ``apply_diff`` got."""
+    """What a driver can do: whether ``diff`` returns the exact archive that ``apply_diff`` got."""
 
     reproduces_exact_diffs: bool = False
 
@@ -113,7 +113,10 @@ class ApplyArchive(RemoteMethod):
         return Send(f"{self.method}?id={layer}&parent={parent}", archive)
 
     def read_message(self, request: Request) -> tuple[Any, ...]:
-        """Return the arguments in the query, and the archive as a stream."""
+        """Return the arguments in the query, and the archive as a stream.
+
+        Raises ``StatusError`` with 400 if the query has no id.
+        """
         query = request.method.partition("?")[2]
         parameters = {
             key: value for key, _, value in (pair.partition("=") for pair in query.split("&"))
@@ -141,7 +144,7 @@ class GraphDriver(Subsystem):
 
     @remote()
     def create(self, request: LayerRequest) -> None:
-        """Create a layer that is only read."""
+        """Create a layer of an image, which containers only read."""
         raise NotImplementedError
 
     @remote()
@@ -156,12 +159,12 @@ class GraphDriver(Subsystem):
 
     @_OfLayer()
     def put(self, id: str) -> None:
-        """Undo one ``get``."""
+        """Undo one ``get`` of a layer; the last one to be undone unmounts it."""
         raise NotImplementedError
 
     @remote(result="Dir")
     def get(self, request: LayerRequest) -> str:
-        """Mount a layer, and return the path."""
+        """Mount a layer, and return the path at which it is mounted."""
         raise NotImplementedError
 
     @_OfLayer(result="Exists", default_on_error=False)

@@ -33,7 +33,7 @@ class IpamCapabilities:
 
 @frozen
 class AddressSpaces:
-    """The names of the default address spaces."""
+    """The names of the driver's default address spaces, the local and the global one."""
 
     local_default_address_space: str = ""
     global_default_address_space: str = ""
@@ -101,7 +101,7 @@ class IpamDriver(Subsystem):
 
     @remote()
     def release_pool(self, pool_id: str) -> None:
-        """Release a pool."""
+        """Release a pool that ``request_pool`` returned."""
         raise NotImplementedError
 
     @remote()
@@ -116,5 +116,5 @@ class IpamDriver(Subsystem):
 
     @remote()
     def release_address(self, pool_id: str, address: str) -> None:
-        """Release an address (without prefix); it may be a gateway's that was never requested."""
+        """Release an address without prefix, or a gateway's address that was never requested."""
         raise NotImplementedError

@@ -40,7 +40,7 @@ SOURCES = ("stdout", "stderr")
 
 @frozen
 class PartialLog:
-    """The position of a piece of a line over 16 KiB.
+    """The position of one piece of a log line that is longer than 16 KiB.
 
     All pieces of a line have the same ``id``; ``ordinal`` counts from 1; ``last`` marks the last.
     """
@@ -340,7 +340,7 @@ class LogCapabilities:
 
 
 class _Entries(Streamed):
-    """A method whose response is a stream of entries in frames."""
+    """A method whose response is a stream of log entries in frames."""
 
     def reader(self) -> FrameReader:
         """Return a parser of frames."""
@@ -351,7 +351,10 @@ class _Entries(Streamed):
         return self.pieces(items)
 
     def piece(self, index: int, item: Any) -> bytes:
-        """Return one entry as a frame that an engine shows; raise an error if it is not valid."""
+        """Return one entry as a frame that an engine shows.
+
+        Raises ``TypeError``, ``ValueError`` or ``WireError`` for an invalid entry.
+        """
         entry: LogEntry = self.checked(index, item, LogEntry, "a LogEntry")
         _check_entry(entry)
         return _frame(_readable(entry))

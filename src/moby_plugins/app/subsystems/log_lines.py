@@ -69,8 +69,8 @@ def whole_lines(
     ``partial_log_metadata``. Entries between its pieces are yielded before it. A line that grows to
     ``max_line_bytes`` is yielded in parts, each of them ``partial`` except the last. If more than
     ``max_open_lines`` lines are incomplete, the oldest is yielded as it is. Lines that are
-    incomplete at the end are yielded then. A line whose first pieces are missing, because the
-    reader began in the middle of it, is yielded once its source begins another line.
+    incomplete when ``entries`` ends are yielded then. A line whose first pieces are missing,
+    because the reader began in the middle of it, is yielded once its source begins another line.
     """
     begun: dict[tuple[str, str], _Line] = {}
     for entry in entries:

@@ -18,7 +18,7 @@ class _Notice(RemoteMethod):
 
 
 class MetricsCollector(Subsystem):
-    """A collector of the engine's metrics, called when they become available or are to end."""
+    """A plugin that reads the engine's metrics: the engine tells it when to start and to stop."""
 
     @_Notice()
     def start_metrics(self) -> None:

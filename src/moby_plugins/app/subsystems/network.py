@@ -55,7 +55,7 @@ class GatewayNeeds:
 
 @frozen
 class IPAMData:
-    """The addresses of a network; ``pool``, ``gateway`` and the auxiliary ones are in CIDR."""
+    """The addresses of a network; all but ``address_space`` are in CIDR notation."""
 
     address_space: str
     pool: str = field(default="", metadata=omitempty())
@@ -65,7 +65,7 @@ class IPAMData:
 
 @frozen
 class NetworkRequest:
-    """A network to be allocated or created."""
+    """The request to allocate or create a network."""
 
     network_id: str = field(metadata=wire_name("NetworkID"))
     options: Options = field(factory=dict)
@@ -75,7 +75,10 @@ class NetworkRequest:
 
 @frozen
 class EndpointInterface:
-    """The addresses of an endpoint in CIDR, or ""; raises ``ValueError`` for an invalid one."""
+    """The IP addresses of an endpoint, in CIDR notation, and its MAC address; "" for none.
+
+    Raises ``ValueError`` for an invalid address.
+    """
 
     address: str = field(default="", validator=_cidr)
     address_ipv6: str = field(default="", validator=_cidr, metadata=wire_name("AddressIPv6"))
@@ -84,7 +87,7 @@ class EndpointInterface:
 
 @frozen
 class InterfaceName:
-    """The interface to move into the container; engines read ``dst_name`` but do not use it."""
+    """The network interface to move into the container; engines do not use ``dst_name``."""
 
     src_name: str = ""
     dst_prefix: str = ""
@@ -120,7 +123,7 @@ class JoinResponse:
 
 @frozen
 class DiscoveryData:
-    """A node that joined or left; ``self_`` is true if it is this node."""
+    """A node that joined or left a cluster; ``self_`` is true if it is the driver's own node."""
 
     address: str = ""
     bind_address: str = ""
@@ -128,12 +131,12 @@ class DiscoveryData:
 
 
 class _Discovery(RemoteMethod):
-    """A method with a default: a driver that does not override it does nothing."""
+    """A method that a driver need not override: calls of it then do nothing."""
 
     has_default = True
 
     def invoke(self, part: Any, *arguments: Any) -> Any:
-        """Call the method of ``part`` if it overrides this one; else do nothing."""
+        """Call the method of ``part``, if its class overrides the method; else do nothing."""
         if remote_of(getattr(type(part), self.name)) is self:
             return None
         return super().invoke(part, *arguments)
@@ -171,7 +174,7 @@ class NetworkDriver(Subsystem):
 
     @remote()
     def create_network(self, network: NetworkRequest) -> None:
-        """Create a network."""
+        """Create a network, in which endpoints can then be created."""
         raise NotImplementedError
 
     @remote()
@@ -198,14 +201,14 @@ class NetworkDriver(Subsystem):
 
     @remote(result="Value")
     def endpoint_oper_info(self, network_id: str, endpoint_id: str) -> Options:
-        """Return what the driver knows about a running endpoint."""
+        """Return what the driver knows about a running endpoint, for users."""
         raise NotImplementedError
 
     @remote()
     def join(
         self, network_id: str, endpoint_id: str, sandbox_key: str, options: Options
     ) -> JoinResponse:
-        """Connect a container to a network."""
+        """Connect a container to a network, by an endpoint that was created in the network."""
         raise NotImplementedError
 
     @remote()
@@ -217,12 +220,12 @@ class NetworkDriver(Subsystem):
     def program_external_connectivity(
         self, network_id: str, endpoint_id: str, options: Options
     ) -> None:
-        """Open the endpoint's ports to the outside; a plugin need not implement this method."""
+        """Open the endpoint's network ports to the outside; a plugin need not implement this."""
         raise NotImplementedError
 
     @remote(default_if_missing=None)
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Close the endpoint's ports to the outside; a plugin need not implement this method."""
+        """Close the endpoint's network ports to the outside; a plugin need not implement this."""
         raise NotImplementedError
 
     @_Discovery()

@@ -11,7 +11,7 @@ MAX_SECRET_BYTES = 511_999
 
 @frozen
 class PortConfig:
-    """A port of a service.
+    """A published network port of a service.
 
     ``protocol`` is 0 for TCP, 1 for UDP, 2 for SCTP; ``publish_mode`` is 0 for ingress, 1 for host.
     """
@@ -75,5 +75,5 @@ class SecretProvider(Subsystem):
 
     @remote()
     def get_secret(self, request: SecretRequest) -> Secret:
-        """Return the secret for a task; after a failure the task does not get it."""
+        """Return the secret for a task; after an exception the task does not get the secret."""
         raise NotImplementedError

@@ -125,7 +125,7 @@ class VolumeDriver(Subsystem):
 
     @remote(timeout=LONG, result="Mountpoint")
     def mount(self, name: str, id: str) -> str:
-        """Mount the volume for one user, and return the path.
+        """Mount the volume for one user, and return the path at which it is mounted.
 
         An engine may send the same ``name`` and ``id`` several times: count the mounts (trap 12 in
         docs/protocol.md).
@@ -141,7 +141,7 @@ class VolumeDriver(Subsystem):
 
     @remote(timeout=SHORT)
     def unmount(self, name: str, id: str) -> None:
-        """Undo one ``mount``.
+        """Undo one ``mount`` of the volume for one user.
 
         Args:
             name: The volume's name.

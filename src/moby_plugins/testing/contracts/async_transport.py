@@ -96,7 +96,7 @@ class AsyncTransportContract:
     Attributes:
         SLACK: Seconds by which a time-out may be late.
         REFUSED: The reason of the transport's error if nothing listens.
-        REFUSED_ERRNO: The system's error number for it.
+        REFUSED_ERRNO: The system's error number if nothing listens.
     """
 
     SLACK: ClassVar[float] = 0.25
@@ -175,7 +175,7 @@ class AsyncTransportContract:
     def test_refused_is_an_error_that_was_not_answered(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """If nothing listens, the error says so, and keeps the system's error as its cause."""
+        """If nothing listens, the error has the reason ``REFUSED``, and the system's as cause."""
         error = run(self._error(plugin_that("refuses")))
 
         assert type(error) is TransportError
@@ -215,7 +215,7 @@ class AsyncTransportContract:
     def test_the_time_out_ends_an_iterable_that_is_being_sent(
         self, between: float, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """Whether it keeps yielding, or waits for something that never happens."""
+        """It ends an iterable that keeps yielding, and one that waits for ever."""
         transport = plugin_that("hangs")
 
         async def body() -> AsyncIterator[bytes]:
@@ -323,7 +323,7 @@ class AsyncTransportContract:
     def test_a_cancelled_call_leaves_no_answer_to_the_next(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """No matter when it is cancelled, the next call gets its own response."""
+        """Whenever a call is cancelled, the next call gets its own response."""
         transport = plugin_that("echoes")
 
         async def test() -> None:
@@ -342,7 +342,7 @@ class AsyncTransportContract:
     def test_a_task_that_waits_for_an_answer_can_be_cancelled(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """By a time-out of asyncio's own, whose error is the plain ``TimeoutError``."""
+        """A time-out of asyncio itself ends the call, with the plain ``TimeoutError``."""
         transport = plugin_that("hangs")
 
         async def test() -> None:
@@ -359,7 +359,7 @@ class AsyncTransportContract:
     def test_a_read_that_was_cancelled_is_followed_by_none(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """What was left of the body does not look like its end."""
+        """After a cancelled read, the next one raises, so that the rest is not lost unnoticed."""
         transport = plugin_that("drips")
 
         async def test() -> BaseException:
@@ -374,7 +374,7 @@ class AsyncTransportContract:
     def test_closing_the_transport_ends_what_waits_for_an_answer(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """At once, with ``TransportError``; and so does what is sent later."""
+        """Calls that wait, and later ones, end at once with ``TransportError``."""
         transport = plugin_that("hangs")
 
         async def test() -> None:
@@ -393,7 +393,7 @@ class AsyncTransportContract:
     def test_closing_the_transport_ends_what_reads(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """At once, with ``TransportError``, as what was answered in part."""
+        """A read ends at once, with a ``TransportError`` after a response (``answered``)."""
         transport = plugin_that("drips")
 
         async def test() -> BaseException:
@@ -459,7 +459,7 @@ class AsyncSocketTransportContract(AsyncTransportContract):
     def plugin_that(
         self, connect: AsyncConnect, serve: Serve, tls: TLSOptions | None
     ) -> Iterator[AsyncPluginThat]:
-        """Return a factory of transports to plugins on real sockets, all closed at the end."""
+        """Return a factory of transports to plugins on real sockets, closed when the test ends."""
         with contextlib.ExitStack() as stack:
 
             def start(behaviour: Behaviour) -> AsyncTransport:

@@ -106,7 +106,7 @@ class BridgedTransport:
         return Response(response.status, body_of, response.headers, response.new_connection)
 
     def close(self) -> None:
-        """Close the transport from this thread, which is not that of its loop."""
+        """Close the transport from this thread, although its loop runs in another thread."""
         self._transport.close()
 
 
@@ -128,6 +128,6 @@ class _BridgedBody:
 
 
 async def _each(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield the chunks; an iterator that blocks only blocks its own loop, which is idle."""
+    """Yield the chunks; an iterator that blocks only blocks the loop of this one request."""
     for chunk in chunks:
         yield chunk

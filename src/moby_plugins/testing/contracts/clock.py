@@ -45,7 +45,7 @@ class ClockContract:
 
     @pytest.mark.parametrize("seconds", [0, -60])
     def test_a_sleep_of_nothing_returns_at_once(self, clock: Clock, seconds: float) -> None:
-        """No time and less than no time are both no time."""
+        """A sleep of zero or of negative seconds returns at once."""
         before = clock.now()
 
         clock.sleep(seconds)
@@ -56,7 +56,7 @@ class ClockContract:
     def test_waiting_for_what_has_happened_returns_at_once(
         self, clock: Clock, timeout: float | None
     ) -> None:
-        """A set event is true without any waiting."""
+        """Waiting for an event that is set returns true at once."""
         event = threading.Event()
         event.set()
         before = clock.now()
@@ -68,7 +68,7 @@ class ClockContract:
     def test_a_wait_for_an_event_that_nothing_sets_ends_with_its_timeout(
         self, clock: Clock, timeout: float
     ) -> None:
-        """An event that is not set is false, and no sooner than the time-out says."""
+        """Waiting for an event that is not set returns false, and no sooner than its time-out."""
         before = clock.now()
 
         assert clock.wait(threading.Event(), timeout) is False
@@ -118,7 +118,7 @@ class ClockContract:
         assert clock.now() - before < 30
 
     def test_work_may_be_nested_and_may_sleep(self, clock: Clock) -> None:
-        """An operation within an operation changes nothing for either."""
+        """A block of ``working`` may be inside another, and may sleep."""
         before = clock.now()
 
         with clock.working():
@@ -129,7 +129,7 @@ class ClockContract:
         assert clock.now() - before >= 2 * SHORT
 
     def test_work_lets_an_exception_pass(self, clock: Clock) -> None:
-        """What an operation raises comes out of it unchanged."""
+        """An exception of an operation is raised unchanged: the same object."""
         error = KeyError("mine")
 
         with pytest.raises(KeyError) as caught, clock.working():

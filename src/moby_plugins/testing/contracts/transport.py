@@ -126,7 +126,7 @@ class TransportContract:
     Attributes:
         SLACK: Seconds by which a time-out may be late.
         REFUSED: The reason of the transport's error if nothing listens.
-        REFUSED_ERRNO: The system's error number for it.
+        REFUSED_ERRNO: The system's error number if nothing listens.
 
     Examples:
         ```python
@@ -170,7 +170,7 @@ class TransportContract:
         assert first + read_all(response, 7) == ANSWER
 
     def test_a_body_stays_at_its_end(self, plugin_that: PluginThat) -> None:
-        """A body that was read to its end gives ``b""`` however often it is asked."""
+        """After a body's end, every further read returns ``b""``."""
         response = plugin_that("answers").send(Request("M.x"), None)
 
         while response.body.read(1 << 16):
@@ -233,7 +233,7 @@ class TransportContract:
         assert len(read_all(response, 50_000)) == MUCH
 
     def test_refused_is_an_error_that_was_not_answered(self, plugin_that: PluginThat) -> None:
-        """If nothing listens, the error says so, and keeps the system's error as its cause."""
+        """If nothing listens, the error has the reason ``REFUSED``, and the system's as cause."""
         transport = plugin_that("refuses")
 
         with pytest.raises(TransportError) as caught:
@@ -417,7 +417,7 @@ class SocketTransportContract(TransportContract):
     def plugin_that(
         self, connect: Connect, serve: Serve, tls: TLSOptions | None
     ) -> Iterator[PluginThat]:
-        """Return a factory of transports to plugins on real sockets, all closed at the end."""
+        """Return a factory of transports to plugins on real sockets, closed when the test ends."""
         with contextlib.ExitStack() as stack:
 
             def start(behaviour: Behaviour) -> Transport:

@@ -38,8 +38,8 @@ class MethodCall:
 
     Args:
         method: The method's name in Python.
-        arguments: What it is called with.
-        result: What it returns.
+        arguments: The arguments of the call.
+        result: The value that the plugin's method returns.
     """
 
     method: str

@@ -61,7 +61,7 @@ def json_values() -> SearchStrategy[Any]:
 def names() -> SearchStrategy[str]:
     """Draw names of plugins: common ones, odd ones, and any others that a file can have.
 
-    They are short enough for a file, and for a socket's path below a short directory.
+    The names are short enough for a file, and for a socket's path below a short directory.
     """
     return st.one_of(
         _LABEL, st.sampled_from(_ODD_NAMES), texts(min_size=1, max_size=8).filter(is_plugin_name)
@@ -236,7 +236,7 @@ class PluginTree:
 
     @property
     def names(self) -> set[str]:
-        """Every name that a plugin in it might have, with and without any suffix."""
+        """Every name that a plugin in this tree might have, with and without any suffix."""
         parts = {part for entry in self.entries for part in entry.path.split("/")[1:]}
         return parts | {part[: -len(suffix)] for part in parts for suffix in _SUFFIXES if suffix}
 
