@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -107,15 +108,15 @@ def test_a_file_that_shrinks_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (["text"], "str"),
-        (bytearray(b"x"), "int"),
-        (io.StringIO("text"), "str"),
-        ([None], "NoneType"),
+        (["text"].copy, "str"),
+        (bytearray(b"x").copy, "int"),
+        (partial(io.StringIO, "text"), "str"),
+        ([None].copy, "NoneType"),
     ],
 )
-def test_what_is_not_bytes_is_an_error(data: Any, kind: str) -> None:
+def test_what_is_not_bytes_is_an_error(data: Callable[[], Any], kind: str) -> None:
     """Text has no form on the wire."""
-    upload = Upload(data)
+    upload = Upload(data())
 
     with pytest.raises(TypeError, match=rf"^a body must yield bytes, not {kind}$") as caught:
         list(upload)

@@ -1,7 +1,8 @@
 """Bodies at the plugin's end: too large, in pieces, broken off, and streamed answers."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -135,16 +136,18 @@ def read_by(response: Response, size: int) -> list[bytes]:
 @every(
     ("archive", "reads"),
     [
-        (b"abcd", [b"abc", b"d"]),
-        (io.BytesIO(b"abcd"), [b"abc", b"d"]),
-        ([b"ab", b"", b"cd"], [b"ab", b"cd"]),
-        ([b"abcd", b"e"], [b"abc", b"d", b"e"]),
-        ([], []),
+        (partial(bytes, b"abcd"), [b"abc", b"d"]),
+        (partial(io.BytesIO, b"abcd"), [b"abc", b"d"]),
+        (partial(list, [b"ab", b"", b"cd"]), [b"ab", b"cd"]),
+        (partial(list, [b"abcd", b"e"]), [b"abc", b"d", b"e"]),
+        (list, []),
     ],
 )
-def test_a_streamed_answer_comes_as_it_is_made(archive: Any, reads: list[bytes]) -> None:
+def test_a_streamed_answer_comes_as_it_is_made(
+    archive: Callable[[], Any], reads: list[bytes]
+) -> None:
     """Its chunks are neither joined nor lost."""
-    response = PluginApp(Layers(archive))(Request("GraphDriver.Diff", b"{}"))
+    response = PluginApp(Layers(archive()))(Request("GraphDriver.Diff", b"{}"))
 
     assert response.status == 200
     assert read_by(response, 3) == reads
