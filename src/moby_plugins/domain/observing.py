@@ -15,9 +15,10 @@ from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.typed import typed
 
 
-# The events of calls and requests have no slots: a frozen class with slots takes half as long
-# again to create.
-@frozen(slots=False)
+# With slots: reading an attribute takes a third of the time. The library makes this event and
+# ``CallEnded`` from drafts, below, since the constructor of a frozen class takes three times as
+# long.
+@frozen
 class CallStarted:
     """An attempt of a call is about to be sent.
 
@@ -38,7 +39,7 @@ class CallStarted:
     sent_bytes: int | None = None
 
 
-@frozen(slots=False)
+@frozen
 class CallEnded:
     """An attempt of a call has ended: its response was read or closed, or it failed.
 
@@ -58,6 +59,24 @@ class CallEnded:
     error: BaseException | None = None
     received_bytes: int | None = None
     new_connection: bool | None = None
+
+
+class CallStartedDraft(CallStarted):
+    """A ``CallStarted`` that is being made: attributes are set, and then ``__class__``."""
+
+    __slots__ = ()
+    __init__ = object.__init__
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+
+class CallEndedDraft(CallEnded):
+    """A ``CallEnded`` that is being made, like ``CallStartedDraft``."""
+
+    __slots__ = ()
+    __init__ = object.__init__
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
 
 
 @frozen(field_transformer=typed)
@@ -153,6 +172,7 @@ class HandlerFailed:
     error: BaseException
 
 
+# Without slots: a frozen class with slots takes half as long again to create.
 @frozen(slots=False)
 class RequestStarted:
     """A served plugin has received a request.
