@@ -95,8 +95,10 @@ class ObservedClient(ObservedClientBase[Request], Client):
         request = observed.request
         try:
             response = self._transport.send(request, self._time_out(timeout))
-            # A third party's response need not have ``new_connection``.
-            observed.new_connection = getattr(response, "new_connection", None)
+            try:
+                observed.new_connection = response.new_connection
+            except AttributeError:  # a third party's response need not have it
+                observed.new_connection = None
             observed.status = status = response.status
             if status == OK:
                 body = response.body
