@@ -64,6 +64,8 @@ class CallEnded:
 class CallStartedDraft(CallStarted):
     """A ``CallStarted`` that is being made: attributes are set, and then ``__class__``."""
 
+    # It adds no slot, or ``__class__`` could not be set. With the three functions of ``object``,
+    # those two that set and delete together, no function in Python runs for an attribute.
     __slots__ = ()
     __init__ = object.__init__
     __setattr__ = object.__setattr__
