@@ -18,14 +18,7 @@ from moby_plugins.domain.async_http import AsyncRequest
 from moby_plugins.domain.errors import StatusError, WireError, is_kind, status_and_text
 from moby_plugins.domain.http import Request, as_bytes
 from moby_plugins.domain.http_grammar import HEADER_NAME
-from moby_plugins.domain.observing import (
-    CallEnded,
-    CallEndedDraft,
-    CallStarted,
-    CallStartedDraft,
-    RequestEnded,
-    RequestStarted,
-)
+from moby_plugins.domain.observing import CallEnded, CallStarted, RequestEnded, RequestStarted
 from moby_plugins.failures import log_failure
 
 R = TypeVar("R", Request, AsyncRequest)
@@ -35,6 +28,26 @@ _BAD_REQUEST = 400
 _TAKEN = frozenset(
     {"accept", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
 ) | {*("te", "trailer", "transfer-encoding", "upgrade", "user-agent")}
+
+
+class _StartedDraft(CallStarted):
+    """A ``CallStarted`` that is being made: attributes are set, and then ``__class__``."""
+
+    # It adds no slot, or ``__class__`` could not be set. With the three functions of ``object``,
+    # those two that set and delete together, no function in Python runs for an attribute.
+    __slots__ = ()
+    __init__ = object.__init__
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+
+class _EndedDraft(CallEnded):
+    """A ``CallEnded`` that is being made, like ``_StartedDraft``."""
+
+    __slots__ = ()
+    __init__ = object.__init__
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
 
 
 class ObservedCall(Generic[R]):
@@ -75,7 +88,7 @@ class ObservedCall(Generic[R]):
         now, status = self.now, self.status
         if status is None and isinstance(error, StatusError):  # raised by a transport itself
             status = error.status
-        ended: Any = CallEndedDraft()
+        ended: Any = _EndedDraft()
         ended.started = self.started
         ended.seconds = now() - self.began
         ended.status = status
@@ -106,7 +119,7 @@ def observe(
     if "?" in method:
         method = method.partition("?")[0]
     headers = {**own}
-    started: Any = CallStartedDraft()
+    started: Any = _StartedDraft()
     started.plugin = plugin
     started.address = address
     started.method = method
