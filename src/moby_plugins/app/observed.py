@@ -30,76 +30,72 @@ _TAKEN = frozenset(
 ) | {*("te", "trailer", "transfer-encoding", "upgrade", "user-agent")}
 
 
+class _StartedDraft(CallStarted):
+    """A ``CallStarted`` that is being made: attributes are set, and then ``__class__``."""
+
+    # It adds no slot, or ``__class__`` could not be set. With the three functions of ``object``,
+    # those two that set and delete together, no function in Python runs for an attribute.
+    __slots__ = ()
+    __init__ = object.__init__
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+
+class _EndedDraft(CallEnded):
+    """A ``CallEnded`` that is being made, like ``_StartedDraft``."""
+
+    __slots__ = ()
+    __init__ = object.__init__
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+
 class ObservedCall(Generic[R]):
     """One attempt of a call, whose start was reported: set the response's facts, call ``end``.
 
     ``request`` is what to send: the given one, with the headers that observers added. An added
     header is dropped if it is not valid, is there already, or is set by the transport. For one
-    thread or task at a time.
+    thread or task at a time. Made by ``observe``.
     """
 
     __slots__ = (
-        "_began",
-        "_ends",
-        "_now",
-        "_started",
+        "began",
+        "ends",
         "new_connection",
+        "now",
         "received_bytes",
         "request",
+        "started",
         "status",
     )
-
-    def __init__(
-        self, takers: Iterable[Take], plugin: str, address: str, request: R, now: Now
-    ) -> None:
-        method, body, own = request.method, request.body, request.headers
-        if "?" in method:
-            method = method.partition("?")[0]
-        size = len(body) if isinstance(body, bytes) else request.length
-        headers = dict(own)
-        self._started = started = CallStarted(
-            plugin, address, method, request.attempt, headers, size
-        )
-        self._ends: tuple[Take, ...] = ()
-        interrupt: KeyboardInterrupt | None = None
-        # Much as in ``call_each``, inline because it runs for each call.
-        for take in takers:
-            try:
-                end = take(started)
-            except KeyboardInterrupt as error:
-                interrupt = error
-            except BaseException as error:
-                log_failed_observer(take, error)
-            else:
-                if end is not None:
-                    self._ends += (end,)
-        self.request: R = request
-        try:
-            if headers != own:
-                self.request = _with(headers, request)
-        except Exception as error:  # raised by a string of the observer's own class
-            log_failure("the headers that an observer added are not sent", error)
-        self.received_bytes: int = 0
-        self.new_connection: bool | None = None
-        # The status of the response, once its head was received.
-        self.status: int | None = None
-        self._now = now
-        self._began = now()
-        if interrupt is not None:  # observers that saw the start also see the end
-            self.end(interrupt)
-            raise interrupt
+    request: R
+    received_bytes: int
+    new_connection: bool | None
+    # The status of the response, once its head was received.
+    status: int | None
+    started: CallStarted
+    ends: tuple[Take, ...]
+    now: Now
+    began: float
 
     def end(self, error: BaseException | None = None) -> None:
         """Report the end of the attempt, once: a stream may be closed more than once."""
-        ends = self._ends
+        ends = self.ends
         if not ends:
             return
-        self._ends = ()
-        seconds = self._now() - self._began
-        status, received = self.status, self.received_bytes
+        self.ends = ()
+        # Read before it is called: Python is slower to call what is in an instance's attribute.
+        now, status = self.now, self.status
         if status is None and isinstance(error, StatusError):  # raised by a transport itself
             status = error.status
-        ended = CallEnded(self._started, seconds, status, error, received, self.new_connection)
+        ended: Any = _EndedDraft()
+        ended.started = self.started
+        ended.seconds = now() - self.began
+        ended.status = status
+        ended.error = error
+        ended.received_bytes = self.received_bytes
+        ended.new_connection = self.new_connection
+        ended.__class__ = CallEnded
         interrupt: KeyboardInterrupt | None = None
         for end in ends:
             try:
@@ -110,6 +106,57 @@ class ObservedCall(Generic[R]):
                 log_failed_observer(end, raised)
         if interrupt is not None:
             raise interrupt
+
+
+def observe(
+    takers: Iterable[Take], plugin: str, address: str, request: R, now: Now
+) -> ObservedCall[R]:
+    """Report the start of an attempt to ``takers``, and return it.
+
+    A constructor would be slower, and this runs for each call.
+    """
+    method, body, own = request.method, request.body, request.headers
+    if "?" in method:
+        method = method.partition("?")[0]
+    headers = {**own}
+    started: Any = _StartedDraft()
+    started.plugin = plugin
+    started.address = address
+    started.method = method
+    started.attempt = request.attempt
+    started.headers = headers
+    started.sent_bytes = len(body) if isinstance(body, bytes) else request.length
+    started.__class__ = CallStarted
+    ends: tuple[Take, ...] = ()
+    interrupt: KeyboardInterrupt | None = None
+    # Much as in ``call_each``, inline because it runs for each call.
+    for take in takers:
+        try:
+            end = take(started)
+        except KeyboardInterrupt as error:
+            interrupt = error
+        except BaseException as error:
+            log_failed_observer(take, error)
+        else:
+            if end is not None:
+                ends = (*ends, end) if ends else (end,)
+    try:
+        if headers != own:
+            request = _with(headers, request)
+    except Exception as error:  # raised by a string of the observer's own class
+        log_failure("the headers that an observer added are not sent", error)
+    observed: ObservedCall[R] = ObservedCall()
+    observed.request = request
+    observed.received_bytes = 0
+    observed.new_connection = observed.status = None
+    observed.started = started
+    observed.ends = ends
+    observed.now = now
+    observed.began = now()
+    if interrupt is not None:  # observers that saw the start also see the end
+        observed.end(interrupt)
+        raise interrupt
+    return observed
 
 
 class ObservedRequest:

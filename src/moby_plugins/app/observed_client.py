@@ -8,7 +8,7 @@ from moby_plugins.app import wire
 from moby_plugins.app.accounting import ClientBase
 from moby_plugins.app.bodies import is_callers, raise_for_status, read_limited
 from moby_plugins.app.client import Client, Stream
-from moby_plugins.app.observed import ObservedCall
+from moby_plugins.app.observed import ObservedCall, observe
 from moby_plugins.app.observing import Observers, notifying_retries
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.deferred_names import AtDoor
@@ -21,7 +21,7 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     WireError,
 )
-from moby_plugins.domain.http import OK, Body, Request, Response, Whole
+from moby_plugins.domain.http import OK, Body, Request, Response, Whole, too_large
 from moby_plugins.domain.observing import CallStarted, DriverFailed
 from moby_plugins.ports import PendingResponse, Transport, callable_or_none
 
@@ -91,31 +91,33 @@ class ObservedClient(ObservedClientBase[Request], Client):
         """
         if not self._takers:
             return super().attempt(request, into, timeout, pending)
-        observed = ObservedCall(self._takers, self._name, self._address_text, request, self._now)
+        observed = observe(self._takers, self._name, self._address_text, request, self._now)
         request = observed.request
-        whole: Whole | None = None
         try:
             response = self._transport.send(request, self._time_out(timeout))
-            # A third party's response need not have ``new_connection``.
-            observed.new_connection = getattr(response, "new_connection", None)
-            observed.status = response.status
-            if response.status != OK:
-                response = _counted(response, observed)
-            body = raise_for_status(response, request.method)
+            try:
+                observed.new_connection = response.new_connection
+            except AttributeError:  # a third party's response need not have it
+                observed.new_connection = None
+            observed.status = status = response.status
+            if status == OK:
+                body = response.body
+            else:
+                body = raise_for_status(_counted(response, observed), request.method)
             most = self._most(request)
             try:
                 if isinstance(body, BytesIO):  # the body is complete in memory
-                    observed.received_bytes = len(body.getvalue())
+                    data = body.read(most + 1)
+                    observed.received_bytes = len(data)
+                    if len(data) > most:
+                        observed.received_bytes = len(body.getvalue())
+                        raise too_large(most)
                 else:
-                    whole = Whole(most)
-                data = read_limited(body, most, whole)
+                    data = _read_counted(body, most, observed)
             finally:
                 body.close()
-            observed.received_bytes = len(data)
             result = wire.decode(data, into)
         except BaseException as error:
-            if whole is not None:
-                observed.received_bytes = whole.size
             self._ended(observed, error)
             raise
         observed.end()
@@ -124,7 +126,7 @@ class ObservedClient(ObservedClientBase[Request], Client):
     def _stream(self, request: Request, timeout: float | None) -> Stream:
         if not self._takers:
             return super()._stream(request, timeout)
-        observed = ObservedCall(self._takers, self._name, self._address_text, request, self._now)
+        observed = observe(self._takers, self._name, self._address_text, request, self._now)
         request = observed.request
         try:
             response = self._transport.send(request, self._time_out(timeout))
@@ -144,6 +146,14 @@ class ObservedClient(ObservedClientBase[Request], Client):
 
 def _counted(response: Response, observed: ObservedCall[Request]) -> Response:
     return Response(response.status, _Counted(response.body, observed), response.headers)
+
+
+def _read_counted(body: Body, most: int, observed: ObservedCall[Request]) -> bytes:
+    whole = Whole(most)
+    try:
+        return read_limited(body, most, whole)
+    finally:
+        observed.received_bytes = whole.size
 
 
 class _Counted:

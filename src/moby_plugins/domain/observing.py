@@ -15,9 +15,9 @@ from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.typed import typed
 
 
-# The events of calls and requests have no slots: a frozen class with slots takes half as long
-# again to create.
-@frozen(slots=False)
+# With slots: reading an attribute takes a third of the time. This event and ``CallEnded`` are made
+# from drafts in ``app/observed.py``: the constructor of a frozen class takes three times as long.
+@frozen
 class CallStarted:
     """An attempt of a call is about to be sent.
 
@@ -38,7 +38,7 @@ class CallStarted:
     sent_bytes: int | None = None
 
 
-@frozen(slots=False)
+@frozen
 class CallEnded:
     """An attempt of a call has ended: its response was read or closed, or it failed.
 
@@ -153,6 +153,7 @@ class HandlerFailed:
     error: BaseException
 
 
+# Without slots: a frozen class with slots takes half as long again to create.
 @frozen(slots=False)
 class RequestStarted:
     """A served plugin has received a request.

@@ -1,12 +1,15 @@
 """A client with observers tells them of each attempt, and behaves as one without."""
 
 import logging
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from attrs import fields_dict
+from attrs.exceptions import FrozenInstanceError
 
 from moby_plugins import (
     DriverError,
@@ -66,6 +69,25 @@ def test_a_call_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> No
     assert (ended.seconds, ended.status, ended.error) == (2.0, 200, None)
     assert ended.received_bytes == len(b'{"a": 1}\n')
     assert ended.new_connection is None
+
+
+def test_events_of_a_call_are_the_values_that_their_constructors_make(notes: Notes) -> None:
+    """Of the same class, equal, frozen, and the same after a copy."""
+    with client({"M.x": {}}, notes) as calling:
+        calling.call("M.x", {})
+
+    started, ended = notes.events
+    assert started == CallStarted("", ADDR, "M.x", 1, {}, started.sent_bytes)
+    assert ended == CallEnded(started, ended.seconds, 200, None, ended.received_bytes, None)
+    assert [type(event) for event in notes.events] == [CallStarted, CallEnded]
+    for event in notes.events:
+        assert pickle.loads(pickle.dumps(event)) == event  # noqa: S301  our own bytes
+        assert repr(event).startswith(f"{type(event).__name__}(")
+        for name in fields_dict(type(event)):
+            with pytest.raises(FrozenInstanceError):
+                setattr(event, name, None)
+            with pytest.raises(FrozenInstanceError):
+                delattr(event, name)
 
 
 @pytest.mark.parametrize(

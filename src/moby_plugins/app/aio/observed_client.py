@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from moby_plugins.app import wire
 from moby_plugins.app.aio.bodies import read_limited, refuse
 from moby_plugins.app.aio.client import AsyncClient, AsyncStream
-from moby_plugins.app.observed import ObservedCall
+from moby_plugins.app.observed import ObservedCall, observe
 from moby_plugins.app.observed_client import ObservedClientBase
 from moby_plugins.app.observing import Observers, notifying_retries
 from moby_plugins.app.retrying import OnRetry
@@ -45,7 +45,7 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
         if not self._takers:
             return await super().attempt(request, into, timeout)
         now = asyncio.get_running_loop().time
-        observed = ObservedCall(self._takers, self._name, self._address_text, request, now)
+        observed = observe(self._takers, self._name, self._address_text, request, now)
         request = observed.request
         try:
             response = await self._transport.send(request, self._time_out(timeout))
@@ -70,7 +70,7 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
         if not self._takers:
             return await super()._stream(request, timeout)
         now = asyncio.get_running_loop().time
-        observed = ObservedCall(self._takers, self._name, self._address_text, request, now)
+        observed = observe(self._takers, self._name, self._address_text, request, now)
         request = observed.request
         try:
             response = await self._transport.send(request, self._time_out(timeout))
