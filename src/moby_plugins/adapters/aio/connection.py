@@ -128,6 +128,7 @@ class AsyncConnection:
         if parser.complete:
             self._finish()
             return AsyncResponse(parser.status, received, parser.headers(), is_new)
+        self._pool.pass_turn(call)
         self._incoming = incoming = _Incoming(received)
         self._check_body(incoming)
         body = UnreadBody(self, incoming, call, self._address)
@@ -266,11 +267,7 @@ class AsyncConnection:
             self._take_end()
         if not self._parser.complete:
             self._look_again()
-        # Calls of many tasks are cheaper in turns: all responses are received, then all tasks run.
-        if len(self._pool.calls) > 1:
-            call.wake()
-        else:
-            call.resume()  # last, as the task goes on in it
+        self._pool.resume(call)  # last, as the task may go on in it
 
     def _look_again(self) -> None:
         """Receive again if more is awaited on a broken connection."""

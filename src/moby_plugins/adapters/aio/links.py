@@ -53,13 +53,13 @@ class Link:
         is_receiving: Whether the loop calls ``on_readable`` when the socket is readable.
     """
 
-    # Plain attributes, read in every call: a property would cost a function call.
-    ended: bool = False
-    cut_off: bool = False
-    is_closed: bool = False
-    is_receiving: bool = False
-
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        # Attributes of the instance, read in every call: a property or a default of the class
+        # would take longer.
+        self.ended: bool = False
+        self.cut_off: bool = False
+        self.is_closed: bool = False
+        self.is_receiving: bool = False
         self.loop = loop
         self._sock = sock
         self._process = PROCESS.number

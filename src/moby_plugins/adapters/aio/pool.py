@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from moby_plugins.adapters.aio.links import may_touch
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError
@@ -40,32 +40,49 @@ def timed_out() -> OSError:
 class _Waiter(asyncio.Future[None]):
     """What a task waits for; ``resume`` continues the task without another iteration of the loop.
 
-    A plain future schedules its task for the next iteration, which takes microseconds.
+    A plain future schedules its task for the next iteration, which takes microseconds. ``task`` is
+    the callback that continues the task, and its context, until the loop is given both.
     """
 
-    __slots__ = ("_task",)
-    _task: tuple[Callable[..., object], Context]
+    __slots__ = ("task",)
+    task: tuple[Callable[..., object], Context] | None
 
     def add_done_callback(
         self, fn: Callable[[Self], object], /, *, context: Context | None = None
     ) -> None:
-        """Add the callback that continues the task, and store it so that ``resume`` can call it."""
-        super().add_done_callback(fn, context=context)
+        """Store the callback that continues the task."""
         # An empty context is false.
-        self._task = fn, copy_context() if context is None else context
+        self.task = fn, copy_context() if context is None else context
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel the future: the loop continues the task."""
+        if self.done():
+            return False
+        self._leave_to_loop()
+        return super().cancel(msg)
+
+    # The handler of a signal may cancel the future between any two steps of these functions.
+
+    def wake(self) -> None:
+        """Let the loop continue the task in its next iteration."""
+        self._leave_to_loop()
+        with suppress(asyncio.InvalidStateError):
+            self.set_result(None)
 
     def resume(self) -> None:
         """Continue the task at once, in its own context, as the loop would."""
-        proceed, context = self._task
-        # The handler of a signal may cancel the future between any two of these steps.
-        if not self.remove_done_callback(proceed):
-            return  # the loop continues the task
         try:
             self.set_result(None)
         except asyncio.InvalidStateError:
-            super().add_done_callback(proceed, context=context)
-            return
-        context.run(proceed, self)
+            return  # it was cancelled
+        if self.task is not None:
+            proceed, context = self.task
+            context.run(proceed, self)
+
+    def _leave_to_loop(self) -> None:
+        task, self.task = self.task, None
+        if task is not None:
+            super().add_done_callback(task[0], context=task[1])
 
 
 class Call:
@@ -106,6 +123,7 @@ class Call:
         if self.failure is not None:
             raise self.failure()
         self.waiter = waiter = _Waiter(loop=self._loop)
+        waiter.task = None
         return waiter
 
     async def wait(self) -> None:
@@ -133,8 +151,8 @@ class Call:
     def wake(self) -> None:
         """Wake the task, which continues in the loop's next iteration."""
         waiter, self.waiter = self.waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            waiter.wake()
 
     def resume(self) -> None:
         """Wake the task, which continues at once.
@@ -142,7 +160,7 @@ class Call:
         Only for the end of a callback of the loop that no task runs.
         """
         waiter, self.waiter = self.waiter, None
-        if waiter is not None and not waiter.done():
+        if waiter is not None:
             waiter.resume()
 
     def fail(self, failure: Callable[[], OSError]) -> None:
@@ -220,6 +238,8 @@ class LoopPool(Generic[C]):
         self.calls: set[Call] = set()
         self._free = TURNS
         self._waiting: deque[Call] = deque()
+        # Calls whose responses were received, to be resumed one after the other.
+        self._answered: deque[Call] = deque()
         self._idle: deque[tuple[int, C]] = deque()
 
     @property
@@ -228,7 +248,7 @@ class LoopPool(Generic[C]):
         return self.process == PROCESS.number and not self.loop.is_closed()
 
     def begin(self, ends: float | None) -> Call:
-        """Begin a call with the deadline ``ends``; ``None`` for none.
+        """Begin a call with the deadline ``ends``, ``None`` for none; it has a turn if one is free.
 
         Raise ``ClosedHereError`` once this pool is closed.
         """
@@ -236,26 +256,20 @@ class LoopPool(Generic[C]):
             raise ClosedHereError
         call = Call(self.loop, ends)
         self.calls.add(call)
+        if self._free:
+            self._free -= 1
+            call.has_turn = True
         return call
 
     def end(self, call: Call) -> None:
-        """Remove ``call``, whose response is complete or which has failed."""
+        """Remove ``call``, whose response is complete or which has failed, and pass its turn."""
         call.carrier = None
         if call.timer is not None:
             call.timer.cancel()
             call.timer = None
         self.calls.discard(call)
-
-    def take_at_once(self, call: Call) -> C | None:
-        """Give ``call`` a turn if one is free, and return an idle connection.
-
-        Returns ``None`` if no turn is free or there is no idle connection.
-        """
-        if not self._free:
-            return None
-        self._free -= 1
-        call.has_turn = True
-        return self.take()
+        if call.has_turn:
+            self.pass_turn(call)
 
     async def take_turn(self, call: Call) -> None:
         """Wait until ``call`` has a turn; raise ``OSError`` if the call fails first."""
@@ -282,6 +296,28 @@ class LoopPool(Generic[C]):
                 following.wake()
         else:
             self._free += 1
+
+    def resume(self, call: Call) -> None:
+        """Resume ``call`` at once, or, if others are under way, together with them.
+
+        Calls of many tasks are cheaper in turns: all responses are received, then all tasks run.
+        Only for the end of a callback of the loop that no task runs.
+        """
+        if len(self.calls) <= 1:
+            call.resume()
+            return
+        self._answered.append(call)
+        if len(self._answered) == 1:
+            self.loop.call_soon(self._resume_answered)
+
+    def _resume_answered(self) -> None:
+        answered = self._answered
+        try:
+            while answered:
+                answered.popleft().resume()
+        finally:
+            if answered:  # a task has raised ``KeyboardInterrupt`` or the like
+                self.loop.call_soon(self._resume_answered)
 
     def take(self) -> C | None:
         """Take an idle connection out, ``None`` if there is none that can be used."""

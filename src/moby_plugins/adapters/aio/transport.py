@@ -78,15 +78,13 @@ class AsyncSocketTransport:
         except OSError as error:
             raise not_reached(error, self._address) from error
         try:
-            connection = pool.take_at_once(call)
+            connection = pool.take() if call.has_turn else None
             if connection is None:
                 connection = await self._connection(pool, call, ends)
             return await connection.exchange(request, call)
         except BaseException:
             pool.end(call)
             raise
-        finally:
-            pool.pass_turn(call)
 
     def close(self) -> None:
         """Close idle connections, and end calls and dials under way; in any thread."""

@@ -136,9 +136,7 @@ def test_turns_are_given_on_in_order() -> None:
 
     async def test(pool: LoopPool[Kept]) -> None:
         calls = [pool.begin(None) for _ in range(TURNS)]
-        for call in calls:
-            assert pool.take_at_once(call) is None
-            assert call.has_turn
+        assert all(call.has_turn for call in calls)
         following = [pool.begin(None) for _ in range(4)]
         got: list[int] = []
 
@@ -150,7 +148,6 @@ def test_turns_are_given_on_in_order() -> None:
                 if number != 3:
                     pool.pass_turn(following[number])
 
-        assert pool.take_at_once(following[0]) is None
         assert not following[0].has_turn
         tasks = [asyncio.create_task(wait(number)) for number in range(4)]
         await asyncio.sleep(0)
@@ -161,9 +158,7 @@ def test_turns_are_given_on_in_order() -> None:
         await asyncio.sleep(1)
         assert got == [2, 3]
         pool.pass_turn(following[3])
-        again = pool.begin(None)
-        pool.take_at_once(again)
-        assert again.has_turn
+        assert pool.begin(None).has_turn
 
     in_loop(test)
 
@@ -175,11 +170,9 @@ def test_each_turn_comes_back() -> None:
         async def call(moment: float) -> None:
             mine = pool.begin(None)
             try:
-                pool.take_at_once(mine)
                 await pool.take_turn(mine)
                 await asyncio.sleep(moment)
             finally:
-                pool.pass_turn(mine)
                 pool.end(mine)
 
         tasks = [asyncio.create_task(call(number % 7)) for number in range(5 * TURNS)]
@@ -190,8 +183,6 @@ def test_each_turn_comes_back() -> None:
                 await asyncio.sleep(0.3)
         await asyncio.gather(*tasks, return_exceptions=True)
         last = [pool.begin(None) for _ in range(TURNS + 1)]
-        for each in last:
-            pool.take_at_once(each)
         assert [each.has_turn for each in last] == [True] * TURNS + [False]
 
     in_loop(test)
@@ -236,8 +227,6 @@ def test_a_close_ends_all() -> None:
     async def test(pool: LoopPool[Kept]) -> None:
         idle, used = Kept(), Kept()
         calls = [pool.begin(None) for _ in range(TURNS + 1)]
-        for call in calls[:TURNS]:
-            pool.take_at_once(call)
         pool.keep(idle)
         calls[0].carrier = used
         waiting = [
@@ -350,27 +339,46 @@ def test_a_task_without_context_variables_keeps_those_that_it_sets() -> None:
 
 
 class _CancelledBetween(_Waiter):
-    """A future that the handler of a signal cancels between the first steps of ``resume``."""
+    """A future whose task the handler of a signal cancels around one step of ``resume``."""
 
-    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
-        removed = super().remove_done_callback(fn)
-        self.cancel()
-        return removed
+    waiting: "asyncio.Task[None]"
+    before: bool = False
+
+    def set_result(self, result: None, /) -> None:
+        if self.before:
+            self.waiting.cancel()
+        super().set_result(result)
+        if not self.before:
+            self.waiting.cancel()
 
 
-def test_a_wait_that_a_signal_cancels_as_its_response_comes_ends() -> None:
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("step", ["resume", "wake"])
+def test_a_wait_that_a_signal_cancels_as_its_response_comes_ends(
+    before: bool,  # noqa: FBT001
+    step: str,
+) -> None:
     """Its task is cancelled, and neither lost nor continued twice."""
 
     async def test(_: LoopPool[Kept]) -> None:
         waiter = _CancelledBetween()
+        waiter.task = None
+        waiter.before = before
+        told: list[str] = []
 
         async def wait() -> None:
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                told.append("cancelled")
+                await asyncio.sleep(1)
+                raise
 
-        task = asyncio.create_task(wait())
+        task = waiter.waiting = asyncio.create_task(wait())
         await asyncio.sleep(0)
-        waiter.resume()
-        waiter.resume()
+        asyncio.get_running_loop().call_soon(getattr(waiter, step))
+        asyncio.get_running_loop().call_soon(waiter.resume)
         assert await raised(task) is asyncio.CancelledError
+        assert told == ["cancelled"]
 
     in_loop(test)
