@@ -88,13 +88,15 @@ class _Waiter(asyncio.Future[None]):
 class Call:
     """One call, from its turn to the last byte of its response, with the deadline ``ends``.
 
-    ``ends`` is on the loop's clock. To be used in the thread of the loop.
+    ``ends`` is on the loop's clock, infinity for none; the pool watches it. To be used in the
+    thread of the loop.
     """
 
-    __slots__ = ("_loop", "_scope", "carrier", "failure", "has_turn", "timer", "waiter")
+    __slots__ = ("_loop", "_scope", "carrier", "ends", "failure", "has_turn", "waiter")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ends: float | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, ends: float = math.inf) -> None:
         self._loop = loop
+        self.ends: float = ends
         self._scope: asyncio.Timeout | None = None
         # Returns the error of all further operations, once the call has failed.
         self.failure: Callable[[], OSError] | None = None
@@ -103,10 +105,6 @@ class Call:
         # Closed if the call fails.
         self.carrier: Closable | None = None
         self.has_turn: bool = False
-        # Ends the call at its deadline.
-        self.timer: asyncio.TimerHandle | None = None
-        if ends is not None:
-            self.timer = loop.call_at(ends, self.fail, timed_out, context=Context())
 
     def check(self) -> None:
         """Raise ``OSError`` if the call has failed: ``TimeoutError`` after its deadline."""
@@ -234,13 +232,17 @@ class LoopPool(Generic[C]):
         self.process: int = PROCESS.number
         self.shared = shared
         self._closed = False
-        # All calls that have begun and not ended.
-        self.calls: set[Call] = set()
+        # All calls that have begun and not ended, in this order.
+        self.calls: dict[Call, None] = {}
         self._free = TURNS
         self._waiting: deque[Call] = deque()
         # Calls whose responses were received, to be resumed one after the other.
         self._answered: deque[Call] = deque()
         self._idle: deque[tuple[int, C]] = deque()
+        # Calls end long before their deadlines, so one timer for all is cheaper than one for each:
+        # it is set to no later than the earliest deadline.
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
 
     @property
     def is_usable(self) -> bool:
@@ -248,14 +250,19 @@ class LoopPool(Generic[C]):
         return self.process == PROCESS.number and not self.loop.is_closed()
 
     def begin(self, ends: float | None) -> Call:
-        """Begin a call with the deadline ``ends``, ``None`` for none; it has a turn if one is free.
+        """Begin a call with the deadline ``ends``, if any; it has a turn if one is free.
 
         Raise ``ClosedHereError`` once this pool is closed.
         """
         if self._closed:
             raise ClosedHereError
-        call = Call(self.loop, ends)
-        self.calls.add(call)
+        if ends is None:
+            call = Call(self.loop)
+        else:
+            call = Call(self.loop, ends)
+            if ends < self._due:
+                self._watch(ends)
+        self.calls[call] = None
         if self._free:
             self._free -= 1
             call.has_turn = True
@@ -264,10 +271,7 @@ class LoopPool(Generic[C]):
     def end(self, call: Call) -> None:
         """Remove ``call``, whose response is complete or which has failed, and pass its turn."""
         call.carrier = None
-        if call.timer is not None:
-            call.timer.cancel()
-            call.timer = None
-        self.calls.discard(call)
+        self.calls.pop(call, None)
         if call.has_turn:
             self.pass_turn(call)
 
@@ -319,6 +323,25 @@ class LoopPool(Generic[C]):
             if answered:  # a task has raised ``KeyboardInterrupt`` or the like
                 self.loop.call_soon(self._resume_answered)
 
+    def _watch(self, due: float) -> None:
+        """Look for passed deadlines at the moment ``due``."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.loop.call_at(due, self._end_late, context=Context())
+
+    def _end_late(self) -> None:
+        """End all calls whose deadline has passed, and watch the others."""
+        # A loop may be early by the resolution of its clock.
+        now = max(self._due, self.loop.time())
+        self._timer, self._due = None, math.inf
+        following = min((call.ends for call in self.calls if call.ends > now), default=math.inf)
+        if following < math.inf:
+            self._watch(following)
+        late = [call for call in self.calls if call.ends <= now]
+        for call in sorted(late, key=lambda call: call.ends):
+            call.fail(timed_out)
+
     def take(self) -> C | None:
         """Take an idle connection out, ``None`` if there is none that can be used."""
         while (idle := self.shared.take(self._idle)) is not None:
@@ -345,6 +368,8 @@ class LoopPool(Generic[C]):
 
     def _close(self) -> None:
         self._closed = True
+        if self._timer is not None and self.is_usable:
+            self._timer.cancel()
         for call in tuple(self.calls):
             if self.is_usable:
                 call.fail(ClosedHereError)

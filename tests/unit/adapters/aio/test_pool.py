@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import closing, suppress
 from contextvars import Context, ContextVar
 from typing import Any
 
@@ -82,6 +82,62 @@ def test_a_call_that_has_ended_has_no_deadline() -> None:
         assert carrier.closed == 0
 
     in_loop(test)
+
+
+def test_each_of_many_calls_ends_at_its_own_deadline() -> None:
+    """In any order of the deadlines, beside calls that end earlier and those without a deadline."""
+
+    async def test(pool: LoopPool[Kept]) -> None:
+        loop = asyncio.get_running_loop()
+        ended: list[tuple[int, float]] = []
+
+        async def late(seconds: int) -> None:
+            assert await raised(pool.begin(loop.time() + seconds).wait()) is TimeoutError
+            ended.append((seconds, loop.time()))
+
+        async def early(seconds: int) -> None:
+            call = pool.begin(loop.time() + seconds)
+            await call.wait_until(loop.time() + seconds / 2)
+            pool.end(call)
+
+        endless = asyncio.create_task(raised(pool.begin(None).wait()))
+        moments = [7, 3, 3, 9, 1, 40, 8]
+        await asyncio.gather(*(do(each) for each in moments for do in (early, late)))
+        assert ended == [(each, float(each)) for each in sorted(moments)]
+        began = loop.time()
+        assert await raised(pool.begin(began - 1).wait()) is TimeoutError
+        assert loop.time() == began
+        assert not endless.done()
+        pool.close()
+        assert await endless is ClosedHereError
+
+    in_loop(test)
+
+
+def test_many_deadlines_take_one_timer() -> None:
+    """Which is set again only for an earlier deadline, and to the next when it is due."""
+
+    class Counting(FakeTimeLoop):
+        timers = 0
+
+        def call_at(self, when: float, *args: Any, **more: Any) -> asyncio.TimerHandle:
+            self.timers += 1
+            return super().call_at(when, *args, **more)
+
+    loop = Counting()
+
+    async def test() -> None:
+        pool: LoopPool[Kept] = LoopPool(loop, IdleConnections())
+        for number in range(1000):
+            pool.end(pool.begin(loop.time() + 30 + number))
+        assert loop.timers == 1
+        last = pool.begin(loop.time() + 50)
+        assert await raised(last.wait()) is TimeoutError
+        assert loop.time() == 50
+        assert loop.timers == 2
+
+    with closing(loop):
+        loop.run(test())
 
 
 def test_a_wait_until_a_moment_returns_then() -> None:
@@ -253,7 +309,7 @@ def test_the_first_failure_counts() -> None:
     """A close after the deadline does not change what the call ended in."""
 
     async def test(_: LoopPool[Kept]) -> None:
-        call = Call(asyncio.get_running_loop(), None)
+        call = Call(asyncio.get_running_loop())
         call.fail(timed_out)
         call.fail(ClosedHereError)
         with pytest.raises(TimeoutError):
