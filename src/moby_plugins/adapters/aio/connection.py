@@ -159,7 +159,7 @@ class AsyncConnection:
         data = head_of(request, self._host, len(body)) + body
         try:
             sent = self._link.send(data)
-            if sent == len(data) and self._link.flush():
+            if sent == len(data) and self._link.is_flushed:
                 return True
         except _STOPPED_READING:
             return False
@@ -267,7 +267,10 @@ class AsyncConnection:
             self._take_end()
         if not self._parser.complete:
             self._look_again()
-        self._pool.resume(call)  # last, as the task may go on in it
+        if len(self._pool.calls) > 1:
+            self._pool.resume_together(call)
+        else:
+            call.resume()  # last, as the task goes on in it
 
     def _look_again(self) -> None:
         """Receive again if more is awaited on a broken connection."""

@@ -301,15 +301,11 @@ class LoopPool(Generic[C]):
         else:
             self._free += 1
 
-    def resume(self, call: Call) -> None:
-        """Resume ``call`` at once, or, if others are under way, together with them.
+    def resume_together(self, call: Call) -> None:
+        """Resume ``call`` together with others whose responses the loop reports at the same time.
 
         Calls of many tasks are cheaper in turns: all responses are received, then all tasks run.
-        Only for the end of a callback of the loop that no task runs.
         """
-        if len(self.calls) <= 1:
-            call.resume()
-            return
         self._answered.append(call)
         if len(self._answered) == 1:
             self.loop.call_soon(self._resume_answered)
