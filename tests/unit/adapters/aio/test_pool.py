@@ -187,6 +187,40 @@ def test_a_call_that_is_resumed_goes_on_within_the_callback() -> None:
     in_loop(test)
 
 
+def test_calls_are_resumed_together_after_all_callbacks() -> None:
+    """In the order of their responses; also the rest, if one task ends the loop."""
+    told: list[str] = []
+
+    async def wait(pool: LoopPool[Kept], number: int) -> None:
+        await calls[number].wait()
+        told.append(f"task {number}")
+        if number == 1:
+            raise SystemExit
+        pool.end(calls[number])
+
+    async def start() -> list["asyncio.Task[None]"]:
+        pool: LoopPool[Kept] = LoopPool(loop, IdleConnections())
+        calls.extend(pool.begin(None) for _ in range(4))
+        tasks = [loop.create_task(wait(pool, number)) for number in range(4)]
+        await asyncio.sleep(0)
+        for call in calls:
+            loop.call_soon(pool.resume_together, call)
+            loop.call_soon(told.append, "a callback")
+        tasks[2].cancel()  # before it is resumed
+        return tasks
+
+    calls: list[Call] = []
+    with closing(FakeTimeLoop()) as loop:
+        tasks = loop.run_until_complete(start())
+        with pytest.raises(SystemExit):
+            loop.run_until_complete(tasks[3])
+        loop.run_until_complete(tasks[3])
+        with pytest.raises(SystemExit):
+            tasks[1].result()
+        assert tasks[2].cancelled()
+    assert told == ["a callback"] * 4 + ["task 0", "task 1", "task 3"]
+
+
 def test_turns_are_given_on_in_order() -> None:
     """The 65th call waits for the first that ends; one that was cancelled gives its turn on."""
 
