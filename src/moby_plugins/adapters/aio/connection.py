@@ -128,6 +128,7 @@ class AsyncConnection:
         if parser.complete:
             self._finish()
             return AsyncResponse(parser.status, received, parser.headers(), is_new)
+        self._pool.pass_turn(call)
         self._incoming = incoming = _Incoming(received)
         self._check_body(incoming)
         body = UnreadBody(self, incoming, call, self._address)
@@ -158,7 +159,7 @@ class AsyncConnection:
         data = head_of(request, self._host, len(body)) + body
         try:
             sent = self._link.send(data)
-            if sent == len(data) and self._link.flush():
+            if sent == len(data) and self._link.is_flushed:
                 return True
         except _STOPPED_READING:
             return False
@@ -266,9 +267,8 @@ class AsyncConnection:
             self._take_end()
         if not self._parser.complete:
             self._look_again()
-        # Calls of many tasks are cheaper in turns: all responses are received, then all tasks run.
         if len(self._pool.calls) > 1:
-            call.wake()
+            self._pool.resume_together(call)
         else:
             call.resume()  # last, as the task goes on in it
 

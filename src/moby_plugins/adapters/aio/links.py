@@ -51,15 +51,17 @@ class Link:
         cut_off: Whether it stopped sending without the ``close_notify`` that TLS requires.
         is_closed: Whether this process has closed the link.
         is_receiving: Whether the loop calls ``on_readable`` when the socket is readable.
+        is_flushed: Whether the last ``send`` has left no bytes for ``flush``.
     """
 
-    # Plain attributes, read in every call: a property would cost a function call.
-    ended: bool = False
-    cut_off: bool = False
-    is_closed: bool = False
-    is_receiving: bool = False
-
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        # Attributes of the instance, read in every call: a property or a default of the class
+        # would take longer.
+        self.ended: bool = False
+        self.cut_off: bool = False
+        self.is_closed: bool = False
+        self.is_receiving: bool = False
+        self.is_flushed: bool = True
         self.loop = loop
         self._sock = sock
         self._process = PROCESS.number
@@ -174,9 +176,6 @@ class Link:
 class TLSLink(Link):
     """A link under TLS; it can be used once ``shake_hands`` has returned true."""
 
-    ended: bool
-    cut_off: bool
-
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -230,7 +229,7 @@ class TLSLink(Link):
         if not self.flush():
             return 0
         size = self._tls.write(memoryview(data)[:_TLS_BYTES])
-        self.flush()
+        self.is_flushed = self.flush()
         return size
 
     def flush(self) -> bool:

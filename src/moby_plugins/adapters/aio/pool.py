@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from moby_plugins.adapters.aio.links import may_touch
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError
@@ -40,44 +40,63 @@ def timed_out() -> OSError:
 class _Waiter(asyncio.Future[None]):
     """An awaitable of one task; ``resume`` continues the task without another loop iteration.
 
-    A plain future schedules its task for the next iteration, which takes microseconds.
+    A plain future schedules its task for the next iteration, which takes microseconds. ``task`` is
+    the callback that continues the task, and its context, until the loop is given both.
     """
 
-    __slots__ = ("_task",)
-    _task: tuple[Callable[..., object], Context]
+    __slots__ = ("task",)
+    task: tuple[Callable[..., object], Context] | None
 
     def add_done_callback(
         self, fn: Callable[[Self], object], /, *, context: Context | None = None
     ) -> None:
-        """Add the callback that continues the task, and store it so that ``resume`` can call it."""
-        super().add_done_callback(fn, context=context)
+        """Store the callback that continues the task."""
         # An empty context is false.
-        self._task = fn, copy_context() if context is None else context
+        self.task = fn, copy_context() if context is None else context
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel the future: the loop continues the task."""
+        if self.done():
+            return False
+        self._leave_to_loop()
+        return super().cancel(msg)
+
+    # The handler of a signal may cancel the future between any two steps of these functions.
+
+    def wake(self) -> None:
+        """Let the loop continue the task in its next iteration."""
+        self._leave_to_loop()
+        with suppress(asyncio.InvalidStateError):
+            self.set_result(None)
 
     def resume(self) -> None:
         """Continue the task at once, in its own context, as the loop would."""
-        proceed, context = self._task
-        # The handler of a signal may cancel the future between any two of these steps.
-        if not self.remove_done_callback(proceed):
-            return  # the loop continues the task
         try:
             self.set_result(None)
         except asyncio.InvalidStateError:
-            super().add_done_callback(proceed, context=context)
-            return
-        context.run(proceed, self)
+            return  # it was cancelled
+        if self.task is not None:
+            proceed, context = self.task
+            context.run(proceed, self)
+
+    def _leave_to_loop(self) -> None:
+        task, self.task = self.task, None
+        if task is not None:
+            super().add_done_callback(task[0], context=task[1])
 
 
 class Call:
     """One call, from its turn to the last byte of its response, with the deadline ``ends``.
 
-    ``ends`` is on the loop's clock. To be used in the thread of the loop.
+    ``ends`` is on the loop's clock, infinity for none; the pool watches it. To be used in the
+    thread of the loop.
     """
 
-    __slots__ = ("_loop", "_scope", "carrier", "failure", "has_turn", "timer", "waiter")
+    __slots__ = ("_loop", "_scope", "carrier", "ends", "failure", "has_turn", "waiter")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ends: float | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, ends: float = math.inf) -> None:
         self._loop = loop
+        self.ends: float = ends
         self._scope: asyncio.Timeout | None = None
         # Returns the error of all further operations, once the call has failed.
         self.failure: Callable[[], OSError] | None = None
@@ -86,10 +105,6 @@ class Call:
         # Closed if the call fails.
         self.carrier: Closable | None = None
         self.has_turn: bool = False
-        # Ends the call at its deadline.
-        self.timer: asyncio.TimerHandle | None = None
-        if ends is not None:
-            self.timer = loop.call_at(ends, self.fail, timed_out, context=Context())
 
     def check(self) -> None:
         """Raise the ``OSError`` with which the call has failed: ``TimeoutError`` if late."""
@@ -106,6 +121,7 @@ class Call:
         if self.failure is not None:
             raise self.failure()
         self.waiter = waiter = _Waiter(loop=self._loop)
+        waiter.task = None
         return waiter
 
     async def wait(self) -> None:
@@ -133,8 +149,8 @@ class Call:
     def wake(self) -> None:
         """Wake the task that makes this call; it continues in the loop's next iteration."""
         waiter, self.waiter = self.waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            waiter.wake()
 
     def resume(self) -> None:
         """Wake the task that makes this call; it continues at once.
@@ -142,7 +158,7 @@ class Call:
         Only for the end of a callback of the loop that no task runs.
         """
         waiter, self.waiter = self.waiter, None
-        if waiter is not None and not waiter.done():
+        if waiter is not None:
             waiter.resume()
 
     def fail(self, failure: Callable[[], OSError]) -> None:
@@ -216,11 +232,17 @@ class LoopPool(Generic[C]):
         self.process: int = PROCESS.number
         self.shared = shared
         self._closed = False
-        # All calls that have begun and not ended.
-        self.calls: set[Call] = set()
+        # All calls that have begun and not ended, in this order.
+        self.calls: dict[Call, None] = {}
         self._free = TURNS
         self._waiting: deque[Call] = deque()
+        # Calls whose responses were received, to be resumed one after the other.
+        self._answered: deque[Call] = deque()
         self._idle: deque[tuple[int, C]] = deque()
+        # Calls end long before their deadlines, so one timer for all is cheaper than one for each:
+        # it is set to no later than the earliest deadline.
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
 
     @property
     def is_usable(self) -> bool:
@@ -228,34 +250,30 @@ class LoopPool(Generic[C]):
         return self.process == PROCESS.number and not self.loop.is_closed()
 
     def begin(self, ends: float | None) -> Call:
-        """Begin a call with the deadline ``ends``; ``None`` for none.
+        """Begin a call with the deadline ``ends``, if any; it has a turn if one is free.
 
         Raise ``ClosedHereError`` once this pool is closed.
         """
         if self._closed:
             raise ClosedHereError
-        call = Call(self.loop, ends)
-        self.calls.add(call)
+        if ends is None:
+            call = Call(self.loop)
+        else:
+            call = Call(self.loop, ends)
+            if ends < self._due:
+                self._watch(ends)
+        self.calls[call] = None
+        if self._free:
+            self._free -= 1
+            call.has_turn = True
         return call
 
     def end(self, call: Call) -> None:
-        """Remove ``call``, whose response is complete or which has failed."""
+        """Remove ``call``, whose response is complete or which has failed, and pass its turn."""
         call.carrier = None
-        if call.timer is not None:
-            call.timer.cancel()
-            call.timer = None
-        self.calls.discard(call)
-
-    def take_at_once(self, call: Call) -> C | None:
-        """Give ``call`` a turn if one is free, and return an idle connection.
-
-        Returns ``None`` if no turn is free or there is no idle connection.
-        """
-        if not self._free:
-            return None
-        self._free -= 1
-        call.has_turn = True
-        return self.take()
+        self.calls.pop(call, None)
+        if call.has_turn:
+            self.pass_turn(call)
 
     async def take_turn(self, call: Call) -> None:
         """Wait until ``call`` has a turn (may be sent); raise ``OSError`` if it fails first."""
@@ -283,6 +301,43 @@ class LoopPool(Generic[C]):
         else:
             self._free += 1
 
+    def resume_together(self, call: Call) -> None:
+        """Resume ``call`` together with others whose responses the loop reports at the same time.
+
+        Calls of many tasks are cheaper in turns: all responses are received, then all tasks run.
+        """
+        self._answered.append(call)
+        if len(self._answered) == 1:
+            self.loop.call_soon(self._resume_answered)
+
+    def _resume_answered(self) -> None:
+        answered = self._answered
+        try:
+            while answered:
+                answered.popleft().resume()
+        finally:
+            if answered:  # a task has raised ``KeyboardInterrupt`` or the like
+                self.loop.call_soon(self._resume_answered)
+
+    def _watch(self, due: float) -> None:
+        """Look for passed deadlines at the moment ``due``."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.loop.call_at(due, self._end_late, context=Context())
+
+    def _end_late(self) -> None:
+        """End all calls whose deadline has passed, and watch the others."""
+        # A loop may be early by the resolution of its clock.
+        now = max(self._due, self.loop.time())
+        self._timer, self._due = None, math.inf
+        following = min((call.ends for call in self.calls if call.ends > now), default=math.inf)
+        if following < math.inf:
+            self._watch(following)
+        late = [call for call in self.calls if call.ends <= now]
+        for call in sorted(late, key=lambda call: call.ends):
+            call.fail(timed_out)
+
     def take(self) -> C | None:
         """Take an idle connection out of the pool; ``None`` if no connection can be used."""
         while (idle := self.shared.take(self._idle)) is not None:
@@ -309,6 +364,8 @@ class LoopPool(Generic[C]):
 
     def _close(self) -> None:
         self._closed = True
+        if self._timer is not None and self.is_usable:
+            self._timer.cancel()
         for call in tuple(self.calls):
             if self.is_usable:
                 call.fail(ClosedHereError)

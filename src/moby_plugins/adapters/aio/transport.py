@@ -78,41 +78,34 @@ class AsyncSocketTransport:
         except OSError as error:
             raise not_reached(error, self._address) from error
         try:
-            connection = pool.take_at_once(call)
+            connection = pool.take() if call.has_turn else None
             if connection is None:
-                connection = await self._connection(pool, call, ends)
+                connection = await self._connection(pool, call)
             return await connection.exchange(request, call)
         except BaseException:
             pool.end(call)
             raise
-        finally:
-            pool.pass_turn(call)
 
     def close(self) -> None:
         """Close idle connections, and end calls and dials under way; in any thread."""
         self._closed = True
         _close_all(self._pools)
 
-    async def _connection(
-        self, pool: LoopPool[AsyncConnection], call: Call, ends: float | None
-    ) -> AsyncConnection:
+    async def _connection(self, pool: LoopPool[AsyncConnection], call: Call) -> AsyncConnection:
         """Wait until ``call`` may be sent, and return an idle or a new connection.
 
-        At most ``TURNS`` calls of a pool are sent at once. ``ends`` is the deadline of the call on
-        the loop's clock; ``None`` for none. Raises ``TransportTimeoutError`` after the deadline,
-        and ``TransportError`` if the plugin cannot be reached or the transport is closed.
+        At most ``TURNS`` calls of a pool are sent at once. Raises ``TransportTimeoutError`` after
+        the deadline of ``call``, and ``TransportError`` if the plugin cannot be reached or the
+        transport is closed.
         """
         try:
             await pool.take_turn(call)
-            return pool.take() or await self._dialled(pool, call, ends)
+            return pool.take() or await self._dialled(pool, call)
         except OSError as error:
             raise not_reached(error, self._address) from error
 
-    async def _dialled(
-        self, pool: LoopPool[AsyncConnection], call: Call, ends: float | None
-    ) -> AsyncConnection:
-        latest = pool.loop.time() + DIAL_TIMEOUT
-        link = await self._link(pool, call, latest if ends is None else min(ends, latest))
+    async def _dialled(self, pool: LoopPool[AsyncConnection], call: Call) -> AsyncConnection:
+        link = await self._link(pool, call, min(call.ends, pool.loop.time() + DIAL_TIMEOUT))
         try:
             return AsyncConnection(self._address, link, pool)
         except BaseException:

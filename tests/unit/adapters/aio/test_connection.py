@@ -39,6 +39,8 @@ class ScriptedLink(Link):
     """
 
     def __init__(self, *script: bytes | OSError, room: int = 1 << 20) -> None:
+        self.ended = self.cut_off = self.is_closed = self.is_receiving = False
+        self.is_flushed = True
         self.loop = asyncio.get_running_loop()
         self.script = list(script)
         self.sent = b""

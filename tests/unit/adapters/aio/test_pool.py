@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import closing, suppress
 from contextvars import Context, ContextVar
 from typing import Any
 
@@ -84,6 +84,62 @@ def test_a_call_that_has_ended_has_no_deadline() -> None:
     in_loop(test)
 
 
+def test_each_of_many_calls_ends_at_its_own_deadline() -> None:
+    """In any order of the deadlines, beside calls that end earlier and those without a deadline."""
+
+    async def test(pool: LoopPool[Kept]) -> None:
+        loop = asyncio.get_running_loop()
+        ended: list[tuple[int, float]] = []
+
+        async def late(seconds: int) -> None:
+            assert await raised(pool.begin(loop.time() + seconds).wait()) is TimeoutError
+            ended.append((seconds, loop.time()))
+
+        async def early(seconds: int) -> None:
+            call = pool.begin(loop.time() + seconds)
+            await call.wait_until(loop.time() + seconds / 2)
+            pool.end(call)
+
+        endless = asyncio.create_task(raised(pool.begin(None).wait()))
+        moments = [7, 3, 3, 9, 1, 40, 8]
+        await asyncio.gather(*(do(each) for each in moments for do in (early, late)))
+        assert ended == [(each, float(each)) for each in sorted(moments)]
+        began = loop.time()
+        assert await raised(pool.begin(began - 1).wait()) is TimeoutError
+        assert loop.time() == began
+        assert not endless.done()
+        pool.close()
+        assert await endless is ClosedHereError
+
+    in_loop(test)
+
+
+def test_many_deadlines_take_one_timer() -> None:
+    """Which is set again only for an earlier deadline, and to the next when it is due."""
+
+    class Counting(FakeTimeLoop):
+        timers = 0
+
+        def call_at(self, when: float, *args: Any, **more: Any) -> asyncio.TimerHandle:  # type: ignore[override]  # any arguments
+            self.timers += 1
+            return super().call_at(when, *args, **more)
+
+    loop = Counting()
+
+    async def test() -> None:
+        pool: LoopPool[Kept] = LoopPool(loop, IdleConnections())
+        for number in range(1000):
+            pool.end(pool.begin(loop.time() + 30 + number))
+        assert loop.timers == 1
+        last = pool.begin(loop.time() + 50)
+        assert await raised(last.wait()) is TimeoutError
+        assert loop.time() == 50
+        assert loop.timers == 2
+
+    with closing(loop):
+        loop.run(test())
+
+
 def test_a_wait_until_a_moment_returns_then() -> None:
     """Without an error, where the deadline is later."""
 
@@ -131,14 +187,46 @@ def test_a_call_that_is_resumed_goes_on_within_the_callback() -> None:
     in_loop(test)
 
 
+def test_calls_are_resumed_together_after_all_callbacks() -> None:
+    """In the order of their responses; also the rest, if one task ends the loop."""
+    told: list[str] = []
+
+    async def wait(pool: LoopPool[Kept], number: int) -> None:
+        await calls[number].wait()
+        told.append(f"task {number}")
+        if number == 1:
+            raise SystemExit
+        pool.end(calls[number])
+
+    async def start() -> list["asyncio.Task[None]"]:
+        pool: LoopPool[Kept] = LoopPool(loop, IdleConnections())
+        calls.extend(pool.begin(None) for _ in range(4))
+        tasks = [loop.create_task(wait(pool, number)) for number in range(4)]
+        await asyncio.sleep(0)
+        for call in calls:
+            loop.call_soon(pool.resume_together, call)
+            loop.call_soon(told.append, "a callback")
+        tasks[2].cancel()  # before it is resumed
+        return tasks
+
+    calls: list[Call] = []
+    with closing(FakeTimeLoop()) as loop:
+        tasks = loop.run_until_complete(start())
+        with pytest.raises(SystemExit):
+            loop.run_until_complete(tasks[3])
+        loop.run_until_complete(tasks[3])
+        with pytest.raises(SystemExit):
+            tasks[1].result()
+        assert tasks[2].cancelled()
+    assert told == ["a callback"] * 4 + ["task 0", "task 1", "task 3"]
+
+
 def test_turns_are_given_on_in_order() -> None:
     """The 65th call waits for the first that ends; one that was cancelled gives its turn on."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         calls = [pool.begin(None) for _ in range(TURNS)]
-        for call in calls:
-            assert pool.take_at_once(call) is None
-            assert call.has_turn
+        assert all(call.has_turn for call in calls)
         following = [pool.begin(None) for _ in range(4)]
         got: list[int] = []
 
@@ -150,7 +238,6 @@ def test_turns_are_given_on_in_order() -> None:
                 if number != 3:
                     pool.pass_turn(following[number])
 
-        assert pool.take_at_once(following[0]) is None
         assert not following[0].has_turn
         tasks = [asyncio.create_task(wait(number)) for number in range(4)]
         await asyncio.sleep(0)
@@ -161,9 +248,7 @@ def test_turns_are_given_on_in_order() -> None:
         await asyncio.sleep(1)
         assert got == [2, 3]
         pool.pass_turn(following[3])
-        again = pool.begin(None)
-        pool.take_at_once(again)
-        assert again.has_turn
+        assert pool.begin(None).has_turn
 
     in_loop(test)
 
@@ -175,11 +260,9 @@ def test_each_turn_comes_back() -> None:
         async def call(moment: float) -> None:
             mine = pool.begin(None)
             try:
-                pool.take_at_once(mine)
                 await pool.take_turn(mine)
                 await asyncio.sleep(moment)
             finally:
-                pool.pass_turn(mine)
                 pool.end(mine)
 
         tasks = [asyncio.create_task(call(number % 7)) for number in range(5 * TURNS)]
@@ -190,8 +273,6 @@ def test_each_turn_comes_back() -> None:
                 await asyncio.sleep(0.3)
         await asyncio.gather(*tasks, return_exceptions=True)
         last = [pool.begin(None) for _ in range(TURNS + 1)]
-        for each in last:
-            pool.take_at_once(each)
         assert [each.has_turn for each in last] == [True] * TURNS + [False]
 
     in_loop(test)
@@ -236,8 +317,6 @@ def test_a_close_ends_all() -> None:
     async def test(pool: LoopPool[Kept]) -> None:
         idle, used = Kept(), Kept()
         calls = [pool.begin(None) for _ in range(TURNS + 1)]
-        for call in calls[:TURNS]:
-            pool.take_at_once(call)
         pool.keep(idle)
         calls[0].carrier = used
         waiting = [
@@ -264,7 +343,7 @@ def test_the_first_failure_counts() -> None:
     """A close after the deadline does not change what the call ended in."""
 
     async def test(_: LoopPool[Kept]) -> None:
-        call = Call(asyncio.get_running_loop(), None)
+        call = Call(asyncio.get_running_loop())
         call.fail(timed_out)
         call.fail(ClosedHereError)
         with pytest.raises(TimeoutError):
@@ -350,27 +429,46 @@ def test_a_task_without_context_variables_keeps_those_that_it_sets() -> None:
 
 
 class _CancelledBetween(_Waiter):
-    """A future that the handler of a signal cancels between the first steps of ``resume``."""
+    """A future whose task the handler of a signal cancels around one step of ``resume``."""
 
-    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
-        removed = super().remove_done_callback(fn)
-        self.cancel()
-        return removed
+    waiting: "asyncio.Task[None]"
+    before: bool = False
+
+    def set_result(self, result: None, /) -> None:
+        if self.before:
+            self.waiting.cancel()
+        super().set_result(result)
+        if not self.before:
+            self.waiting.cancel()
 
 
-def test_a_wait_that_a_signal_cancels_as_its_response_comes_ends() -> None:
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("step", ["resume", "wake"])
+def test_a_wait_that_a_signal_cancels_as_its_response_comes_ends(
+    before: bool,  # noqa: FBT001
+    step: str,
+) -> None:
     """Its task is cancelled, and neither lost nor continued twice."""
 
     async def test(_: LoopPool[Kept]) -> None:
         waiter = _CancelledBetween()
+        waiter.task = None
+        waiter.before = before
+        told: list[str] = []
 
         async def wait() -> None:
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                told.append("cancelled")
+                await asyncio.sleep(1)
+                raise
 
-        task = asyncio.create_task(wait())
+        task = waiter.waiting = asyncio.create_task(wait())
         await asyncio.sleep(0)
-        waiter.resume()
-        waiter.resume()
+        asyncio.get_running_loop().call_soon(getattr(waiter, step))
+        asyncio.get_running_loop().call_soon(waiter.resume)
         assert await raised(task) is asyncio.CancelledError
+        assert told == ["cancelled"]
 
     in_loop(test)
