@@ -2,7 +2,8 @@
 
 It behaves as ``urllib3.py`` does, over the same dialers, deadlines and pool. A small request is
 sent in one system call, and a small response is received in one. Heads of the most common form
-bypass the parser (``plain_head`` in ``domain/http_grammar.py``).
+bypass the parser (``plain_head`` in ``domain/http_grammar.py``), and so do whole responses with
+such a head (``plain_response`` in ``heads.py``).
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
 size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
@@ -26,6 +27,7 @@ from moby_plugins.adapters.http.heads import (
     check_heads,
     check_interim,
     head_of,
+    plain_response,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport
 from moby_plugins.domain import http_grammar
@@ -419,34 +421,46 @@ class HttptoolsConnection:
 
     def receive(self, release: Release, *, whole: bool) -> Response:
         """Receive the response's head; call ``release`` once its body was read or closed."""
-        parser = self._parser
+        is_new, self._is_new = self._is_new, False
+        parser = None  # until it is used
         try:
-            parser.begin()
-            while not parser.status:
-                data = self._sock.recv(FIRST_BYTES)
-                if not data:
-                    raise parser.ended()
-                parser.feed(data)
+            data = self._sock.recv(FIRST_BYTES)
+            response = plain_response(data, is_new=is_new)
+            if response is None:
+                parser = self._parser
+                self._parse(parser, data)
         except ERRORS as error:
-            answered = isinstance(error, OSError) and parser.answered
+            answered = isinstance(error, OSError) and parser is not None and parser.answered
             self.close()
             raise translate(error, self._address, answered=answered) from error
         except BaseException:
             self.close()
             raise
-        parser.reusable = parser.reusable and whole
-        is_new, self._is_new = self._is_new, False
-        if not parser.complete:
-            body = UnreadBody(parser, self._sock, self._address, partial(release, self))
-            return Response(parser.status, body, parser.headers(), is_new)
-        response = Response(parser.status, parser.take(), parser.headers(), is_new)
-        release(self, reusable=parser.reusable)
+        if response is None:
+            parser = self._parser
+            parser.reusable = whole = parser.reusable and whole
+            if not parser.complete:
+                body = UnreadBody(parser, self._sock, self._address, partial(release, self))
+                return Response(parser.status, body, parser.headers(), is_new)
+            response = Response(parser.status, parser.take(), parser.headers(), is_new)
+        release(self, reusable=whole)
         return response
 
     def close(self) -> None:
         """Close the connection."""
         self._parser.finish()
         self._sock.close()
+
+    def _parse(self, parser: ResponseParser, data: bytes) -> None:
+        """Parse ``data``, and receive and parse more until the headers are complete."""
+        parser.begin()
+        while True:
+            if not data:
+                raise parser.ended()
+            parser.feed(data)
+            if parser.status:
+                return
+            data = self._sock.recv(FIRST_BYTES)
 
     def _send(self, request: Request) -> bool:
         """Send ``request``; return false if the plugin already responds or has stopped reading."""

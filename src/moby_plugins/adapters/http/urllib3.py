@@ -1,9 +1,11 @@
 """The default HTTP connection: urllib3's, over a socket that was already dialled.
 
-urllib3 writes the requests. ``http.client``, on which it is built, reads the responses, except
-heads of the most common form (``plain_head`` in ``domain/http_grammar.py``). The pool and the
-responses of urllib3 are not used: retries, redirects, proxies and decoding, which no plugin needs,
-would cost as much as the rest of a call. ``pool.py`` keeps connections.
+urllib3 writes the requests. ``http.client``, on which it is built, reads the responses. Neither is
+used where it would take most of the time of a call: a small request is written at once, and a
+response is not parsed if it was received whole and its head has the most common form
+(``heads.py``); larger responses with such a head are parsed by ``http.client``, but not their head.
+The pool and the responses of urllib3 are not used: retries, redirects, proxies and decoding, which
+no plugin needs, would cost as much as the rest of a call. ``pool.py`` keeps connections.
 
 ``http.client`` is too lenient for a host that trusts no plugin. It ignores a negative
 Content-Length, stops at a header line without a colon, accepts a bare CR as a line end, accepts
@@ -31,7 +33,9 @@ from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first
 from moby_plugins.adapters.http.exchanges import Release
 from moby_plugins.adapters.http.heads import (
     ResponseHeaders,
+    head_of,
     line,
+    plain_response,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
 from moby_plugins.domain import http_grammar
@@ -105,6 +109,10 @@ _ANSWERED: tuple[Row, ...] = (
     ((http.client.HTTPException,), WireError, lambda _, e: f"malformed body: {shown(e)}"),
     ((HTTPError,), WireError, lambda _, e: f"malformed body: {shown(e)}"),
 )
+
+
+# Size of the first read: most responses are smaller.
+FIRST_BYTES = 16 << 10
 
 
 class BrokenHeadersError(OSError):
@@ -337,6 +345,7 @@ class Urllib3Connection:
         self._sock = sock
         # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = sock.is_readable
+        self._host = address.host_header
         self._http = _DialledHTTPConnection(address, sock)
         self._is_new = True
 
@@ -360,17 +369,26 @@ class Urllib3Connection:
 
     def receive(self, release: Release, *, whole: bool) -> Response:
         """Receive the response's head; call ``release`` once its body was read or closed."""
+        is_new, self._is_new = self._is_new, False
         try:
-            response = self._http.response()
+            data = self._sock.recv(FIRST_BYTES)
+            if not data:
+                raise http.client.RemoteDisconnected(CLOSED_EARLY)
+            plain = plain_response(data, is_new=is_new)
+            if plain is None:
+                self._sock.put_back(data)
+                response = self._http.response()
         except ERRORS as error:
             self.close()
             raise translate(error, self._address, answered=False) from error
         except BaseException:
             self.close()
             raise
+        if plain is not None:
+            release(self, reusable=whole)
+            return plain
         end = partial(self._end, release, whole=whole)
         headers = ResponseHeaders(response.lines)
-        is_new, self._is_new = self._is_new, False
         body = _Body(response, self._sock, self._address, end)
         return Response(response.status, body, headers, is_new)
 
@@ -379,6 +397,18 @@ class Urllib3Connection:
         self._http.close()
 
     def _send_request(self, request: Request, ends: float | None) -> bool:
+        body = request.body
+        try:
+            if self.verb == "POST" and isinstance(body, bytes) and len(body) <= CHUNK_BYTES:
+                self._sock.bound(ends)
+                self._http.send_written(head_of(request, self._host, len(body)) + body)
+            else:
+                self._send_by_urllib3(request, ends)
+        except STOPPED_READING:
+            return False  # the plugin already responds, or has stopped reading
+        return True
+
+    def _send_by_urllib3(self, request: Request, ends: float | None) -> None:
         headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
         body: bytes | Iterable[bytes | FilePart] = request.body
         if request.length is not None:
@@ -386,18 +416,14 @@ class Urllib3Connection:
             if not isinstance(request.body, bytes):
                 body = parts_of(request.body)
         self._http.timeout = time_left(ends)
-        try:
-            self._http.request(
-                self.verb,
-                "/" + request.method,
-                body=guarded(body) or None,
-                headers=headers,
-                preload_content=False,
-                decode_content=False,
-            )
-        except STOPPED_READING:
-            return False  # the plugin already responds, or has stopped reading
-        return True
+        self._http.request(
+            self.verb,
+            "/" + request.method,
+            body=guarded(body) or None,
+            headers=headers,
+            preload_content=False,
+            decode_content=False,
+        )
 
     def _end(self, release: Release, *, whole: bool, read: bool) -> None:
         # http.client drops the socket if no further response can follow.
@@ -420,21 +446,34 @@ class _DialledHTTPConnection(HTTPConnection):
     def __init__(self, address: Address, sock: Socket) -> None:
         super().__init__(address.host or UNIX_HOST, address.port or None)
         self.sock = self._socket = sock
-        self._joins = False
-        self._head = b""
         self._begun = False
+        # Whether the last request was sent without urllib3.
+        self._was_written = False
+
+    def send_written(self, request: bytes) -> None:
+        """Send the whole ``request``, without urllib3."""
+        self._was_written = True
+        self._socket.sendall(request)
 
     def response(self) -> StrictResponse:
         """Return the response of ``http.client``, without urllib3's wrapper."""
-        return cast("StrictResponse", super(HTTPConnection, self).getresponse())
+        if not self._was_written:
+            return cast("StrictResponse", super(HTTPConnection, self).getresponse())
+        # As ``getresponse`` does, which refuses to work without a request of its own.
+        response = StrictResponse(self._socket, method="POST")
+        try:
+            response.begin()
+        except BaseException:
+            response.close()
+            raise
+        if response.will_close:
+            self.close()  # the response keeps the socket open until it is closed
+        return response
 
-    def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
-        """Send a request as urllib3 does, but head and small body in one system call."""
-        # Two sends would wake the plugin twice.
-        self._joins = isinstance(body, bytes) and len(body) <= CHUNK_BYTES
-        self._head = b""
-        self._begun = False
-        super().request(method, url, body, *args, **options)
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request as urllib3 does."""
+        self._begun = self._was_written = False
+        super().request(*args, **options)
 
     def putheader(self, header: Any, *values: Any) -> None:
         """Add a header from the cache of checked and encoded lines."""
@@ -444,18 +483,14 @@ class _DialledHTTPConnection(HTTPConnection):
             super().putheader(header, *values)
 
     def send(self, data: Any) -> None:
-        """Send ``data``: join a head with its small body, check for a response before more."""
+        """Send ``data``; check for a response before all but the first."""
         if isinstance(data, FilePart):  # urllib3 got it as the first chunk of a body
             self._socket.send_part(data)
             return
-        if self._joins:
-            self._joins, self._head = False, data
-            return
-        head, self._head = self._head, b""
         if self._begun:
             self._socket.wait_to_send()
         self._begun = True
-        super().send(head + data if head else data)
+        super().send(data)
 
 
 class _Body:
