@@ -68,7 +68,7 @@ def _check_name(plugin: "Plugin", _: object, name: str) -> None:
 def _strings(values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
         raise TypeError("subsystems must be a list of names, not one string")
-    if not isinstance(values, tuple | list | Iterable):  # the abstract class last, as it is slow
+    if not isinstance(values, (tuple, list, Iterable)):  # the abstract class last, as it is slow
         raise TypeError(f"implements must be a list of names, not {quoted(values)}")
     names = tuple(values)
     others = {*map(type, names)} - {str}
