@@ -268,7 +268,8 @@ class _Workers(Generic[T, R]):
         """Wait for the next result of ``settle``; return it in a list, ``None`` once stopped."""
         # In a list, because ``settle`` may return None.
         while not self.stop.is_set():
-            self._clock.wait(self._wakeup)
+            if not self._settled:
+                self._clock.wait(self._wakeup)
             with self._lock:
                 if self._settled:
                     return [self._settled.popleft()]

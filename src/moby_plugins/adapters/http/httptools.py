@@ -406,8 +406,8 @@ class HttptoolsConnection:
         self._sock = sock
         # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = sock.is_readable
-        # One for all responses: creating a parser takes longer than parsing.
-        self._parser = ResponseParser()
+        # Made for the first response that needs it, and used for all that follow.
+        self._parser: ResponseParser | None = None
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
@@ -427,7 +427,7 @@ class HttptoolsConnection:
             data = self._sock.recv(FIRST_BYTES)
             response = plain_response(data, is_new=is_new)
             if response is None:
-                parser = self._parser
+                parser = self._parser = self._parser or ResponseParser()
                 self._parse(parser, data)
         except ERRORS as error:
             answered = isinstance(error, OSError) and parser is not None and parser.answered
@@ -437,7 +437,7 @@ class HttptoolsConnection:
             self.close()
             raise
         if response is None:
-            parser = self._parser
+            assert parser is not None  # noqa: S101  for mypy
             parser.reusable = whole = parser.reusable and whole
             if not parser.complete:
                 body = UnreadBody(parser, self._sock, self._address, partial(release, self))
@@ -448,7 +448,8 @@ class HttptoolsConnection:
 
     def close(self) -> None:
         """Close the connection."""
-        self._parser.finish()
+        if self._parser is not None:
+            self._parser.finish()
         self._sock.close()
 
     def _parse(self, parser: ResponseParser, data: bytes) -> None:
