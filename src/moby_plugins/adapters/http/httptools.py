@@ -414,6 +414,9 @@ class HttptoolsConnection:
         """Send ``request``; return false if the plugin responds before all of it was sent."""
         try:
             self._sock.bound(ends)
+            body = request.body
+            if isinstance(body, bytes) and len(body) <= CHUNK_BYTES:
+                return self._send_all(head_of(request, self._host, len(body)) + body)
             return self._send(request)
         except BaseException:
             self.close()
@@ -463,6 +466,16 @@ class HttptoolsConnection:
                 return
             data = self._sock.recv(FIRST_BYTES)
 
+    def _send_all(self, data: bytes) -> bool:
+        """Send ``data``; return false if the plugin already responds or has stopped reading."""
+        try:
+            self._sock.sendall(data)
+        except STOPPED_READING:
+            return False
+        except OSError as error:
+            raise translate(error, self._address, answered=False) from error
+        return True
+
     def _send(self, request: Request) -> bool:
         """Send ``request``; return false if the plugin already responds or has stopped reading."""
         # Exceptions of the caller's own iterator pass through this loop unchanged.
@@ -485,8 +498,7 @@ def pieces(request: Request, host: str) -> Iterable[bytes | FilePart]:
     """Return the chunks to send for ``request``, head first; ``host`` is the default Host."""
     body = request.body
     if isinstance(body, bytes):
-        head = head_of(request, host, len(body))
-        return (head + body,) if len(body) <= CHUNK_BYTES else (head, body)
+        return head_of(request, host, len(body)), body
     head = head_of(request, host, request.length)
     return chain((head,), _chunks(body) if request.length is None else parts_of(body))
 
