@@ -333,7 +333,7 @@ class Handshake:
         return self._reached
 
     def _attempt(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
-        plugin, client = self._find()
+        plugin, client = self._reached or self._find()
         if isinstance(plugin, ActivePlugin):
             return plugin
         manifest = plugin.manifest

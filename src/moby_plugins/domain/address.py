@@ -326,7 +326,9 @@ class TLSOptions:
 
 def warnings_about(address: Address, tls: TLSOptions | None) -> tuple[str, ...]:
     """Return the warnings that a host logs before it connects to ``address``; () if none."""
-    concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
+    concern = "" if tls is None else tls.concerns(encrypted=address.scheme == "https")
+    if not (concern or address.concern):  # asked twice in each activation, and hardly ever given
+        return ()
     return tuple(filter(None, (concern, address.concern)))
 
 
