@@ -29,11 +29,6 @@ GO = "the Go host"
 BARE = "urllib3 and json"
 SOCKET = "a bare socket"
 
-OBSTACLE = (
-    "Most of the default transport's time is spent in urllib3, `http.client` and the parser for "
-    "mail that reads its headers; the profile below has their shares. With our own part it is "
-    "still quicker than a bare urllib3 pool. Who needs more takes the transport `httptools`."
-)
 WAKING = (
     "The rows on one core leave out the wait for a core to wake. What a bare socket takes there is "
     "the plugin's and the kernel's; what we take besides is the interpreter's, whose shares are in "
@@ -45,10 +40,7 @@ TURNS = (
     "where the next thread has to be woken on another core, that takes longer than what it saves. "
     "The floor is a bare socket in each of the same threads, over one such socket in one."
 )
-AIOHTTP = (
-    "aiohttp parses with llhttp, in C, as our transport `httptools` does; urllib3 reads answers "
-    "with `http.client` and Python's parser for mail, and that is most of the profile below."
-)
+AIOHTTP = "aiohttp parses with llhttp, in C; our transports read small responses without a parser."
 PEERS = (
     Comparison("a small call, default transport", DEFAULT, BARE, Bound(1.1)),
     Comparison("a small call, default transport", DEFAULT, "httpx", Bound(0.5)),
@@ -103,7 +95,7 @@ def call_contests(
             DEFAULT,
             GO,
             Bound(default),
-            OBSTACLE,
+            WAKING,
             SOCKET,
             "",
             "small call with a time-out, transport `urllib3`",

@@ -505,10 +505,12 @@ def filled(argument: str, value: T, *methods: str) -> T:
     A class instead of an instance raises ``TypeError`` too.
     """
     # A loop is faster than a generator, and a program may make hundreds of clients.
+    is_filled = not isinstance(value, type)
     for method in methods:
-        if isinstance(value, type) or not callable(getattr(value, method, None)):
-            named = listed(f"{each}()" for each in methods)
-            raise TypeError(f"{argument} must be an object with {named}, not {quoted(value)}")
+        is_filled = is_filled and callable(getattr(value, method, None))
+    if not is_filled:
+        named = listed(f"{each}()" for each in methods)
+        raise TypeError(f"{argument} must be an object with {named}, not {quoted(value)}")
     return value
 
 

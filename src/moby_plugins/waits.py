@@ -40,10 +40,10 @@ class WakeEvent(threading.Event):
     def set(self) -> None:
         """Set the event: all waits end, those that begin later too."""
         self._happened = True
-        while True:
+        while self._asleep:
             try:
                 lock = self._asleep.pop()
-            except IndexError:
+            except IndexError:  # another thread has taken the last one
                 return
             lock.release()
 
@@ -134,10 +134,10 @@ class Cancellation:
     def set(self) -> None:
         """End all waits that use this object, those that begin later too; may be called again."""
         self.event.set()
-        while True:
+        while self._callbacks:
             try:
                 _, callback = self._callbacks.popitem()
-            except KeyError:
+            except KeyError:  # another thread has taken the last one
                 return
             callback()
 

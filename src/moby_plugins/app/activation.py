@@ -146,7 +146,9 @@ class Activation(Generic[P]):
 
     def __init__(self, name: str, leader: int | None) -> None:
         self.name = name
+        # Set when the activation is settled, for callers that wait; ``is_settled`` is set before.
         self.done: Cancellation = Cancellation()
+        self.is_settled: bool = False
         self.plugin: P | None = None
         self.error: Exception | None = None
         # Handlers still to be called for the plugin, until ``take_pending_calls`` takes them.
@@ -162,12 +164,12 @@ class Activation(Generic[P]):
     @property
     def from_parent_process(self) -> bool:
         """Whether the activation is running in the parent process, before this one was forked."""
-        return self._process != os.getpid() and not self.done.is_set()
+        return self._process != os.getpid() and not self.is_settled
 
     @property
     def abandoned(self) -> bool:
         """Whether it ended without plugin and error, because only its leader's call was ended."""
-        return self.done.is_set() and self.plugin is None and self.error is None
+        return self.is_settled and self.plugin is None and self.error is None
 
     def settle(self, plugin: P | None, error: BaseException | None) -> None:
         """Store the outcome of the activation, and wake all callers that wait for it.
@@ -177,6 +179,7 @@ class Activation(Generic[P]):
         """
         self.plugin = plugin
         self.error = error if isinstance(error, Exception) else None
+        self.is_settled = True
         self.done.set()
 
     def wait(self, clock: Clock, ending: Ending | None = None) -> None:
@@ -185,7 +188,7 @@ class Activation(Generic[P]):
         Raise ``RuntimeError`` in the leader (the thread that makes the activation), which would
         wait for itself, and ``WaitCancelledError`` if ``ending`` ends the wait first.
         """
-        if not self.done.is_set() and self._leader == threading.get_ident():
+        if not self.is_settled and self._leader == threading.get_ident():
             name = quoted(self.name)
             raise RuntimeError(
                 f"activating {name} asks for {name}: the call would wait for itself for ever"
@@ -195,7 +198,7 @@ class Activation(Generic[P]):
         either = WakeEvent()
         with self.done.calling(either.set), ending.cancellation.calling(either.set):
             clock.wait(either)
-        if ending.reason and (self.abandoned or not self.done.is_set()):
+        if ending.reason and (self.abandoned or not self.is_settled):
             raise ending.error(elapsed=clock.now() - began)
 
     def outcome(self, clock: Clock, ending: Ending | None = None) -> P | None:
@@ -256,7 +259,8 @@ class Handshake:
         response, the first call of this object makes or finishes the attempt. Raise ``PluginError``
         if the look-up or the dial fails at once.
         """
-        self._check()
+        if self._fate:
+            self._check()
         try:
             plugin = self._found = self._discovery.lookup(self._name)
             if plugin.managed is not None:
@@ -287,15 +291,16 @@ class Handshake:
                 pending.close()
 
     def _try(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
-        self._check()
+        if self._fate:
+            self._check()
         try:
             plugin = self._attempt(attempt, pending)
         except PluginError as error:
             self._check(error)
             raise
         # If ``end`` ran first, in another thread, the client is closed already.
-        self._fate.setdefault(self._name, "")
-        self._check()
+        if self._fate.setdefault(self._name, ""):
+            self._check()
         return plugin
 
     def end(self, reason: str) -> None:
@@ -323,11 +328,12 @@ class Handshake:
             known = None if plugin.managed is None else self._known(check_protocol(plugin))
             # A plugin that is already active is shared, and so is its client.
             self._reached = (known, known.client) if known else (plugin, self._new_client(plugin))
-            self._check()  # ``end`` may have run during the look-up, without a client to close
+            if self._fate:  # ``end`` may have run during the look-up, without a client to close
+                self._check()
         return self._reached
 
     def _attempt(self, attempt: int, pending: PendingResponse | None) -> ActivePlugin:
-        plugin, client = self._find()
+        plugin, client = self._reached or self._find()
         if isinstance(plugin, ActivePlugin):
             return plugin
         manifest = plugin.manifest
@@ -433,7 +439,7 @@ class Activations(Generic[P]):
         self, activation: Activation[P], plugin: P | None, error: BaseException | None
     ) -> bool:
         # Called with the lock held.
-        if activation.done.is_set():
+        if activation.is_settled:
             return False
         if self._closed:
             plugin, error = None, None

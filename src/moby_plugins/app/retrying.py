@@ -63,7 +63,6 @@ class Ending:
 
     def __init__(self, plugin: str = "", address: str = "") -> None:
         self.reason: str = ""
-        self.cancellation: Cancellation = Cancellation()
         # Whether the caller's ``on_retry`` has raised.
         self.left = False
         self._names = (plugin, address)
@@ -71,7 +70,20 @@ class Ending:
     def end(self, reason: str) -> None:
         """End the waits; only the first reason is kept. May be called by a signal handler."""
         self.reason = self.reason or reason
-        self.cancellation.set()
+        made = self.__dict__.get("_made")
+        if made is not None:
+            made.set()
+
+    @property
+    def cancellation(self) -> Cancellation:
+        """The cancellation that ``end`` sets; made on first use, as most clients never wait."""
+        made: Cancellation | None = self.__dict__.get("_made")
+        if made is None:
+            # Two threads that make one at once both get the one that was stored first.
+            made = self.__dict__.setdefault("_made", Cancellation())
+            if self.reason:  # tested after storing it: ``end`` does both in the opposite order
+                made.set()
+        return made
 
     def unless_own(self, error: BaseException | None) -> BaseException | None:
         """Return ``error``; ``None`` if it ends only the caller's own call, not the activation.
@@ -268,7 +280,8 @@ class _Workers(Generic[T, R]):
         """Wait for the next result of ``settle``; return it in a list, ``None`` once stopped."""
         # In a list, because ``settle`` may return None.
         while not self.stop.is_set():
-            self._clock.wait(self._wakeup)
+            if not self._settled:
+                self._clock.wait(self._wakeup)
             with self._lock:
                 if self._settled:
                     return [self._settled.popleft()]

@@ -247,6 +247,8 @@ def _sequence_hook(kind: Any) -> Hook:
         raise TypeError(f"{shown(kind)}: a JSON array has no fixed length; take tuple[T, ...]")
     item_type = types[0]
     is_object = attrs.has(item_type)
+    own = {item_type}
+    is_plain = own <= _PLAIN
 
     def structure(value: Any, _: Any) -> Any:
         if value is None:
@@ -257,6 +259,9 @@ def _sequence_hook(kind: Any) -> Hook:
         # of an object has crashed hosts (trap 10 in docs/protocol.md).
         if is_object and None in value:
             raise _MismatchError("objects", None)
+        # Most items have exactly the wanted plain type.
+        if is_plain and {*map(type, value)} <= own:
+            return make(value)
         hook = _hook(item_type)
         items: list[Any] = []
         try:

@@ -19,8 +19,9 @@ _FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _BY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|unix:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# A path of which no character has to be escaped.
+# A path of which no character has to be escaped, and the address of such a socket.
 _UNESCAPED = re.compile(r"[A-Za-z0-9_.~/-]*")
+_PLAIN_SOCKET = re.compile(r"unix://([A-Za-z0-9_.~/-]+)")
 # What ends the path of a socket.
 _QUERY = re.compile(r"[?#]")
 
@@ -93,6 +94,11 @@ class Address:
         unchecked: object = self.text  # callers may not be type-checked
         if not isinstance(unchecked, str):
             raise TypeError(f"an address must be a string, not {quoted(unchecked)}")
+        plain = _PLAIN_SOCKET.fullmatch(self.text)
+        if plain is not None:  # most addresses, to which the rules below make no difference
+            object.__setattr__(self, "scheme", "unix")
+            object.__setattr__(self, "path", plain[1])
+            return
         scheme, rest = _split(self.text)
         parts: dict[str, str | int] = {"scheme": scheme}
         public = _without_credentials(self.text, scheme, rest)
@@ -320,7 +326,9 @@ class TLSOptions:
 
 def warnings_about(address: Address, tls: TLSOptions | None) -> tuple[str, ...]:
     """Return the warnings that a host logs before it connects to ``address``; () if none."""
-    concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
+    concern = "" if tls is None else tls.concerns(encrypted=address.scheme == "https")
+    if not (concern or address.concern):  # asked twice in each activation, and hardly ever given
+        return ()
     return tuple(filter(None, (concern, address.concern)))
 
 

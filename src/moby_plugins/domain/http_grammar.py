@@ -159,6 +159,9 @@ def response_size(data: bytes) -> int | None:
     The size is 0 if the head is incomplete. It is ``None`` if only a parser can find the end: for
     an interim or malformed response, and for one that is chunked or ends with the connection.
     """
+    plain = plain_head(data)
+    if plain is not None:
+        return len(plain.text) + plain.length
     match = _head.match(data)
     if match is None:
         return None if _has_head(data) else 0

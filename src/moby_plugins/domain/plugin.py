@@ -34,14 +34,18 @@ _MANAGED_SOCKET = re.compile(r"/[0-9a-f]{64}/[^/]+\.sock\Z")
 _UNVERIFIED = TLSOptions(insecure_skip_verify=True)
 
 
+# One path component, but neither ``.`` nor ``..``.
+_PLUGIN_NAME = re.compile(r"(?!\.{1,2}\Z)[^/\\\0]+")
+
+
 def is_plugin_name(name: str) -> bool:
     """Return whether ``name`` is valid for a plugin: one path component, not ``.`` or ``..``."""
-    return not (name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name)
+    return _PLUGIN_NAME.fullmatch(name) is not None
 
 
 def check_plugin_name(name: object) -> str:
     """Return ``name``; raise ``InvalidPluginNameError`` if no path may be built from it."""
-    if not isinstance(name, str) or not is_plugin_name(name):
+    if not isinstance(name, str) or _PLUGIN_NAME.fullmatch(name) is None:
         raise InvalidPluginNameError(name)
     return name
 
@@ -57,18 +61,10 @@ def check_any_name(name: object) -> str:
     return name
 
 
-def _check_name(plugin: "Plugin", _: object, name: str) -> None:
-    # Only names of managed plugins may have slashes.
-    if plugin.managed is None:
-        check_plugin_name(name)
-    else:
-        check_any_name(name)
-
-
 def _strings(values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
         raise TypeError("subsystems must be a list of names, not one string")
-    if not isinstance(values, tuple | list | Iterable):  # the abstract class last, as it is slow
+    if not isinstance(values, (tuple, list, Iterable)):  # the abstract class last, as it is slow
         raise TypeError(f"implements must be a list of names, not {quoted(values)}")
     names = tuple(values)
     others = {*map(type, names)} - {str}
@@ -147,7 +143,7 @@ class Plugin:
         TypeError: If ``tls_config``, ``manifest`` or ``managed`` has the wrong type.
     """
 
-    name: str = field(validator=_check_name)
+    name: str
     addr: str
     tls_config: TLSOptions | None = None
     manifest: Manifest = Manifest()
@@ -155,8 +151,12 @@ class Plugin:
     address: Address = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        check_tls(self.tls_config)
         # Checked here, as validators are slower and plugins are made by the thousand.
+        if self.managed is None:
+            check_plugin_name(self.name)
+        else:  # only names of managed plugins may have slashes
+            check_any_name(self.name)
+        check_tls(self.tls_config)
         if type(self.manifest) is not Manifest:
             raise TypeError(f"manifest takes a Manifest, not {quoted(self.manifest)}")
         if self.managed is not None and type(self.managed) is not Managed:

@@ -23,9 +23,9 @@ from moby_plugins.ports import CallEnded, CallStarted, RetryScheduled
 from tests.dummy_plugin import Conversation, DummyPlugin, answering, http, keeps_answering
 
 # Functions in Python for one call over a connection that is open, by transport.
-MOST = {"httptools": 70, "urllib3": 150}
+MOST = {"httptools": 55, "urllib3": 55}
 # The same for all that makes a plugin active: look-up, client, connection, handshake.
-MOST_TO_ACTIVATE = {"httptools": 200, "urllib3": 280}
+MOST_TO_ACTIVATE = {"httptools": 175, "urllib3": 185}
 # Functions in C that enter the kernel, on the way of a call.
 SYSTEM_CALLS = {
     "fcntl",

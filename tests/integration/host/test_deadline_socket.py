@@ -131,3 +131,15 @@ def test_connecting_is_bounded_as_every_step() -> None:
             sock.connect(listener.getsockname())
 
         assert 0.19 <= time.monotonic() - began <= 2
+
+
+def test_bytes_that_are_put_back_are_received_first(
+    pair: tuple[DeadlineSocket, socket.socket],
+) -> None:
+    """In their order, before what was received early, and before what the other end sends."""
+    sock, theirs = pair
+    theirs.sendall(b"abcd")
+    sock.put_back(sock.recv(2))
+    sock.put_back(b"")
+
+    assert [sock.recv(1), sock.recv(9), sock.recv(9)] == [b"a", b"b", b"cd"]

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from moby_plugins.app.retrying import retry
+from moby_plugins.app.retrying import Ending, retry
 from moby_plugins.domain.errors import (
     PluginError,
     PluginNotFoundError,
@@ -211,3 +211,17 @@ def test_jitter_is_drawn_anew_for_each_wait() -> None:
 
     assert all(1 <= wait <= 1.5 for wait in waits)
     assert len({*waits}) > 100
+
+
+def test_a_cancellation_is_set_whether_it_was_made_before_the_end_or_after() -> None:
+    """It is made when it is first asked for, and is the same from then on."""
+    before, after = Ending(), Ending()
+    made = before.cancellation
+    assert not made.is_set()
+
+    for ending in (before, after):
+        ending.end("closed")
+
+    assert made.is_set()
+    assert before.cancellation is made
+    assert after.cancellation.is_set()

@@ -138,6 +138,10 @@ class Deadline(_Base):
             raise ClosedHereError
         return data
 
+    def put_back(self, data: bytes) -> None:
+        """Make the next receiving operations return ``data`` first, which was received before."""
+        self._early = data + self._early
+
     def _polls_input(self) -> "select.poll":
         self._readable = _poll_of(self, select.POLLIN)
         return self._readable

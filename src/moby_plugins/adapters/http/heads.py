@@ -1,4 +1,4 @@
-"""Heads of requests and responses, written and read by both HTTP libraries.
+"""Heads of requests and responses, and small responses, for both HTTP libraries.
 
 A client sends the same headers with every call of a method, so each head is checked and encoded
 once and cached. ``http.client`` would do both for every request.
@@ -10,7 +10,8 @@ from functools import cached_property, lru_cache
 from typing import Protocol
 
 from moby_plugins.domain import http_grammar
-from moby_plugins.domain.http_grammar import HEADER_NAME
+from moby_plugins.domain.http import Response
+from moby_plugins.domain.http_grammar import HEADER_NAME, plain_head
 from moby_plugins.domain.text import quoted
 
 _BAD_VALUE = re.compile(r"[\r\n\0]")
@@ -92,6 +93,20 @@ class ResponseHeaders(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._fields)
+
+
+def plain_response(data: bytes, *, is_new: bool) -> Response | None:
+    """Return the response if ``data`` is all of it, and its head needs no parser; else ``None``.
+
+    ``is_new`` tells whether the connection was opened for the call.
+    """
+    head = plain_head(data)
+    if head is None:
+        return None
+    size = len(head.text)
+    if len(data) != size + head.length:
+        return None
+    return Response(head.status, data[size:], ResponseHeaders(head.lines), is_new)
 
 
 def check_interim(options: Iterable[str]) -> None:

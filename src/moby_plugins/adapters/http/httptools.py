@@ -2,7 +2,8 @@
 
 It behaves as ``urllib3.py`` does, over the same dialers, deadlines and pool. A small request is
 sent in one system call, and a small response is received in one. Heads of the most common form
-bypass the parser (``plain_head`` in ``domain/http_grammar.py``).
+bypass the parser (``plain_head`` in ``domain/http_grammar.py``), and so do whole responses with
+such a head (``plain_response`` in ``heads.py``).
 
 httptools wraps the parser of Node.js, which has no bounds: it reads an endless header, chunk
 size or trailer for ever. It also accepts other protocols and versions, any byte in the reason of
@@ -26,6 +27,7 @@ from moby_plugins.adapters.http.heads import (
     check_heads,
     check_interim,
     head_of,
+    plain_response,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport
 from moby_plugins.domain import http_grammar
@@ -404,14 +406,17 @@ class HttptoolsConnection:
         self._sock = sock
         # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = sock.is_readable
-        # One for all responses: creating a parser takes longer than parsing.
-        self._parser = ResponseParser()
+        # Made for the first response that needs it, and used for all that follow.
+        self._parser: ResponseParser | None = None
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
         """Send ``request``; return false if the plugin responds before all of it was sent."""
         try:
             self._sock.bound(ends)
+            body = request.body
+            if isinstance(body, bytes) and len(body) <= CHUNK_BYTES:
+                return self._send_all(head_of(request, self._host, len(body)) + body)
             return self._send(request)
         except BaseException:
             self.close()
@@ -419,34 +424,57 @@ class HttptoolsConnection:
 
     def receive(self, release: Release, *, whole: bool) -> Response:
         """Receive the response's head; call ``release`` once its body was read or closed."""
-        parser = self._parser
+        is_new, self._is_new = self._is_new, False
+        parser = None  # until it is used
         try:
-            parser.begin()
-            while not parser.status:
-                data = self._sock.recv(FIRST_BYTES)
-                if not data:
-                    raise parser.ended()
-                parser.feed(data)
+            data = self._sock.recv(FIRST_BYTES)
+            response = plain_response(data, is_new=is_new)
+            if response is None:
+                parser = self._parser = self._parser or ResponseParser()
+                self._parse(parser, data)
         except ERRORS as error:
-            answered = isinstance(error, OSError) and parser.answered
+            answered = isinstance(error, OSError) and parser is not None and parser.answered
             self.close()
             raise translate(error, self._address, answered=answered) from error
         except BaseException:
             self.close()
             raise
-        parser.reusable = parser.reusable and whole
-        is_new, self._is_new = self._is_new, False
-        if not parser.complete:
-            body = UnreadBody(parser, self._sock, self._address, partial(release, self))
-            return Response(parser.status, body, parser.headers(), is_new)
-        response = Response(parser.status, parser.take(), parser.headers(), is_new)
-        release(self, reusable=parser.reusable)
+        if response is None:
+            assert parser is not None  # noqa: S101  for mypy
+            parser.reusable = whole = parser.reusable and whole
+            if not parser.complete:
+                body = UnreadBody(parser, self._sock, self._address, partial(release, self))
+                return Response(parser.status, body, parser.headers(), is_new)
+            response = Response(parser.status, parser.take(), parser.headers(), is_new)
+        release(self, reusable=whole)
         return response
 
     def close(self) -> None:
         """Close the connection."""
-        self._parser.finish()
+        if self._parser is not None:
+            self._parser.finish()
         self._sock.close()
+
+    def _parse(self, parser: ResponseParser, data: bytes) -> None:
+        """Parse ``data``, and receive and parse more until the headers are complete."""
+        parser.begin()
+        while True:
+            if not data:
+                raise parser.ended()
+            parser.feed(data)
+            if parser.status:
+                return
+            data = self._sock.recv(FIRST_BYTES)
+
+    def _send_all(self, data: bytes) -> bool:
+        """Send ``data``; return false if the plugin already responds or has stopped reading."""
+        try:
+            self._sock.sendall(data)
+        except STOPPED_READING:
+            return False
+        except OSError as error:
+            raise translate(error, self._address, answered=False) from error
+        return True
 
     def _send(self, request: Request) -> bool:
         """Send ``request``; return false if the plugin already responds or has stopped reading."""
@@ -470,8 +498,7 @@ def pieces(request: Request, host: str) -> Iterable[bytes | FilePart]:
     """Return the chunks to send for ``request``, head first; ``host`` is the default Host."""
     body = request.body
     if isinstance(body, bytes):
-        head = head_of(request, host, len(body))
-        return (head + body,) if len(body) <= CHUNK_BYTES else (head, body)
+        return head_of(request, host, len(body)), body
     head = head_of(request, host, request.length)
     return chain((head,), _chunks(body) if request.length is None else parts_of(body))
 

@@ -88,13 +88,14 @@ class IdleConnections:
 
     def take(self, pool: deque[tuple[int, K]]) -> tuple[int, K] | None:
         """Take the newest connection out of ``pool``, ``None`` if it is empty."""
-        while True:
+        while pool:
             try:
                 idle = pool.pop()
-            except IndexError:
-                return None
+            except IndexError:  # another thread has taken the last one
+                break
             if self._pools.pop(idle[1], None) is not None:
                 return idle
+        return None
 
     def discard(self, connection: Kept) -> bool:
         """Remove ``connection``; return true if it was there: then the caller owns it."""
@@ -197,8 +198,9 @@ class PooledTransport:
         If ``dialer`` cannot be ended, connections in use are closed after their call instead.
         """
         self._closed = True
-        if isinstance(self._dialer, EndingDialer):
-            self._dialer.end()
+        dialer: Any = self._dialer
+        if issubclass(type(dialer), EndingDialer):
+            dialer.end()
         _close_all(self._shared, self._idle)
 
     def __repr__(self) -> str:

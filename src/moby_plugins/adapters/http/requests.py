@@ -25,11 +25,11 @@ from requests.exceptions import (
 )
 
 from moby_plugins.adapters.http.deadline_socket import LONGEST
+from moby_plugins.adapters.http.strict_response import check_framing
 from moby_plugins.adapters.http.urllib3 import (
     ERRORS,
     CallersError,
     causes,
-    check_framing,
     guarded,
     translate,
 )

@@ -1,25 +1,19 @@
 """The default HTTP connection: urllib3's, over a socket that was already dialled.
 
-urllib3 writes the requests. ``http.client``, on which it is built, reads the responses, except
-heads of the most common form (``plain_head`` in ``domain/http_grammar.py``). The pool and the
-responses of urllib3 are not used: retries, redirects, proxies and decoding, which no plugin needs,
-would cost as much as the rest of a call. ``pool.py`` keeps connections.
-
-``http.client`` is too lenient for a host that trusts no plugin. It ignores a negative
-Content-Length, stops at a header line without a colon, accepts a bare CR as a line end, accepts
-the end of the connection as the end of the status line, the headers or the trailer, skips no
-interim response but 100, and reads chunk sizes with ``int()``, which accepts ``-5`` and then reads
-without end. Each override in ``StrictResponse`` raises an ``HTTPException`` or ``OSError``
-instead, by the rules of ``domain/http_grammar.py``. It overrides methods of ``http.client`` that
-are the same in Python 3.11 to 3.13; tests check that they are still called.
+urllib3 writes the requests. ``http.client``, on which it is built, reads the responses. Neither is
+used where it would take most of the time of a call: a small request is written at once, and a
+response is not parsed if it was received whole and its head has the most common form
+(``heads.py``); larger responses with such a head are parsed by ``http.client``, but not their head.
+The pool and the responses of urllib3 are not used: retries, redirects, proxies and decoding, which
+no plugin needs, would cost as much as the rest of a call. ``pool.py`` keeps connections.
 
 Exceptions of either library leave this module only through ``translate``.
 """
 
 import http.client
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, parse_headers
+from http.client import IncompleteRead
 from typing import Any, TypeVar, cast
 
 from urllib3.connection import HTTPConnection
@@ -31,10 +25,12 @@ from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first
 from moby_plugins.adapters.http.exchanges import Release
 from moby_plugins.adapters.http.heads import (
     ResponseHeaders,
+    head_of,
     line,
+    plain_response,
 )
 from moby_plugins.adapters.http.pool import IdleConnections, PooledTransport, time_left
-from moby_plugins.domain import http_grammar
+from moby_plugins.adapters.http.strict_response import BrokenHeadersError, StrictResponse
 from moby_plugins.domain.address import UNIX_HOST, Address, TLSOptions
 from moby_plugins.domain.errors import PluginError, TransportError, WireError
 from moby_plugins.domain.http import (
@@ -47,31 +43,8 @@ from moby_plugins.domain.http import (
     Response,
     parts_of,
 )
-from moby_plugins.domain.http_grammar import (
-    BODILESS,
-    CHUNK_SIZE,
-    MAX_CHUNK_LINE,
-    MAX_HEAD_BYTES,
-    MAX_INTERIM,
-    MAX_TRAILERS,
-    NO_FIELD,
-    REQUEST_HEADER,
-    RESPONSE_FIELD,
-    STATUS_LINE,
-    SWITCHING_PROTOCOLS,
-    PlainHead,
-    is_final,
-    plain_head,
-)
 from moby_plugins.domain.text import shown
 
-# Undocumented methods of http.client that the classes below override.
-for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_trailer", "_safe_read"):
-    if not hasattr(HTTPResponse, _seam):
-        raise ImportError(
-            f"moby_plugins overrides HTTPResponse.{_seam} of http.client, which this Python lacks:"
-            " use a supported version of Python"
-        )
 if not hasattr(http.client.HTTPConnection, "_output"):
     raise ImportError(
         "moby_plugins overrides HTTPConnection._output of http.client, which this Python lacks:"
@@ -79,8 +52,6 @@ if not hasattr(http.client.HTTPConnection, "_output"):
     )
 
 T = TypeVar("T")
-
-_ENDS_OF_HEADERS = (b"\r\n", b"\n")
 
 # All exceptions of urllib3, http.client and sockets.
 ERRORS = (HTTPError, http.client.HTTPException, OSError)
@@ -107,163 +78,8 @@ _ANSWERED: tuple[Row, ...] = (
 )
 
 
-class BrokenHeadersError(OSError):
-    """The connection broke, ended or timed out between the status line and the body."""
-
-
-class _StatusLines:
-    """A file that yields only complete status lines."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.close = file.close
-        # Bytes of all heads read so far.
-        self.size = 0
-
-    def readline(self, limit: int) -> bytes:
-        line: bytes = self._file.readline(limit)
-        self.size += len(line)
-        if line.endswith(b"\n"):
-            if not STATUS_LINE.fullmatch(line):
-                raise HTTPException(f"not a status line: {line!r:.80}")
-            return line
-        return line if len(line) == limit else b""
-
-
-class _InterimHeaderLines:
-    """A file of the header lines of an interim response; the connection may end in them."""
-
-    def __init__(self, file: Any, size: int) -> None:
-        self._file = file
-        self.size = size
-
-    def readline(self, limit: int) -> bytes:
-        line: bytes = self._file.readline(limit)
-        self.size += len(line)
-        if self.size > MAX_HEAD_BYTES:
-            raise HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
-        if RESPONSE_FIELD.fullmatch(line) or line in _ENDS_OF_HEADERS:
-            return line
-        if line.endswith(b"\n"):
-            raise HTTPException(f"{NO_FIELD}: {line!r:.80}")
-        return line if len(line) == limit else b""
-
-
-class _HeaderLines(_InterimHeaderLines):
-    """A file of header lines; it raises ``BrokenHeadersError`` if the connection ends in them."""
-
-    def readline(self, limit: int) -> bytes:
-        try:
-            line = super().readline(limit)
-        except OSError as error:
-            raise BrokenHeadersError(str(error)) from error
-        if not line:
-            raise BrokenHeadersError("it was closed within the headers")
-        return line
-
-
-class StrictResponse(HTTPResponse):
-    """A strict ``http.client`` response, for ``HTTPConnection.response_class``."""
-
-    fp: Any
-    status: int
-    version: int
-    length: int | None
-    chunked: bool
-    will_close: bool
-    # Set if the head was read without ``http.client``, whose mail parser takes longer than a call.
-    _plain: PlainHead | None = None
-
-    def _read_status(self) -> tuple[str, int, str]:
-        file = self.fp
-        self.fp = status_lines = _StatusLines(file)
-        for _ in range(MAX_INTERIM):
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if is_final(status):
-                self.fp = _HeaderLines(file, status_lines.size)
-                return version, status, reason
-            lines = _InterimHeaderLines(file, status_lines.size)
-            _check_interim(parse_headers(cast("Any", lines)))
-            status_lines.size = lines.size
-        raise HTTPException(f"more than {MAX_INTERIM} interim responses")
-
-    def begin(self) -> None:
-        """Read the head; raise ``HTTPException`` for headers that leave the body's end unclear."""
-        file = self.fp
-        self._plain = plain = plain_head(file.peek())
-        if plain is not None:
-            file.read(len(plain.text))
-            self.status = plain.status
-            self.length = plain.length
-            self.version = 11
-            self.chunked = False
-            self.will_close = False
-            return
-        try:
-            super().begin()
-        finally:
-            # After a bad status line, http.client has closed the file and set this to None.
-            self.fp = self.fp and file
-        lengths = self.headers.get_all("content-length")
-        try:
-            check_framing(lengths, self.headers.get_all("transfer-encoding"))
-        except HTTPException:
-            self.close()
-            raise
-        if self.status in BODILESS:
-            # These responses have no body, but it cannot be known whether the plugin sends one.
-            self.will_close |= bool(self.chunked or lengths or self.status == SWITCHING_PROTOCOLS)
-            self.chunked = False
-
-    def lines(self) -> Iterator[tuple[str, str]]:
-        """Yield the names and values of the headers."""
-        if self._plain is not None:
-            yield from self._plain.lines()
-            return
-        for name, value in self.headers.items():
-            yield name, value.strip(" \t")
-
-    def _read_next_chunk_size(self) -> int:
-        match = CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
-        if match is None:
-            raise IncompleteRead(b"")  # its text is not shown: ``_ANSWERED`` maps it to ``CUT_OFF``
-        return int(match[1], 16)
-
-    def _read_and_discard_trailer(self) -> None:
-        for _ in range(MAX_TRAILERS + 1):
-            line = self.fp.readline(MAX_CHUNK_LINE)
-            if line == b"\r\n":
-                return
-            if not REQUEST_HEADER.fullmatch(line):
-                break
-        raise IncompleteRead(b"")
-
-    def _safe_read(self, amt: int) -> bytes:
-        # Only called by read1(), for the two bytes that end a chunk.
-        data: bytes = super()._safe_read(amt)  # type: ignore[misc]
-        if data != b"\r\n":
-            raise IncompleteRead(data)
-        return data
-
-
-def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
-    """Raise ``HTTPException`` if the headers leave the end of the body unclear.
-
-    ``lengths`` and ``codings`` are the values of Content-Length and Transfer-Encoding, if any.
-    """
-    try:
-        http_grammar.check_framing(lengths, codings)
-    except ValueError as error:
-        raise HTTPException(str(error)) from error
-
-
-def _check_interim(headers: HTTPMessage) -> None:
-    check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
-    options = headers.get_all("connection", []) + headers.get_all("proxy-connection", [])
-    try:
-        http_grammar.check_interim(options)
-    except ValueError as error:
-        raise HTTPException(str(error)) from error
+# Size of the first read: most responses are smaller.
+FIRST_BYTES = 16 << 10
 
 
 class CallersError(Exception):
@@ -337,6 +153,7 @@ class Urllib3Connection:
         self._sock = sock
         # Whether the other end has hung up, or sent data that was not requested.
         self.is_readable: Callable[[], bool] = sock.is_readable
+        self._host = address.host_header
         self._http = _DialledHTTPConnection(address, sock)
         self._is_new = True
 
@@ -360,17 +177,26 @@ class Urllib3Connection:
 
     def receive(self, release: Release, *, whole: bool) -> Response:
         """Receive the response's head; call ``release`` once its body was read or closed."""
+        is_new, self._is_new = self._is_new, False
         try:
-            response = self._http.response()
+            data = self._sock.recv(FIRST_BYTES)
+            if not data:
+                raise http.client.RemoteDisconnected(CLOSED_EARLY)
+            plain = plain_response(data, is_new=is_new)
+            if plain is None:
+                self._sock.put_back(data)
+                response = self._http.response()
         except ERRORS as error:
             self.close()
             raise translate(error, self._address, answered=False) from error
         except BaseException:
             self.close()
             raise
+        if plain is not None:
+            release(self, reusable=whole)
+            return plain
         end = partial(self._end, release, whole=whole)
         headers = ResponseHeaders(response.lines)
-        is_new, self._is_new = self._is_new, False
         body = _Body(response, self._sock, self._address, end)
         return Response(response.status, body, headers, is_new)
 
@@ -379,6 +205,18 @@ class Urllib3Connection:
         self._http.close()
 
     def _send_request(self, request: Request, ends: float | None) -> bool:
+        body = request.body
+        try:
+            if self.verb == "POST" and isinstance(body, bytes) and len(body) <= CHUNK_BYTES:
+                self._sock.bound(ends)
+                self._http.send_written(head_of(request, self._host, len(body)) + body)
+            else:
+                self._send_by_urllib3(request, ends)
+        except STOPPED_READING:
+            return False  # the plugin already responds, or has stopped reading
+        return True
+
+    def _send_by_urllib3(self, request: Request, ends: float | None) -> None:
         headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
         body: bytes | Iterable[bytes | FilePart] = request.body
         if request.length is not None:
@@ -386,18 +224,14 @@ class Urllib3Connection:
             if not isinstance(request.body, bytes):
                 body = parts_of(request.body)
         self._http.timeout = time_left(ends)
-        try:
-            self._http.request(
-                self.verb,
-                "/" + request.method,
-                body=guarded(body) or None,
-                headers=headers,
-                preload_content=False,
-                decode_content=False,
-            )
-        except STOPPED_READING:
-            return False  # the plugin already responds, or has stopped reading
-        return True
+        self._http.request(
+            self.verb,
+            "/" + request.method,
+            body=guarded(body) or None,
+            headers=headers,
+            preload_content=False,
+            decode_content=False,
+        )
 
     def _end(self, release: Release, *, whole: bool, read: bool) -> None:
         # http.client drops the socket if no further response can follow.
@@ -420,21 +254,34 @@ class _DialledHTTPConnection(HTTPConnection):
     def __init__(self, address: Address, sock: Socket) -> None:
         super().__init__(address.host or UNIX_HOST, address.port or None)
         self.sock = self._socket = sock
-        self._joins = False
-        self._head = b""
         self._begun = False
+        # Whether the last request was sent without urllib3.
+        self._was_written = False
+
+    def send_written(self, request: bytes) -> None:
+        """Send the whole ``request``, without urllib3."""
+        self._was_written = True
+        self._socket.sendall(request)
 
     def response(self) -> StrictResponse:
         """Return the response of ``http.client``, without urllib3's wrapper."""
-        return cast("StrictResponse", super(HTTPConnection, self).getresponse())
+        if not self._was_written:
+            return cast("StrictResponse", super(HTTPConnection, self).getresponse())
+        # As ``getresponse`` does, which refuses to work without a request of its own.
+        response = StrictResponse(self._socket, method="POST")
+        try:
+            response.begin()
+        except BaseException:
+            response.close()
+            raise
+        if response.will_close:
+            self.close()  # the response keeps the socket open until it is closed
+        return response
 
-    def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
-        """Send a request as urllib3 does, but head and small body in one system call."""
-        # Two sends would wake the plugin twice.
-        self._joins = isinstance(body, bytes) and len(body) <= CHUNK_BYTES
-        self._head = b""
-        self._begun = False
-        super().request(method, url, body, *args, **options)
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request as urllib3 does."""
+        self._begun = self._was_written = False
+        super().request(*args, **options)
 
     def putheader(self, header: Any, *values: Any) -> None:
         """Add a header from the cache of checked and encoded lines."""
@@ -444,18 +291,14 @@ class _DialledHTTPConnection(HTTPConnection):
             super().putheader(header, *values)
 
     def send(self, data: Any) -> None:
-        """Send ``data``: join a head with its small body, check for a response before more."""
+        """Send ``data``; check for a response before all but the first."""
         if isinstance(data, FilePart):  # urllib3 got it as the first chunk of a body
             self._socket.send_part(data)
             return
-        if self._joins:
-            self._joins, self._head = False, data
-            return
-        head, self._head = self._head, b""
         if self._begun:
             self._socket.wait_to_send()
         self._begun = True
-        super().send(head + data if head else data)
+        super().send(data)
 
 
 class _Body:

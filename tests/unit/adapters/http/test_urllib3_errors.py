@@ -10,9 +10,9 @@ import pytest
 import urllib3.exceptions
 from urllib3.connection import HTTPConnection
 
+from moby_plugins.adapters.http.strict_response import BrokenHeadersError
 from moby_plugins.adapters.http.urllib3 import (
     ERRORS,
-    BrokenHeadersError,
     CallersError,
     causes,
     guarded,

@@ -6,7 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from moby_plugins.adapters.http.urllib3 import BrokenHeadersError, StrictResponse, check_framing
+from moby_plugins.adapters.http.strict_response import (
+    BrokenHeadersError,
+    StrictResponse,
+    check_framing,
+)
 from tests.cases import every
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -1,0 +1,201 @@
+"""Responses of ``http.client``, read strictly.
+
+``http.client`` is too lenient for a host that trusts no plugin. It ignores a negative
+Content-Length, stops at a header line without a colon, accepts a bare CR as a line end, accepts
+the end of the connection as the end of the status line, the headers or the trailer, skips no
+interim response but 100, and reads chunk sizes with ``int()``, which accepts ``-5`` and then reads
+without end. Each override in ``StrictResponse`` raises an ``HTTPException`` or ``OSError``
+instead, by the rules of ``domain/http_grammar.py``. It overrides methods of ``http.client`` that
+are the same in Python 3.11 to 3.13; tests check that they are still called.
+"""
+
+from collections.abc import Iterator, Sequence
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, parse_headers
+from typing import Any, cast
+
+from moby_plugins.domain import http_grammar
+from moby_plugins.domain.http_grammar import (
+    BODILESS,
+    CHUNK_SIZE,
+    MAX_CHUNK_LINE,
+    MAX_HEAD_BYTES,
+    MAX_INTERIM,
+    MAX_TRAILERS,
+    NO_FIELD,
+    REQUEST_HEADER,
+    RESPONSE_FIELD,
+    STATUS_LINE,
+    SWITCHING_PROTOCOLS,
+    PlainHead,
+    is_final,
+    plain_head,
+)
+
+# Undocumented methods of http.client that the classes below override.
+for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_trailer", "_safe_read"):
+    if not hasattr(HTTPResponse, _seam):
+        raise ImportError(
+            f"moby_plugins overrides HTTPResponse.{_seam} of http.client, which this Python lacks:"
+            " use a supported version of Python"
+        )
+
+_ENDS_OF_HEADERS = (b"\r\n", b"\n")
+
+
+class BrokenHeadersError(OSError):
+    """The connection broke, ended or timed out between the status line and the body."""
+
+
+class _StatusLines:
+    """A file that yields only complete status lines."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.close = file.close
+        # Bytes of all heads read so far.
+        self.size = 0
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._file.readline(limit)
+        self.size += len(line)
+        if line.endswith(b"\n"):
+            if not STATUS_LINE.fullmatch(line):
+                raise HTTPException(f"not a status line: {line!r:.80}")
+            return line
+        return line if len(line) == limit else b""
+
+
+class _InterimHeaderLines:
+    """A file of the header lines of an interim response; the connection may end in them."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        self._file = file
+        self.size = size
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._file.readline(limit)
+        self.size += len(line)
+        if self.size > MAX_HEAD_BYTES:
+            raise HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
+        if RESPONSE_FIELD.fullmatch(line) or line in _ENDS_OF_HEADERS:
+            return line
+        if line.endswith(b"\n"):
+            raise HTTPException(f"{NO_FIELD}: {line!r:.80}")
+        return line if len(line) == limit else b""
+
+
+class _HeaderLines(_InterimHeaderLines):
+    """A file of header lines; it raises ``BrokenHeadersError`` if the connection ends in them."""
+
+    def readline(self, limit: int) -> bytes:
+        try:
+            line = super().readline(limit)
+        except OSError as error:
+            raise BrokenHeadersError(str(error)) from error
+        if not line:
+            raise BrokenHeadersError("it was closed within the headers")
+        return line
+
+
+class StrictResponse(HTTPResponse):
+    """A strict ``http.client`` response, for ``HTTPConnection.response_class``."""
+
+    fp: Any
+    status: int
+    version: int
+    length: int | None
+    chunked: bool
+    will_close: bool
+    # Set if the head was read without ``http.client``, whose mail parser takes longer than a call.
+    _plain: PlainHead | None = None
+
+    def _read_status(self) -> tuple[str, int, str]:
+        file = self.fp
+        self.fp = status_lines = _StatusLines(file)
+        for _ in range(MAX_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if is_final(status):
+                self.fp = _HeaderLines(file, status_lines.size)
+                return version, status, reason
+            lines = _InterimHeaderLines(file, status_lines.size)
+            _check_interim(parse_headers(cast("Any", lines)))
+            status_lines.size = lines.size
+        raise HTTPException(f"more than {MAX_INTERIM} interim responses")
+
+    def begin(self) -> None:
+        """Read the head; raise ``HTTPException`` for headers that leave the body's end unclear."""
+        file = self.fp
+        self._plain = plain = plain_head(file.peek())
+        if plain is not None:
+            file.read(len(plain.text))
+            self.status = plain.status
+            self.length = plain.length
+            self.version = 11
+            self.chunked = False
+            self.will_close = False
+            return
+        try:
+            super().begin()
+        finally:
+            # After a bad status line, http.client has closed the file and set this to None.
+            self.fp = self.fp and file
+        lengths = self.headers.get_all("content-length")
+        try:
+            check_framing(lengths, self.headers.get_all("transfer-encoding"))
+        except HTTPException:
+            self.close()
+            raise
+        if self.status in BODILESS:
+            # These responses have no body, but it cannot be known whether the plugin sends one.
+            self.will_close |= bool(self.chunked or lengths or self.status == SWITCHING_PROTOCOLS)
+            self.chunked = False
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield the names and values of the headers."""
+        if self._plain is not None:
+            yield from self._plain.lines()
+            return
+        for name, value in self.headers.items():
+            yield name, value.strip(" \t")
+
+    def _read_next_chunk_size(self) -> int:
+        match = CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
+        if match is None:
+            raise IncompleteRead(b"")  # its text is not shown: ``_ANSWERED`` maps it to ``CUT_OFF``
+        return int(match[1], 16)
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(MAX_TRAILERS + 1):
+            line = self.fp.readline(MAX_CHUNK_LINE)
+            if line == b"\r\n":
+                return
+            if not REQUEST_HEADER.fullmatch(line):
+                break
+        raise IncompleteRead(b"")
+
+    def _safe_read(self, amt: int) -> bytes:
+        # Only called by read1(), for the two bytes that end a chunk.
+        data: bytes = super()._safe_read(amt)  # type: ignore[misc]
+        if data != b"\r\n":
+            raise IncompleteRead(data)
+        return data
+
+
+def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) -> None:
+    """Raise ``HTTPException`` if the headers leave the end of the body unclear.
+
+    ``lengths`` and ``codings`` are the values of Content-Length and Transfer-Encoding, if any.
+    """
+    try:
+        http_grammar.check_framing(lengths, codings)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
+
+
+def _check_interim(headers: HTTPMessage) -> None:
+    check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
+    options = headers.get_all("connection", []) + headers.get_all("proxy-connection", [])
+    try:
+        http_grammar.check_interim(options)
+    except ValueError as error:
+        raise HTTPException(str(error)) from error
