@@ -225,7 +225,7 @@ def new_target(
     clock: Clock | None = None,
     options: Options | None = None,
 ) -> Target:
-    """Make a subject for the plugin at an address, as ``new_client`` would. Sends nothing yet.
+    """Make a target for the plugin at an address, as ``new_client`` would. Sends nothing yet.
 
     Args:
         addr: The address.
@@ -235,7 +235,7 @@ def new_target(
         options: The options for the checks.
 
     Returns:
-        The subject, which the caller closes.
+        The target, which the caller closes.
 
     Raises:
         SpecError: If the address or a TLS file cannot be used.
