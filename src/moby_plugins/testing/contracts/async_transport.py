@@ -34,9 +34,9 @@ from moby_plugins.testing.contracts.transport import (
 )
 
 AsyncPluginThat: TypeAlias = Callable[[Behaviour], AsyncTransport]
-"""What the fixture ``plugin_that`` gives: makes a transport to a plugin that behaves so."""
+"""The type of the fixture ``plugin_that``: returns a transport to a plugin with a behaviour."""
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
-"""What the fixture ``run`` gives: runs a coroutine in an event loop, as ``asyncio.run`` does."""
+"""The type of the fixture ``run``: runs a coroutine in an event loop, as ``asyncio.run`` does."""
 
 # A call is cancelled after each number of loop iterations up to this, from before its task
 # starts until after its response was received.
@@ -111,7 +111,7 @@ class AsyncTransportContract:
     def test_an_answer_has_its_status_and_an_unread_body(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """An answer is its status and a body that is read bit by bit, then empty for ever."""
+        """A response is its status and a body; after the body's end, reads return ``b""``."""
         transport = plugin_that("answers")
 
         async def test() -> None:
@@ -125,7 +125,7 @@ class AsyncTransportContract:
         run(test())
 
     def test_an_empty_answer_is_empty(self, plugin_that: AsyncPluginThat, run: Run) -> None:
-        """An answer without a body reads as ``b""`` at once."""
+        """The first read of a response without a body returns ``b""``."""
         assert run(self._whole(plugin_that("answers nothing"), AsyncRequest("M.x"))) == b""
 
     @pytest.mark.parametrize("kind", BODIES)
@@ -141,7 +141,7 @@ class AsyncTransportContract:
         assert run(test()) == (b"" if kind == "nothing" else BODY)
 
     def test_method_and_headers_are_passed_on(self, plugin_that: AsyncPluginThat, run: Run) -> None:
-        """The plugin is asked for the method, with the headers that the request has."""
+        """The plugin receives the method and the headers of the request."""
         request = AsyncRequest("VolumeDriver.Get?a=b", b"{}", {"X-One": "1", "User-Agent": "me"})
 
         received = json.loads(run(self._whole(plugin_that("tells"), request)))
@@ -162,12 +162,12 @@ class AsyncTransportContract:
 
     def test_what_is_not_json_is_passed_on(self, plugin_that: AsyncPluginThat, run: Run) -> None:
         """A transport does not look into a body."""
-        answer = run(self._whole(plugin_that("sends a page"), AsyncRequest("M.x")))
+        data = run(self._whole(plugin_that("sends a page"), AsyncRequest("M.x")))
 
-        assert answer.startswith(PAGE)
+        assert data.startswith(PAGE)
 
     def test_a_large_body_comes_in_bits(self, plugin_that: AsyncPluginThat, run: Run) -> None:
-        """However much the plugin sends, no read gives more than it was asked for."""
+        """However much the plugin sends, no read returns more than requested."""
         transport = plugin_that("sends much")
 
         assert len(run(self._whole(transport, AsyncRequest("M.x"), 50_000))) == MUCH
@@ -186,7 +186,7 @@ class AsyncTransportContract:
     def test_a_plugin_that_hangs_ends_at_the_time_out(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A plugin that never answers costs the time-out and no more."""
+        """A call of a plugin that never responds ends at the time-out."""
         error = run(self._timed(plugin_that("hangs"), AsyncRequest("M.x", b"{}")))
 
         assert (error.reason, error.answered) == (TIMED_OUT, False)
@@ -215,7 +215,7 @@ class AsyncTransportContract:
     def test_the_time_out_ends_an_iterable_that_is_being_sent(
         self, between: float, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """Whether it keeps yielding, or waits for something that never happens."""
+        """It ends an iterable that keeps yielding, and one that waits for ever."""
         transport = plugin_that("hangs")
 
         async def body() -> AsyncIterator[bytes]:
@@ -231,7 +231,7 @@ class AsyncTransportContract:
     def test_a_dropped_connection_was_not_answered(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A plugin that hangs up instead of answering is an error that may be tried again."""
+        """If a plugin hangs up instead of responding, the error allows another attempt."""
         error = run(self._error(plugin_that("drops")))
 
         assert type(error) is TransportError
@@ -240,7 +240,7 @@ class AsyncTransportContract:
     def test_what_is_not_http_was_not_answered(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """Something that is not HTTP is no answer."""
+        """Something that is not HTTP is no response."""
         error = run(self._error(plugin_that("is malformed")))
 
         assert type(error) is TransportError
@@ -250,7 +250,7 @@ class AsyncTransportContract:
     def test_a_body_that_is_cut_off_is_a_wire_error(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A body that ends before its announced end is not taken for a whole one."""
+        """A body that ends before its announced end raises an error."""
         error = run(self._error(plugin_that("drops mid-body")))
 
         assert isinstance(error, WireError)
@@ -272,7 +272,7 @@ class AsyncTransportContract:
     def test_an_exception_of_the_callers_iterable_passes_unchanged(
         self, error: BaseException, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """What the caller's own iterable raises comes out as the very same object."""
+        """An exception of the caller's own iterable is raised unchanged: the same object."""
         transport = plugin_that("echoes")
 
         async def body() -> AsyncIterator[bytes]:
@@ -300,7 +300,7 @@ class AsyncTransportContract:
     def test_a_body_left_unread_does_not_disturb_the_next_call(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """After a body is closed unread, the next answer is that of the next request."""
+        """After a body is closed unread, the next response is that of the next request."""
         transport = plugin_that("echoes")
 
         async def test() -> bytes:
@@ -310,7 +310,7 @@ class AsyncTransportContract:
         assert run(test()) == b"second"
 
     def test_tasks_share_a_transport(self, plugin_that: AsyncPluginThat, run: Run) -> None:
-        """Many tasks may send at once, and each gets the answer to its own request."""
+        """Many tasks may send at once, and each gets the response to its own request."""
         transport = plugin_that("echoes")
         bodies = [b"%d " % number * 1000 for number in range(100)]
 
@@ -323,7 +323,7 @@ class AsyncTransportContract:
     def test_a_cancelled_call_leaves_no_answer_to_the_next(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """No matter when it is cancelled, the next call gets its own response."""
+        """Whenever a call is cancelled, the next call gets its own response."""
         transport = plugin_that("echoes")
 
         async def test() -> None:
@@ -342,7 +342,7 @@ class AsyncTransportContract:
     def test_a_task_that_waits_for_an_answer_can_be_cancelled(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """By a time-out of asyncio's own, whose error is the plain ``TimeoutError``."""
+        """A time-out of asyncio itself ends the call, with the plain ``TimeoutError``."""
         transport = plugin_that("hangs")
 
         async def test() -> None:
@@ -359,7 +359,7 @@ class AsyncTransportContract:
     def test_a_read_that_was_cancelled_is_followed_by_none(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """What was left of the body does not look like its end."""
+        """After a cancelled read, the next one raises, so that the rest is not lost unnoticed."""
         transport = plugin_that("drips")
 
         async def test() -> BaseException:
@@ -374,7 +374,7 @@ class AsyncTransportContract:
     def test_closing_the_transport_ends_what_waits_for_an_answer(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """At once, with ``TransportError``; and so does what is sent later."""
+        """Calls that wait, and later ones, end at once with ``TransportError``."""
         transport = plugin_that("hangs")
 
         async def test() -> None:
@@ -393,7 +393,7 @@ class AsyncTransportContract:
     def test_closing_the_transport_ends_what_reads(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """At once, with ``TransportError``, as what was answered in part."""
+        """A read ends at once, with a ``TransportError`` after a response (``answered``)."""
         transport = plugin_that("drips")
 
         async def test() -> BaseException:

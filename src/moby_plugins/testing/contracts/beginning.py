@@ -56,7 +56,7 @@ class BeginningTransportContract:
     def test_one_that_drips_holds_no_other_back(
         self, plugin_that: PluginThat, new_selector: NewSelector
     ) -> None:
-        """What is readable may not be whole: the selector returns the others before."""
+        """The selector returns others while a response is readable and not complete."""
         selector = new_selector()
         drips = begun(plugin_that("drips"), selector)
         began = time.monotonic()
@@ -104,7 +104,7 @@ class BeginningTransportContract:
     def test_what_is_closed_holds_nothing(
         self, plugin_that: PluginThat, new_selector: NewSelector
     ) -> None:
-        """It may be closed again, and the transport goes on."""
+        """A closed exchange may be closed again, and the transport remains usable."""
         transport = plugin_that("answers")
         pending = begun(transport, new_selector())
         pending.close()
@@ -115,14 +115,14 @@ class BeginningTransportContract:
     def test_without_anything_to_wait_for_nothing_is_waited_for(
         self, new_selector: NewSelector
     ) -> None:
-        """It returns at once."""
+        """A selector without exchanges returns at once."""
         assert new_selector().wait() == []
 
     @pytest.mark.parametrize("behaviour", ["drops", "is malformed", "refuses"])
     def test_what_fails_raises_what_send_raises(
         self, behaviour: Behaviour, plugin_that: PluginThat, new_selector: NewSelector
     ) -> None:
-        """With the same text, where it is begun or where it is finished."""
+        """The error is that of ``send``, raised by ``begin`` or by ``finish``."""
         transport = plugin_that(behaviour)
         with pytest.raises(TransportError) as sent:
             transport.send(Request("M.x"), None)

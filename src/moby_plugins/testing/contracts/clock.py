@@ -45,7 +45,7 @@ class ClockContract:
 
     @pytest.mark.parametrize("seconds", [0, -60])
     def test_a_sleep_of_nothing_returns_at_once(self, clock: Clock, seconds: float) -> None:
-        """No time and less than no time are both no time."""
+        """A sleep of zero or of negative seconds returns at once."""
         before = clock.now()
 
         clock.sleep(seconds)
@@ -95,7 +95,7 @@ class ClockContract:
         assert SHORT <= clock.now() - before < 30
 
     def test_a_sleep_can_be_ended_by_another_thread(self, clock: Clock) -> None:
-        """To wait for a ``SleepEvent`` is a sleep: it ends with its time, or sooner once set."""
+        """A wait for a ``SleepEvent`` ends after its time, or sooner once the event is set."""
         event = SleepEvent()
         before = clock.now()
         assert clock.wait(event, SHORT) is False
@@ -129,7 +129,7 @@ class ClockContract:
         assert clock.now() - before >= 2 * SHORT
 
     def test_work_lets_an_exception_pass(self, clock: Clock) -> None:
-        """What an operation raises comes out of it unchanged."""
+        """An exception of an operation is raised unchanged: the same object."""
         error = KeyError("mine")
 
         with pytest.raises(KeyError) as caught, clock.working():

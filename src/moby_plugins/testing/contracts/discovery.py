@@ -94,7 +94,7 @@ class DiscoveryContract:
         return addr
 
     def test_an_empty_place_has_no_plugins(self, place: Place) -> None:
-        """Nothing to find is no error."""
+        """A scan of an empty place returns no names, and raises no error."""
         assert place.discovery.scan() == []
 
     def test_a_scan_is_sorted(self, place: Place) -> None:
@@ -142,7 +142,7 @@ class DiscoveryContract:
         assert (caught.value.attempts, caught.value.elapsed) == (1, 0.0)
 
     def test_a_name_that_is_none_is_refused(self, place: Place) -> None:
-        """What would lead elsewhere is an error of its own, not a plugin that is missing."""
+        """A name that no plugin may have is another error than a missing plugin."""
         for name in self.NO_NAMES:
             with pytest.raises(InvalidPluginNameError) as caught:
                 place.discovery.lookup(name)
