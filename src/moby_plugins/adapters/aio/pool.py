@@ -38,7 +38,7 @@ def timed_out() -> OSError:
 
 
 class _Waiter(asyncio.Future[None]):
-    """What a task waits for; ``resume`` continues the task without another iteration of the loop.
+    """A future whose ``resume`` continues the waiting task without another iteration of the loop.
 
     A plain future schedules its task for the next iteration, which takes microseconds.
     """

@@ -127,7 +127,7 @@ class Deadline(_Base):
         return size
 
     def recv(self, size: int = EARLY_BYTES, *args: Any) -> bytes:
-        """Receive at most ``size`` bytes within the deadline, first what came early."""
+        """Receive at most ``size`` bytes within the deadline, first those received early."""
         if self._early:
             data, self._early = self._early[:size], self._early[size:]
             return data
