@@ -48,7 +48,7 @@ def log_failed_call(what: str, error: BaseException) -> None:
         return
     # The method chose the status of a ``StatusError``, so this is only a warning.
     level = logging.WARNING if is_kind(error, StatusError) else logging.ERROR
-    with _passed_over():
+    with _ignoring_failures_of_the_log():
         logger.log(level, "%s", _one_line(f"{shown(what)}: {_named(error)}{_place(error)}"))
 
 
@@ -63,12 +63,12 @@ def log_failure(what: str, error: BaseException) -> None:
     )
     # Formatters use ``exc_text`` if it is set, instead of formatting the exception.
     record.exc_text = "\n".join(shown(each, _MAX_LINE) for each in _trace(error))
-    with _passed_over():
+    with _ignoring_failures_of_the_log():
         logger.handle(record)
 
 
 @contextmanager
-def _passed_over() -> Iterator[None]:
+def _ignoring_failures_of_the_log() -> Iterator[None]:
     # A failing log handler must not prevent the response to the failed call. A KeyboardInterrupt
     # passes, because it may be meant for the caller.
     try:

@@ -165,7 +165,7 @@ def test_long_stacks_and_chains_are_bounded(caplog: pytest.LogCaptureFixture) ->
     assert written[-1] == "RuntimeError: deep"
 
 
-def test_the_origin_of_an_answer_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_origin_of_a_response_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Where a plugin's author calls another plugin, the log says which."""
     error = DriverError("M.x", "full")
     sign(error, "db", "tcp://h:1")

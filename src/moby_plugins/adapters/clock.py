@@ -1,4 +1,4 @@
-"""The machine's clock."""
+"""The ``Clock`` of every program except tests: real time, and real sleeps."""
 
 import threading
 import time

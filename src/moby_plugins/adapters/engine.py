@@ -60,7 +60,7 @@ from moby_plugins.ports import Cancellation, Clock, Connect, Transport, filled
 # Seconds for one question, by default.
 TIMEOUT = 30.0
 # The most bytes of one response: a thousand plugins take one MiB.
-MAX_ANSWER_BYTES = 16 << 20
+MAX_RESPONSE_BYTES = 16 << 20
 _HEADERS = {"Accept": "application/json", "User-Agent": USER_AGENT, "Connection": "close"}
 T = TypeVar("T")
 
@@ -295,7 +295,7 @@ class _Question:
 
 
 def _whole(body: Body) -> bytes:
-    whole = Whole(MAX_ANSWER_BYTES)
+    whole = Whole(MAX_RESPONSE_BYTES)
     while data := body.read(whole.room):
         whole.add(data)
     return whole.value

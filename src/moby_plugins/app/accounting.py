@@ -1,4 +1,4 @@
-"""What synchronous and asynchronous clients have in common; no function here does I/O.
+"""The decisions of synchronous and asynchronous clients, without I/O.
 
 ``ClientBase`` decides which request is sent, its attempt number and time-out, how much of the
 response is read, and what an error says. ``Client`` and ``AsyncClient`` add the sending. ``Ask``,

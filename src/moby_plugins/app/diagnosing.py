@@ -115,8 +115,8 @@ class _Handshakes:
             asking = retry_side_by_side(
                 attempts, RetryPolicy.never(), self.clock, lambda _: False, self._settled
             )
-            with closing(asking) as answers:
-                return {names[index]: outcome for index, outcome in answers}
+            with closing(asking) as outcomes:
+                return {names[index]: outcome for index, outcome in outcomes}
 
     def _settled(self, outcome: Outcome[HandshakeOutcome]) -> tuple[int, HandshakeOutcome]:
         if outcome.value is not None:

@@ -72,9 +72,9 @@ def plugin_server_unix(
         ValueError: If the mode, the group, ``drain`` or a number of bytes is out of range.
         TypeError: If an argument has another type.
     """
-    open_ = opening_unix(name, sockets_path, mode, group)
+    opening = opening_unix(name, sockets_path, mode, group)
     sizes = max_request_bytes, max_inflight_bytes
-    return _hosted(app, "serving on a UNIX socket", open_, drain, sizes, metrics=metrics)
+    return _plugin_server(app, "serving on a UNIX socket", opening, drain, sizes, metrics=metrics)
 
 
 def plugin_server_tcp(
@@ -118,29 +118,37 @@ def plugin_server_tcp(
         ValueError: If ``drain`` or a number of bytes is out of range.
         TypeError: If an argument has another type.
     """
-    open_ = opening_tcp(name, addr, tls, specs_path)
+    opening = opening_tcp(name, addr, tls, specs_path)
     sizes = max_request_bytes, max_inflight_bytes
-    return _hosted(app, "serving", open_, drain, sizes, metrics=metrics)
+    return _plugin_server(app, "serving", opening, drain, sizes, metrics=metrics)
 
 
-def _hosted(
+def _plugin_server(
     app: App | AsyncApp,
     part: str,
-    open_: Opening,
+    opening: Opening,
     drain: float,
     sizes: tuple[int, int],
     *,
     metrics: Metrics | None,
 ) -> PluginServer:
+    """Return a ``PluginServer`` that listens at what ``opening`` opens when it is started.
+
+    ``part`` names what the platform may lack, for the error. ``sizes`` are the most bytes of one
+    request, and of all that run.
+    """
     check_sizes(*sizes)
 
-    def listen(app: Any) -> tuple[HTTPServer, str, Callable[[], None]]:
+    def listen(served_app: Any) -> tuple[HTTPServer, str, Callable[[], None]]:
+        # Called by ``plugin_server.start``, so ``plugin_server`` is assigned below by then.
         check_platform(part)
-        make = server_maker(app, *sizes)
-        at = open_(hosted.stop_requested)
-        return make(at.socket, app, at.context, on_end=hosted.abort), at.address, at.withdraw
+        make_server = server_maker(served_app, *sizes)
+        opened = opening(plugin_server.stop_requested)
+        server = make_server(opened.socket, served_app, opened.context, on_end=plugin_server.abort)
+        return server, opened.address, opened.withdraw
 
-    return (hosted := PluginServer(app, listen, drain=drain, metrics=metrics))
+    plugin_server = PluginServer(app, listen, drain=drain, metrics=metrics)
+    return plugin_server
 
 
 def serve_unix(

@@ -32,7 +32,7 @@ R = TypeVar("R", Request, AsyncRequest)
 
 
 class ObservedClientBase(ClientBase[R]):
-    """The base of observed clients, synchronous and asynchronous."""
+    """Reports the attempts and errors of a client to observers, synchronous or asynchronous."""
 
     def _observe(self, observers: Observers) -> None:
         self._observers = observers

@@ -20,7 +20,7 @@ from moby_plugins.adapters.disk.inside import Ran, run_inside
 from moby_plugins.adapters.disk.plugin_files import find_python, read_plugin_config, seen_files
 from moby_plugins.adapters.disk.root_filesystem import (
     Entry,
-    Laying,
+    EntryWriter,
     entries_of_directory,
     entries_of_tar,
     open_file,
@@ -77,7 +77,7 @@ for path in sys.path[1:] + ["/app"]:
 """
 _STANDARD_INPUT = "-"
 # How many of the last lines of a failed program's standard error are examined.
-_TOLD = 12
+_LAST_LINES = 12
 
 Say = Callable[[str], object]
 
@@ -177,23 +177,23 @@ def _new_directory(options: Package) -> Iterator[str]:
 
 
 def _lay_out(options: Package, root: str) -> list[str]:
-    laying = Laying(root, options.rootfs)
+    writer = EntryWriter(root, options.rootfs)
     if os.path.isdir(options.rootfs):
-        laying.lay(entries_of_directory(options.rootfs))
+        writer.write_all(entries_of_directory(options.rootfs))
     else:
         with _tar(options.rootfs) as file:
-            laying.lay(entries_of_tar(file, options.rootfs))
+            writer.write_all(entries_of_tar(file, options.rootfs))
     for source in options.sources:
-        laying.source = source
-        laying.lay(_sources(source))
+        writer.source = source
+        writer.write_all(_sources(source))
     if not options.program:
-        laying.source = options.app
-        laying.lay([_main(options)])
+        writer.source = options.app
+        writer.write_all([_main(options)])
     own = filter(None, (options.wanted.propagated_mount,))
     for path in (*_DIRECTORIES, *own, *(mount.destination for mount in options.wanted.mounts)):
-        laying.ensure(path)
-    laying.finish()
-    return laying.dropped
+        writer.ensure(path)
+    writer.finish()
+    return writer.dropped
 
 
 @contextmanager
@@ -276,7 +276,7 @@ def _described(options: Package, root: str, program: tuple[str, ...]) -> Descrip
 
 
 def _why_not(options: Package, program: tuple[str, ...], ran: Ran) -> str:
-    lines = [line for line in ran.stderr.splitlines() if line.strip()][-_TOLD:]
+    lines = [line for line in ran.stderr.splitlines() if line.strip()][-_LAST_LINES:]
     last = shown(lines[-1]) if lines else f"it ended with status {ran.status}"
     where = f"the app does not run inside it: {last}"
     module = options.app.partition(":")[0].partition(".")[0]

@@ -191,7 +191,7 @@ class PluginApp:
         self._now = now
         self.manifest: Manifest = self._routes.manifest
         # This app without observers; not a method, which would be a call more for each request.
-        self._plain = partial(PluginApp.__call__, copy(self))
+        self._unobserved = partial(PluginApp.__call__, copy(self))
         self._observers = Observers(observers)
 
     def __repr__(self) -> str:
@@ -207,7 +207,9 @@ class PluginApp:
             The response; the caller closes its body.
         """
         if self._observers:
-            return _observed(self._plain, request, self._observers, self._routes.methods, self._now)
+            return _observed(
+                self._unobserved, request, self._observers, self._routes.methods, self._now
+            )
         method = request.method.partition("?")[0]
         try:
             route = self._routes.route(method)

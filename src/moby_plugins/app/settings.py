@@ -64,41 +64,6 @@ class ConnectAwaited(Protocol):
         ...
 
 
-def _path(value: Path) -> str:
-    if not isinstance(value, (str, os.PathLike)):
-        raise SettingsError(f"a path must be a string, not {quoted(value)}")
-    path = os.fsdecode(value)
-    if not path or "\0" in path:
-        raise SettingsError(f"{quoted(path)} cannot be a path")
-    return path
-
-
-def _paths(value: Iterable[Path]) -> tuple[str, ...]:
-    unchecked: object = value  # from a file, or from a program that may not be type-checked
-    if isinstance(unchecked, (str, bytes, Mapping)) or not isinstance(unchecked, Iterable):
-        raise SettingsError(f"paths must be a list of strings, not {quoted(unchecked)}")
-    return tuple(map(_path, value))
-
-
-def _transports(
-    value: Mapping[str, str | Connect | ConnectAwaited],
-) -> dict[str, str | Connect | ConnectAwaited]:
-    unchecked: Any = value  # from a file, or from a program that may not be type-checked
-    if not isinstance(unchecked, Mapping):
-        raise SettingsError(
-            f"transports must be a mapping from scheme to transport, not {quoted(unchecked)}"
-        )
-    for scheme, transport in unchecked.items():
-        usable = transport if isinstance(transport, str) else callable(transport)
-        if not usable:
-            raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
-        if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
-            raise SettingsError(f"{quoted(scheme)} is not a scheme of an address")
-        if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
-            TRANSPORT.check(transport)
-    return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
-
-
 class Named(NamedTuple):
     """A kind of component that settings name, either built in or from an installed package.
 
@@ -158,6 +123,41 @@ TRANSPORT = Named("transport", "moby_plugins.transports", (AUTO, *BUILT_IN))
 OBSERVER = Named("observer", "moby_plugins.observers", ())
 ASYNC_TRANSPORT = Named("asynchronous transport", "moby_plugins.aio_transports", (AUTO, *BUILT_IN))
 DISCOVERY = Named("discovery", "moby_plugins.discoveries", (LOCAL,))
+
+
+def _path(value: Path) -> str:
+    if not isinstance(value, (str, os.PathLike)):
+        raise SettingsError(f"a path must be a string, not {quoted(value)}")
+    path = os.fsdecode(value)
+    if not path or "\0" in path:
+        raise SettingsError(f"{quoted(path)} cannot be a path")
+    return path
+
+
+def _paths(value: Iterable[Path]) -> tuple[str, ...]:
+    unchecked: object = value  # from a file, or from a program that may not be type-checked
+    if isinstance(unchecked, (str, bytes, Mapping)) or not isinstance(unchecked, Iterable):
+        raise SettingsError(f"paths must be a list of strings, not {quoted(unchecked)}")
+    return tuple(map(_path, value))
+
+
+def _transports(
+    value: Mapping[str, str | Connect | ConnectAwaited],
+) -> dict[str, str | Connect | ConnectAwaited]:
+    unchecked: Any = value  # from a file, or from a program that may not be type-checked
+    if not isinstance(unchecked, Mapping):
+        raise SettingsError(
+            f"transports must be a mapping from scheme to transport, not {quoted(unchecked)}"
+        )
+    for scheme, transport in unchecked.items():
+        usable = transport if isinstance(transport, str) else callable(transport)
+        if not usable:
+            raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
+        if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
+            raise SettingsError(f"{quoted(scheme)} is not a scheme of an address")
+        if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
+            TRANSPORT.check(transport)
+    return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
 
 def _plugins(value: Mapping[str, str | Plugin]) -> dict[str, str | Plugin]:

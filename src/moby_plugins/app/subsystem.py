@@ -291,10 +291,10 @@ class RemoteMethod:
         if isinstance(plan, Tell):
             return client.stream(plan.method, timeout=timeout).close()
         if isinstance(plan, Send):
-            answer = client.send_file(plan.method, plan.data, object, timeout=timeout)
+            value = client.send_file(plan.method, plan.data, object, timeout=timeout)
         else:
-            answer = client.call(plan.method, plan.message, object, timeout=timeout)
-        return self.read_answer(answer)
+            value = client.call(plan.method, plan.message, object, timeout=timeout)
+        return self.read_answer(value)
 
     def instead(self, error: PluginError, client: ClientBase[Any]) -> Any:
         """Return the result of a call that failed; ``REQUIRED`` if ``error`` is to be raised.

@@ -44,7 +44,6 @@ _OF_THE_CONNECTION = {
 }
 
 T = TypeVar("T")
-# Several threads may call these two callbacks at once; an exception that they raise is logged.
 OnCall: TypeAlias = Callable[[RecordedCall], object]
 """Called with each call once it has ended, by several threads; an exception is logged."""
 # Seconds that running calls have at the end, before their connections are cut.
@@ -52,9 +51,8 @@ DRAIN = 2.0
 # Seconds for which the proxy still serves after the plugin's socket is back in its place.
 SETTLE = 0.2
 _OWNERS = 0o600
-# Such a function may return a ``Trace``.
 MakeApp: TypeAlias = Callable[[Transport], App]
-"""Makes the proxy's app, given a transport to the plugin."""
+"""Makes the proxy's app, such as a ``Trace``, given a transport to the plugin."""
 
 
 @frozen(field_transformer=typed)
@@ -76,6 +74,7 @@ class Progress:
     size: int
 
 
+# Called by several threads; an exception is logged, as for ``OnCall``.
 OnPiece: TypeAlias = Callable[[Progress], object]
 
 
@@ -191,7 +190,7 @@ class _ForwardedCall:
         }
         return Response(response.status, _ForwardedBody(response.body, self), headers)
 
-    def answer_piece(self, piece: bytes) -> None:
+    def response_piece(self, piece: bytes) -> None:
         if piece:
             self._add(self._response_body, piece, "answer")
         else:
@@ -254,7 +253,7 @@ class _ForwardedBody:
             raise self._call.broken(error.reason) from error
         except ConnectionAbortedError as error:
             raise self._call.host_hung_up() from error
-        self._call.answer_piece(piece)
+        self._call.response_piece(piece)
         return piece
 
     def close(self) -> None:

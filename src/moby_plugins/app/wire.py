@@ -121,7 +121,7 @@ def structure(value: Any, into: Any) -> Any:
     except _UnknownTypeError:
         raise
     except TypeError as error:  # ``into`` is not hashable
-        raise _UnknownTypeError(_no_way(into, error)) from error
+        raise _UnknownTypeError(_unknown_type_text(into, error)) from error
     try:
         return hook(value, into)
     except _UnknownTypeError:
@@ -187,10 +187,10 @@ def _hook(into: Any) -> Hook:
         # Most messages need only these types, and are decoded without importing cattrs.
         return make(into) if make else _converter().get_structure_hook(into)
     except Exception as error:  # cattrs raises various errors for a type that it does not know
-        raise _UnknownTypeError(_no_way(into, error)) from error
+        raise _UnknownTypeError(_unknown_type_text(into, error)) from error
 
 
-def _no_way(into: Any, error: Exception) -> str:
+def _unknown_type_text(into: Any, error: Exception) -> str:
     return f"no response can be decoded as {quoted(into)}, which is given as into: {shown(error)}"
 
 

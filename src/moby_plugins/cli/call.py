@@ -108,7 +108,7 @@ def call(
         return
     try:
         with client_of(target, settings) as client:
-            answer = _answer(client, method, arguments, send, timeout)
+            value = _call(client, method, arguments, send, timeout)
     except PluginError as error:
         if not as_json:
             raise
@@ -118,27 +118,28 @@ def call(
         )
         sys.exit(exit_code(error))
     if as_json:
-        show_json({"method": method, "status": OK_STATUS, "answer": answer, "error": None})
-    elif answer is not None:
-        show_json(answer)
+        show_json({"method": method, "status": OK_STATUS, "answer": value, "error": None})
+    elif value is not None:
+        show_json(value)
 
 
-def _answer(
+def _call(
     client: Client, method: str, arguments: Any, send: BinaryIO | None, timeout: float | None
 ) -> Any:
+    """Return the response's value; raise ``DriverError`` if it has an error."""
     if send is None:
-        answer = client.call(method, arguments, timeout=timeout)
+        response = client.call(method, arguments, timeout=timeout)
     else:
         with watched(send) as data:
-            answer = client.send_file(method, data, timeout=timeout)
-    if isinstance(answer, dict):
-        folded = {key.lower(): value for key, value in answer.items()}
+            response = client.send_file(method, data, timeout=timeout)
+    if isinstance(response, dict):
+        folded = {key.lower(): value for key, value in response.items()}
         for key in _error_keys(method):
             if folded.get(key.lower()):
                 error = DriverError(method, str(folded[key.lower()]))
                 client.sign(error)
                 raise error
-    return answer
+    return response
 
 
 def _copy(

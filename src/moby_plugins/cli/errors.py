@@ -24,8 +24,8 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WaitCancelledError,
     WireError,
-    answer_in_brief,
     in_full,
+    response_in_brief,
 )
 from moby_plugins.domain.text import nearest, quoted, sentence, shown
 
@@ -39,7 +39,7 @@ NOT_IMPLEMENTED = 4
 UNREACHABLE = 5
 TIMED_OUT = 6
 REFUSED = 7  # the plugin responded with an error
-BAD_ANSWER = 8
+BAD_RESPONSE = 8
 UNUSABLE = 9  # a setting, a name, a spec, an address or a file that cannot be used
 INTERRUPTED = 130
 
@@ -52,7 +52,7 @@ BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (TransportError, UNREACHABLE),
     (StatusError, REFUSED),
     (DriverError, REFUSED),
-    (WireError, BAD_ANSWER),
+    (WireError, BAD_RESPONSE),
     (SpecError, UNUSABLE),
     (SettingsError, UNUSABLE),
     (RecordingError, UNUSABLE),
@@ -75,7 +75,7 @@ def in_brief(error: PluginError) -> str:
     if isinstance(error, WireError):
         return f"{shown(error.method)}: {sentence(error.reason)}"
     if isinstance(error, (StatusError, DriverError)):
-        return answer_in_brief(error)
+        return response_in_brief(error)
     return "not found" if isinstance(error, PluginNotFoundError) else str(error)
 
 

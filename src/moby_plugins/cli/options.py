@@ -25,10 +25,9 @@ from moby_plugins.domain.text import quoted, shown
 
 # Seconds to wait for an engine's list of plugins while a shell completes a name.
 COMPLETION = 1.0
-Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
+# The key of the value of ``--engine`` in click's context, where ``--config`` reads it.
 _ENGINE = "moby_plugins.engine"
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _settings(context: click.Context, _: click.Parameter, path: str | None) -> Settings:

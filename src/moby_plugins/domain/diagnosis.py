@@ -1,6 +1,6 @@
 """Derive findings about the plugins of a machine from observations.
 
-``diagnose`` takes a ``Observations``: kinds, modes and owners of paths, the outcome of opening them
+``diagnose`` takes ``Observations``: kinds, modes and owners of paths, the outcome of opening them
 or connecting to them, and the responses of plugins. It observes nothing itself:
 ``adapters/disk/survey.py`` and ``app/diagnosing.py`` do.
 """
@@ -131,7 +131,7 @@ def findings_of(seen: Observations, name: str) -> Iterator[Finding]:
     yield from unusable
     # These findings already explain why a plugin does not respond.
     if name in seen.handshakes and not unusable:
-        yield from _of_answer(name, first, first.plugin.address, seen.handshakes[name])
+        yield from _of_handshake(name, first, first.plugin.address, seen.handshakes[name])
     yield from _of_tls(first.path, first.plugin)
 
 
@@ -281,7 +281,7 @@ def _of_tls_files(seen: Observations, path: str, plugin: Plugin) -> Iterator[Fin
         )
 
 
-def _of_answer(
+def _of_handshake(
     name: str, first: Candidate, address: Address, outcome: HandshakeOutcome
 ) -> Iterator[Finding]:
     if outcome.error is not None:

@@ -376,12 +376,12 @@ def in_full(error: BaseException) -> str:
     if is_kind(error, StatusError) or is_kind(error, DriverError):
         subject = _subject(error.plugin, error.address).removesuffix(": ")
         if not error.message:
-            return answer_in_brief(error) + (f" ({subject})" if subject else "")
+            return response_in_brief(error) + (f" ({subject})" if subject else "")
         return f"{error} ({_origin(error)})"
     return str(error) if is_kind(error, PluginError) else shown(error)
 
 
-def answer_in_brief(error: StatusError | DriverError) -> str:
+def response_in_brief(error: StatusError | DriverError) -> str:
     """Return the text of ``error``, with the status in place of an empty message."""
     return str(error) if error.message else f"{shown(error.method)}: {_status(error)}"
 

@@ -370,11 +370,11 @@ def status_error(status: int, method: str, body: bytes) -> StatusError:
     """
     message = body.decode(errors="replace").strip()
     try:
-        answer = only_value(body)
+        value = only_value(body)
     except ValueError:
-        answer = None
-    if isinstance(answer, dict):
-        text = fold_keys(answer).get("err")
+        value = None
+    if isinstance(value, dict):
+        text = fold_keys(value).get("err")
         if isinstance(text, str) and text:
             message = text
     return StatusError(status, method, message)

@@ -16,7 +16,7 @@ memory for its text and memo. More than ``MAX_VALUES`` values are rejected befor
 If the first count is too high, values are counted again, without the content of strings and
 without empty containers; at once if long strings hold most of the text.
 
-Halves of surrogate pairs are replaced in the text before. Depth is checked in the decoded value.
+Halves of surrogate pairs are replaced before the text is decoded; depth is checked afterwards.
 """
 
 from collections.abc import Callable, Mapping

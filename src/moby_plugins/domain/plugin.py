@@ -23,14 +23,15 @@ SPECS_PATHS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
 PROTOCOL_SCHEME_HTTP_V1 = "moby.plugins.http/v1"
 """The name of the wire protocol, the value of ``Plugin.protocol``."""
 
-# Cached, since a ``Plugin`` is created again when it becomes active.
+# ``Address``, cached: a ``Plugin`` is created again, with the same address, when it becomes active.
 _address = lru_cache(maxsize=64)(Address)
 MAX_SPEC_BYTES = 1 << 20
 # An engine has a directory for the socket of each managed plugin, named by the plugin's ID.
 _MANAGED_SOCKET = re.compile(r"/[0-9a-f]{64}/[^/]+\.sock\Z")
 
 
-# Of all local plugins: the check of its fields takes as long as a quarter of a look-up.
+# The TLS options of all local plugins. Made once: the check of the fields takes a quarter of the
+# time of a look-up.
 _UNVERIFIED = TLSOptions(insecure_skip_verify=True)
 
 

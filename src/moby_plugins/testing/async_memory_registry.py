@@ -21,7 +21,7 @@ from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.ports import Cancellation
-from moby_plugins.testing.memory_registry import StrictTransports, introduced
+from moby_plugins.testing.memory_registry import StrictTransports, with_handshake
 
 # The kinds of plugins in memory.
 AsyncPart: TypeAlias = AsyncSubsystem | Subsystem | AsyncReplies
@@ -68,7 +68,7 @@ class AsyncMemoryRegistry(AsyncRegistry):
         self._transports: dict[str, AsyncMemoryTransport] = {}
         super().__init__(
             discovery=self.discovery,
-            connect=self._line_to,
+            connect=self._connect_in_memory,
             retry=retry,
             observers=observers,
         )
@@ -96,7 +96,7 @@ class AsyncMemoryRegistry(AsyncRegistry):
             TypeError: For any other kind of plugin.
         """
         added = Plugin.local(name, addr or "memory://" + quote(name, errors="surrogateescape"))
-        transport = AsyncMemoryTransport(_played(introduced(plugin)), addr=added.addr)
+        transport = AsyncMemoryTransport(_as_replies(with_handshake(plugin)), addr=added.addr)
         self._addrs[name] = added.addr
         self._transports[added.addr] = transport
         self.discovery.add(added)
@@ -111,8 +111,8 @@ class AsyncMemoryRegistry(AsyncRegistry):
         self.discovery.remove(name)
         self._transports.pop(self._addrs.pop(name, ""), None)
 
-    def _line_to(self, address: Address, _: TLSOptions | None, /) -> AsyncTransport:
-        return _Line(address, self._transports)
+    def _connect_in_memory(self, address: Address, _: TLSOptions | None, /) -> AsyncTransport:
+        return _TransportByAddress(address, self._transports)
 
 
 class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
@@ -130,7 +130,7 @@ class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
         Returns:
             The transport.
         """
-        return AsyncMemoryTransport(_played(plugin), addr=addr)
+        return AsyncMemoryTransport(_as_replies(plugin), addr=addr)
 
     def strict(
         self, plugin: Mapping[str, Reply] | Script, addr: str = "memory://plugin"
@@ -148,7 +148,7 @@ class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
 
 
 @frozen(repr=False)
-class _Line:
+class _TransportByAddress:
     """A transport to the plugin that has the address at the time of each call."""
 
     _address: Address
@@ -166,7 +166,7 @@ class _Line:
         self._ended.set()
 
 
-def _played(plugin: AsyncPart | dict[str, Any]) -> AsyncReplies:
+def _as_replies(plugin: AsyncPart | dict[str, Any]) -> AsyncReplies:
     if isinstance(plugin, AsyncSubsystem):
         return AsyncPluginApp(plugin)
     return PluginApp(plugin) if isinstance(plugin, Subsystem) else plugin

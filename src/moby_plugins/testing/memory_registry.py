@@ -72,7 +72,7 @@ class MemoryRegistry(Registry):
         self._transports: dict[str, MemoryTransport] = {}
         super().__init__(
             discovery=self.discovery,
-            connect=self._line_to,
+            connect=self._connect_in_memory,
             clock=self.clock,
             retry=retry,
             observers=observers,
@@ -99,7 +99,9 @@ class MemoryRegistry(Registry):
             TypeError: For any other kind of plugin.
         """
         added = Plugin.local(name, addr or "memory://" + quote(name, errors="surrogateescape"))
-        transport = MemoryTransport(_played(introduced(plugin)), clock=self.clock, addr=added.addr)
+        transport = MemoryTransport(
+            _as_replies(with_handshake(plugin)), clock=self.clock, addr=added.addr
+        )
         self._addrs[name] = added.addr
         self._transports[added.addr] = transport
         self.discovery.add(added)
@@ -114,8 +116,8 @@ class MemoryRegistry(Registry):
         self.discovery.remove(name)
         self._transports.pop(self._addrs.pop(name, ""), None)
 
-    def _line_to(self, address: Address, _: TLSOptions | None, /) -> Transport:
-        return _Line(address, self._transports)
+    def _connect_in_memory(self, address: Address, _: TLSOptions | None, /) -> Transport:
+        return _TransportByAddress(address, self._transports)
 
 
 class StrictTransports(Generic[M]):
@@ -166,7 +168,7 @@ class MemoryTransports(StrictTransports[MemoryTransport]):
         Returns:
             The transport.
         """
-        return MemoryTransport(_played(plugin), clock=self._clock, addr=addr)
+        return MemoryTransport(_as_replies(plugin), clock=self._clock, addr=addr)
 
     def strict(
         self, plugin: Mapping[str, Reply] | Script, addr: str = "memory://plugin"
@@ -184,7 +186,7 @@ class MemoryTransports(StrictTransports[MemoryTransport]):
 
 
 @frozen(repr=False)
-class _Line:
+class _TransportByAddress:
     """A transport to the plugin that has the address at the time of each call."""
 
     _address: Address
@@ -202,11 +204,11 @@ class _Line:
         self._ended.set()
 
 
-def _played(plugin: Part) -> Replies:
+def _as_replies(plugin: Part) -> Replies:
     return PluginApp(plugin) if isinstance(plugin, Subsystem) else plugin
 
 
-def introduced(plugin: T) -> T | dict[str, Any]:
+def with_handshake(plugin: T) -> T | dict[str, Any]:
     """Return ``plugin``; add the reply to the handshake if it is a table without one."""
     if not isinstance(plugin, Mapping) or ACTIVATE in plugin:
         return plugin

@@ -94,7 +94,7 @@ def test_an_error_goes_to_standard_error_and_decides_the_status(
         (http(b"<html>"), 8, {"status": None, "answer": None, "kind": "WireError"}),
     ],
 )
-def test_programs_read_the_answer_or_the_error_as_json(
+def test_programs_read_the_response_or_the_error_as_json(
     machine: Machine, answer: bytes, status: int, told: dict[str, object]
 ) -> None:
     """With the status of HTTP; standard error says nothing, and the exit status is the same."""
@@ -133,7 +133,7 @@ def test_a_plugin_that_others_wrote_is_called(machine: Machine) -> None:
     )
 
 
-def test_an_answer_that_takes_too_long_is_given_up(machine: Machine) -> None:
+def test_a_response_that_takes_too_long_is_given_up(machine: Machine) -> None:
     """``--timeout`` bounds the call."""
     with DummyPlugin.on_unix(machine.sockets / "p.sock", Conversation.hang):
         began = time.monotonic()

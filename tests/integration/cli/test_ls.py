@@ -121,7 +121,7 @@ def test_what_a_plugin_says_moves_no_cursor(machine: Machine) -> None:
     assert "error: Plugin.Activate: \\x1b[31mred" in ran.stdout
 
 
-def test_the_status_of_an_answer_is_told(machine: Machine) -> None:
+def test_the_status_of_a_response_is_told(machine: Machine) -> None:
     """For people behind the message, for programs as a number."""
     with ExitStack() as stack:
         for name, body in (("angry", b"no"), ("mute", b"")):

@@ -159,7 +159,7 @@ def test_a_plugin_that_reads_nothing_ends_at_the_time_out(client_of: ClientOf) -
             assert not caught.value.answered
 
 
-def test_a_slow_request_leaves_the_answer_what_is_left(client_of: ClientOf) -> None:
+def test_a_slow_request_leaves_the_response_what_is_left(client_of: ClientOf) -> None:
     """Time spent on sending is not given again to the reading."""
 
     def body() -> Iterator[bytes]:

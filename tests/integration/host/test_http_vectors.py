@@ -26,7 +26,7 @@ def outcome(plugin: DummyPlugin, settings: Settings) -> dict[str, Any]:
             return {"transport_error": True}
 
 
-def test_an_answer_has_the_wanted_outcome(short_path: Path, settings: Settings) -> None:
+def test_a_response_has_the_wanted_outcome(short_path: Path, settings: Settings) -> None:
     """Every row of the HTTP vectors gives what it wants, after as many attempts."""
     for number, (name, row) in enumerate(VECTORS.items()):
         with case(name):

@@ -45,7 +45,7 @@ def limited(once: Settings) -> Settings:
 
 
 @pytest.mark.parametrize("behaviour", ENDLESS.values(), ids=ENDLESS)
-def test_an_endless_answer_is_a_wire_error_of_bounded_size(
+def test_an_endless_response_is_a_wire_error_of_bounded_size(
     behaviour: Behaviour, short_path: Path, limited: Settings
 ) -> None:
     """No more than the bound is kept of an answer that does not end."""

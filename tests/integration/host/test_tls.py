@@ -287,7 +287,7 @@ def until_close(end: Behaviour) -> Behaviour:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("size", [1, 200_000])
-def test_a_body_that_is_cut_off_under_tls_is_no_answer(
+def test_a_body_that_is_cut_off_under_tls_is_no_response(
     version: ssl.TLSVersion, size: int, certificates: Certificates, once: Settings
 ) -> None:
     """A body that lasts until the connection ends is whole only where TLS says so."""

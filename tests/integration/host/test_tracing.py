@@ -297,7 +297,7 @@ def test_it_listens_at_a_unix_socket_only(plugin_dir: PluginDirectory) -> None:
         pass
 
 
-def test_an_app_without_an_answer_closes_the_connection(plugin_dir: PluginDirectory) -> None:
+def test_an_app_without_a_response_closes_the_connection(plugin_dir: PluginDirectory) -> None:
     """A host sees what it would see of a plugin that hung up, and no made-up status."""
     from moby_plugins import RetryPolicy
     from moby_plugins.domain.http import NoAnswerError

@@ -93,7 +93,7 @@ def test_what_is_not_http_is_malformed(call: Call) -> None:
         b"Transfer-Encoding: gzip, chunked",
     ],
 )
-def test_a_malformed_answer_names_what_is_wrong_with_it(header: bytes, call: Call) -> None:
+def test_a_malformed_response_names_what_is_wrong_with_it(header: bytes, call: Call) -> None:
     """The message shows a plugin's author the header at fault."""
     with pytest.raises(TransportError) as caught:
         call(answering(OK + header + b"\r\n\r\n1"))
@@ -102,7 +102,7 @@ def test_a_malformed_answer_names_what_is_wrong_with_it(header: bytes, call: Cal
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_an_answer_cut_off_before_its_status_was_not_answered(sent: bytes, call: Call) -> None:
+def test_a_response_cut_off_before_its_status_was_not_answered(sent: bytes, call: Call) -> None:
     """A connection that ends before there is a whole status line brought no answer."""
     with pytest.raises(TransportError) as caught:
         call(answering(sent))
@@ -111,7 +111,7 @@ def test_an_answer_cut_off_before_its_status_was_not_answered(sent: bytes, call:
 
 
 @pytest.mark.parametrize("sent", [OK, OK + b"X: y\r\n", LENGTH, LENGTH + b"X: y\r\n"])
-def test_an_answer_cut_off_among_its_headers_is_broken(sent: bytes, call: Call) -> None:
+def test_a_response_cut_off_among_its_headers_is_broken(sent: bytes, call: Call) -> None:
     """A connection that ends among the headers is not a success, and is not asked again."""
     with pytest.raises(TransportError) as caught:
         call(answering(sent))

@@ -104,7 +104,7 @@ def followed_by(more: bytes, framed: Callable[[bytes], bytes]) -> Behaviour:
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_what_follows_an_answer_answers_nobody(frame: str, against: Against) -> None:
+def test_what_follows_a_response_answers_no_call(frame: str, against: Against) -> None:
     """Bytes after the end of an answer are no answer to the next call."""
     for leftover, more in LEFTOVERS.items():
         with (
@@ -132,7 +132,7 @@ def interrupting(more: bytes, sent: Semaphore) -> Behaviour:
     return behave
 
 
-def test_what_comes_between_two_calls_answers_nobody(against: Against) -> None:
+def test_what_comes_between_two_calls_answers_no_call(against: Against) -> None:
     """A connection on which something came while it lay idle is not used again."""
     for leftover, more in LEFTOVERS.items():
         sent = Semaphore(0)
@@ -146,7 +146,7 @@ def test_what_comes_between_two_calls_answers_nobody(against: Against) -> None:
                 assert sent.acquire(timeout=PATIENCE)
 
 
-def test_an_answer_that_comes_too_late_answers_nobody(against_everywhere: Against) -> None:
+def test_a_response_that_comes_too_late_answers_no_call(against_everywhere: Against) -> None:
     """A call that timed out leaves no answer behind for the next one."""
 
     def late(conversation: Conversation) -> None:
@@ -166,7 +166,7 @@ def test_an_answer_that_comes_too_late_answers_nobody(against_everywhere: Agains
 
 
 @pytest.mark.parametrize("read", [0, 1, 8])
-def test_what_was_not_read_of_a_stream_answers_nobody(read: int, against: Against) -> None:
+def test_what_was_not_read_of_a_stream_answers_no_call(read: int, against: Against) -> None:
     """A stream that was left takes the rest of its answer with it."""
 
     def behave(conversation: Conversation) -> None:
@@ -224,7 +224,7 @@ def mischief(chance: random.Random) -> Behaviour:
     return behave
 
 
-def test_many_callers_of_a_plugin_that_does_mischief_get_their_own_answers(
+def test_many_callers_of_a_plugin_that_does_mischief_get_their_own_responses(
     against_everywhere: Against,
 ) -> None:
     """Threads that share a client get their own numbers, or errors, and none is left behind."""

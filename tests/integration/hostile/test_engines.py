@@ -220,7 +220,7 @@ def test_what_is_no_engine_ends_within_the_bounds(
             assert vars(caught.value)["address"] == engine.addr
 
 
-def test_an_answer_has_16_mebibytes_at_most(short_path: Path) -> None:
+def test_a_response_has_16_mebibytes_at_most(short_path: Path) -> None:
     """One byte more is an error; the bound is told."""
     most = b"[" + b" " * ((16 << 20) - 2) + b"]"
     with DummyPlugin.on_unix(short_path / "e.sock", says(response(most))) as engine:

@@ -22,7 +22,7 @@ TOO_MUCH = {
 }
 
 
-def test_a_head_that_is_too_large_is_no_answer(against: Against) -> None:
+def test_a_head_that_is_too_large_is_no_response(against: Against) -> None:
     """However a head exceeds all measure, the call fails at once and keeps little of it."""
     for kind, head in TOO_MUCH.items():
         with (
@@ -46,7 +46,7 @@ ENDLESS = {
 }
 
 
-def test_a_head_that_never_ends_is_no_answer(against: Against) -> None:
+def test_a_head_that_never_ends_is_no_response(against: Against) -> None:
     """A plugin that sends for ever is given up without a time-out."""
     for place, (head, piece) in ENDLESS.items():
         with (
@@ -81,7 +81,7 @@ AMBIGUOUS = {
 }
 
 
-def test_a_head_that_can_be_read_in_two_ways_is_no_answer(against: Against) -> None:
+def test_a_head_that_can_be_read_in_two_ways_is_no_response(against: Against) -> None:
     """Where the end of a body is open to doubt, none of it is believed."""
     for kind, answer in AMBIGUOUS.items():
         with (

@@ -69,7 +69,7 @@ def test_what_begins_oddly_is_refused(served: Served, caplog: pytest.LogCaptureF
             served.assert_answers_others()
 
 
-def test_an_answer_to_head_has_no_body(served: Served) -> None:
+def test_a_response_to_head_has_no_body(served: Served) -> None:
     """A host takes the next answer to begin there, whatever length the head tells."""
     asked = b"HEAD /Echo.Say HTTP/1.1\r\nHost: x\r\n\r\n"
     with bounded():

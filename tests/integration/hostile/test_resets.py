@@ -76,7 +76,7 @@ def ending_in_the_answer(answer: bytes, end: End) -> Behaviour:
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("frame", ANSWERS)
-def test_an_end_at_any_byte_of_an_answer_is_the_right_error(
+def test_an_end_at_any_byte_of_a_response_is_the_right_error(
     frame: str, end: End, against_everywhere: Against
 ) -> None:
     """Before the status line is whole nothing was answered, after it something was."""
@@ -115,7 +115,7 @@ def ending_in_the_request(answered_before: int, end: End) -> Behaviour:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_end_at_any_byte_of_a_request_is_no_answer(
+def test_an_end_at_any_byte_of_a_request_is_no_response(
     end: End, against_everywhere: Against
 ) -> None:
     """Wherever a plugin stops reading, the call says that there was no answer, and at once."""
@@ -138,7 +138,7 @@ def test_an_end_of_a_used_connection_at_any_byte_is_replaced_or_told(
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_end_in_the_middle_of_a_large_request_is_no_answer(
+def test_an_end_in_the_middle_of_a_large_request_is_no_response(
     end: End, against_everywhere: Against
 ) -> None:
     """A body that is larger than any buffer is given up where the plugin stops reading."""
@@ -156,7 +156,7 @@ def test_an_end_in_the_middle_of_a_large_request_is_no_answer(
             assert not caught.value.answered
 
 
-def test_an_answer_before_a_large_request_was_read_is_the_answer(
+def test_a_response_before_a_large_request_was_read_is_the_response(
     against_everywhere: Against,
 ) -> None:
     """A plugin that refuses a body at its first bytes is understood, or its end is told."""

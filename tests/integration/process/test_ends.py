@@ -91,7 +91,7 @@ def test_the_spec_of_a_plugin_that_was_killed_is_replaced(
         assert say(registry) == "hello"
 
 
-def test_hosts_that_leave_in_the_middle_of_an_answer_leave_no_tracebacks(short_path: Path) -> None:
+def test_hosts_that_leave_in_the_middle_of_a_response_leave_no_tracebacks(short_path: Path) -> None:
     """What they did not take is given up, and nothing says so for each of them."""
     said = python("-m", "tests.integration.process.leavers", str(short_path))
 

@@ -93,7 +93,7 @@ def test_a_stream_arrives_as_it_is_made(plugin: Plugin, client: Client) -> None:
     assert_serves(plugin)
 
 
-def test_a_stream_that_fails_is_no_whole_answer(plugin: Plugin, client: Client) -> None:
+def test_a_stream_that_fails_is_no_whole_response(plugin: Plugin, client: Client) -> None:
     """An exception in the middle of a body breaks the connection off."""
     with pytest.raises(WireError, match="cut off"):
         list(GraphDriver(client).diff("broken", ""))

@@ -85,7 +85,7 @@ def test_an_engine_that_is_away_is_asked_again(
 
 
 @pytest.mark.parametrize("answer", [http(b"not now", status=503), b"what?\r\n", b""])
-def test_what_is_no_answer_leaves_the_file_alone(short_path: Path, answer: bytes) -> None:
+def test_what_is_no_response_leaves_the_file_alone(short_path: Path, answer: bytes) -> None:
     """An error is the scrape's, and nothing is written."""
     meter = Meter(str(short_path / "m"), short_path / "docker.prom")
 

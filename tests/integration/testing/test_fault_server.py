@@ -156,7 +156,7 @@ def test_an_app_is_served_as_it_is(short_path: Path) -> None:
         assert VolumeDriver(client).mount("books", "1") == "/mnt/books/1"
 
 
-def test_threads_get_the_answers_to_their_own_calls(short_path: Path) -> None:
+def test_threads_get_the_responses_to_their_own_calls(short_path: Path) -> None:
     """Faults and answers of many threads at once do not get mixed up."""
 
     def reply(request: Any) -> Any:
@@ -217,7 +217,7 @@ def test_there_is_no_address_before_the_start(short_path: Path) -> None:
     assert os.listdir(short_path) == []
 
 
-def test_an_answer_that_breaks_while_it_is_made_is_cut_off(
+def test_a_response_that_breaks_while_it_is_made_is_cut_off(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The host sees a body without an end, and the log says why."""

@@ -15,7 +15,7 @@ CHECKS = {item.id: item for item in built_in_checks()}
 
 
 @pytest.mark.parametrize("body", [b"404 page not found", b'[{"x": [7]}]', b""])
-def test_no_answer_breaks_a_check(body: bytes) -> None:
+def test_no_response_breaks_a_check(body: bytes) -> None:
     """A check judges any response of any method; it makes no mistake of its own."""
     odd = Broken(does(lambda *_: body), options=HASTY)
     app = odd.breaks(good_plugin())

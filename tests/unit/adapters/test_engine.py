@@ -175,7 +175,7 @@ def test_the_beginning_of_two_ids_is_an_error_that_says_so() -> None:
     assert caught.value.address == "memory://engine"
 
 
-def test_an_answer_of_another_plugin_is_none(engine: FakeEngine) -> None:
+def test_a_response_of_another_plugin_is_none(engine: FakeEngine) -> None:
     """An engine takes any beginning of an id for a name, which hides plugins on disk."""
     engine.answer_with({"Id": "db" * 32, "Name": "mp/shelf:latest", "Enabled": True})
 

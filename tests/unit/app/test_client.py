@@ -92,7 +92,7 @@ def test_arguments_are_json_and_a_newline(args: Any, body: bytes, clock: AnyCloc
         (None, Volume, Volume("")),
     ],
 )
-def test_an_answer_is_plain_json_or_of_the_type_asked_for(
+def test_a_response_is_plain_json_or_of_the_type_asked_for(
     reply: Any, into: Any, expected: object, clock: AnyClock
 ) -> None:
     """One send gives one answer; an empty one is ``None`` unless a type was asked for."""
@@ -110,7 +110,7 @@ def test_an_answer_is_plain_json_or_of_the_type_asked_for(
         ([], Volume, "an object expected, not an array"),
     ],
 )
-def test_an_answer_that_is_not_what_was_asked_for_says_whose_it_is(
+def test_a_response_that_is_not_what_was_asked_for_says_whose_it_is(
     reply: Any, into: Any, said: str, clock: AnyClock
 ) -> None:
     """A ``WireError`` names plugin, address, method and what is wrong, and is not tried again."""
@@ -126,7 +126,7 @@ def test_an_answer_that_is_not_what_was_asked_for_says_whose_it_is(
 
 
 @pytest.mark.parametrize("reply", [not_json(), drops_mid_body()])
-def test_a_broken_answer_is_not_asked_for_again(reply: Any, clock: AnyClock) -> None:
+def test_a_broken_response_is_not_asked_for_again(reply: Any, clock: AnyClock) -> None:
     """What came with status 200 and cannot be read is a ``WireError`` at once."""
     client, line = client_of(reply, clock)
 
@@ -136,7 +136,7 @@ def test_a_broken_answer_is_not_asked_for_again(reply: Any, clock: AnyClock) -> 
     assert (len(line.requests), clock.sleeps) == (1, [])
 
 
-def test_an_answer_may_be_as_large_as_the_bound_and_no_larger(clock: AnyClock) -> None:
+def test_a_response_may_be_as_large_as_the_bound_and_no_larger(clock: AnyClock) -> None:
     """``max_response_bytes`` is what is decoded at most."""
     client, _ = client_of(lambda request: b'"' + request.read() + b'"', clock, max_response_bytes=6)
 

@@ -106,7 +106,7 @@ def test_a_length_is_told_where_it_is_known(kind: str, length: int | None, clock
     assert [request.length for request in line.requests] == [length]
 
 
-def test_an_answer_is_read_as_the_type_asked_for(clock: AnyClock) -> None:
+def test_a_response_is_read_as_the_type_asked_for(clock: AnyClock) -> None:
     """``into`` is what it is for ``call``."""
     client, _ = client_of(size, clock)
 
@@ -150,7 +150,7 @@ def test_what_is_used_up_is_not_sent_again(kind: str, clock: AnyClock) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_an_error_of_the_plugin_is_the_answer(kind: str, clock: AnyClock) -> None:
+def test_an_error_of_the_plugin_is_the_response(kind: str, clock: AnyClock) -> None:
     """A status other than 200 is never tried again, whatever the data."""
     client, line = client_of(status(507, "disk full"), clock)
 
@@ -161,7 +161,7 @@ def test_an_error_of_the_plugin_is_the_answer(kind: str, clock: AnyClock) -> Non
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_a_timeout_while_the_answer_comes_is_told_as_such(kind: str, clock: AnyClock) -> None:
+def test_a_timeout_while_the_response_comes_is_told_as_such(kind: str, clock: AnyClock) -> None:
     """An answer that breaks off is not a matter of the data, and is not asked for again."""
     client, line = client_of(drips(b"[1, 2, 3]"), clock)
 

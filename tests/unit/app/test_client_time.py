@@ -40,7 +40,7 @@ def test_a_timeout_bounds_each_attempt_and_not_all_of_them(clock: AnyClock) -> N
     assert [request.attempt for request in line.requests] == [1, 2, 3, 4, 5]
 
 
-def test_a_timeout_while_the_answer_comes_is_not_tried_again(clock: AnyClock) -> None:
+def test_a_timeout_while_the_response_comes_is_not_tried_again(clock: AnyClock) -> None:
     """Once there is a status line, a retry might do a thing twice."""
     client, line = client_of(drips(b"[1, 2]"), clock)
 

@@ -58,7 +58,7 @@ def test_a_clients_time_out_is_the_settings_unless_given(given: float | None, bo
     assert clock.now() == 1.0 + 2 * bound
 
 
-def test_a_clients_answers_are_bounded_by_the_settings() -> None:
+def test_a_clients_responses_are_bounded_by_the_settings() -> None:
     """``max_response_bytes`` is handed on."""
     memory = MemoryTransport({"M.x": b'"0123456789"'})
     settings = Settings(transports={"memory": memory.connect}, max_response_bytes=11)

@@ -132,7 +132,7 @@ NULLS: list[tuple[Any, str, Any, str, tuple[Any, ...]]] = [
 
 
 @pytest.mark.parametrize(("kind", "method", "reply", "call", "arguments"), NULLS)
-def test_moby_28630_null_is_an_answer_or_an_error_and_nothing_worse(
+def test_moby_28630_null_is_a_response_or_an_error_and_nothing_worse(
     kind: Any, method: str, reply: Any, call: str, arguments: tuple[Any, ...]
 ) -> None:
     """A plugin that answered null where an object was expected took the host down."""

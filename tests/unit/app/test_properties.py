@@ -121,7 +121,7 @@ def test_any_bytes_are_a_message_or_a_wire_error(kind: type, body: bytes) -> Non
 
 
 @given(kind=st.sampled_from(KINDS), data=st.data(), body=BYTES)
-def test_any_answer_is_a_result_or_an_error_of_the_plugin(
+def test_any_response_is_a_result_or_an_error_of_the_plugin(
     kind: type[Subsystem], data: st.DataObject, body: bytes
 ) -> None:
     """A proxy raises nothing but what is documented, whatever the plugin says."""

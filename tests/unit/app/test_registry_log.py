@@ -54,7 +54,7 @@ def test_a_plugin_that_is_left_out_is_one_line(
         assert len(line) < 1500
 
 
-def test_the_line_says_whose_answer_it_was(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_line_says_whose_response_it_was(caplog: pytest.LogCaptureFixture) -> None:
     """The plugin, its address and the status."""
     MemoryHost({"bad": answering(503, b"")}).registry.get_all(None)
 

@@ -180,7 +180,7 @@ def test_what_is_absent_null_or_unknown_is_no_error(
         (WireError("another plugin's answer"), (500, '{"Err":"another plugin\'s answer"}')),
     ],
 )
-def test_an_exception_is_an_answer_with_its_message(
+def test_an_exception_is_a_response_with_its_message(
     raised: Exception, answer: tuple[int, str]
 ) -> None:
     """500, or a StatusError's own; the next call is served."""
@@ -210,7 +210,7 @@ def test_a_result_that_has_no_json_form_is_an_error(app: PluginApp) -> None:
     )
 
 
-def test_every_answer_names_its_type(app: PluginApp) -> None:
+def test_every_response_names_its_type(app: PluginApp) -> None:
     """The protocol's own content type."""
     for path in ("Plugin.Activate", CREATE, "No.Such"):
         assert app(Request(path, b"{}")).headers == {

@@ -143,7 +143,7 @@ def read_by(response: Response, size: int) -> list[bytes]:
         (list, []),
     ],
 )
-def test_a_streamed_answer_comes_as_it_is_made(
+def test_a_streamed_response_comes_as_it_is_made(
     archive: Callable[[], Any], reads: list[bytes]
 ) -> None:
     """Its chunks are neither joined nor lost."""
@@ -153,7 +153,7 @@ def test_a_streamed_answer_comes_as_it_is_made(
     assert read_by(response, 3) == reads
 
 
-def test_a_streamed_answer_that_fails_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_streamed_response_that_fails_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     """Its end is an error, so that no server sends it as a whole; the cause is logged."""
 
     def failing() -> Iterator[bytes]:
@@ -171,7 +171,7 @@ def test_a_streamed_answer_that_fails_is_cut_off(caplog: pytest.LogCaptureFixtur
     ]
 
 
-def test_a_streamed_answer_that_fails_at_once_has_a_status() -> None:
+def test_a_streamed_response_that_fails_at_once_has_a_status() -> None:
     """Its beginning is made before the status is told."""
 
     def fail(_: int) -> bytes:
@@ -184,7 +184,7 @@ def test_a_streamed_answer_that_fails_at_once_has_a_status() -> None:
 
 
 @pytest.mark.parametrize("reads", [0, 1])
-def test_closing_a_streamed_answer_ends_its_maker(reads: int) -> None:
+def test_closing_a_streamed_response_ends_its_maker(reads: int) -> None:
     """Read or not, what it holds is given up."""
     ended: list[bool] = []
 

@@ -95,7 +95,7 @@ def test_what_a_generator_raises_first_is_answered(text: str, error: BaseExcepti
 
 
 @anything
-def test_what_a_generator_raises_later_cuts_the_answer_off(
+def test_what_a_generator_raises_later_cuts_the_response_off(
     text: str, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A host must not take it for whole, and the author reads why."""

@@ -95,6 +95,6 @@ def test_a_body_over_the_bound_is_not_admitted(routes: Routes) -> None:
     ],
     ids=["any", "with a status", "of no error"],
 )
-def test_an_exception_is_an_answer(error: BaseException, answer: tuple[int, Any]) -> None:
+def test_an_exception_is_a_response(error: BaseException, answer: tuple[int, Any]) -> None:
     """500 with its text, or the status that it names."""
     assert said(refusal(error)) == answer

@@ -209,7 +209,7 @@ def test_a_subsystem_can_be_extended() -> None:
     assert "Snapshot" not in VolumeDriver.remotes
 
 
-def test_an_answer_of_a_wrong_type_is_signed() -> None:
+def test_a_response_of_a_wrong_type_is_signed() -> None:
     """Method and address are told, for the result as for the error."""
     with pytest.raises(WireError, match=r"^tcp://host:1: Greeter\.Greet: Greeting: a string"):
         replying(Greeter, "Greet", {"Greeting": 1}).greet("Ada")

@@ -35,7 +35,7 @@ def read(response: Response) -> bytes:
     return data
 
 
-def test_a_call_and_its_answer_pass_unchanged_and_are_seen() -> None:
+def test_a_call_and_its_response_pass_unchanged_and_are_seen() -> None:
     """Method, query, body and headers go on; status, headers and body come back."""
     seen: list[Request] = []
 
@@ -144,7 +144,7 @@ def test_no_answer_is_passed_on_as_none() -> None:
     assert call.broken == "the plugin closed the connection without a response"
 
 
-def test_an_answer_that_breaks_off_breaks_off_for_the_host() -> None:
+def test_a_response_that_breaks_off_breaks_off_for_the_host() -> None:
     """What came of it is passed on and seen; it is not taken for a whole one."""
     traced = Traced({"M.x": drops_mid_body(b"half")})
     response = traced.call()
@@ -196,7 +196,7 @@ def test_a_host_that_breaks_its_own_request_off_is_seen() -> None:
     assert (call.request.data, call.host_left, call.broken) == (b"half", True, "")
 
 
-def test_memory_gives_no_answer_as_sockets_do() -> None:
+def test_memory_gives_no_response_as_sockets_do() -> None:
     """An app that has none is a plugin that hung up, in memory too."""
     before = Traced({"M.x": drops()})
     within = Traced({"M.x": drops_mid_body()})

@@ -103,7 +103,7 @@ class Dated:
         (b'[1, 1.5, "a", true]', [1, 1.5, "a", True]),
     ],
 )
-def test_without_a_type_an_answer_is_plain_json(body: bytes, value: Any) -> None:
+def test_without_a_type_a_response_is_plain_json(body: bytes, value: Any) -> None:
     """The first value comes as Python's own; no body at all is ``None``."""
     assert decode(body) == value
 
@@ -156,7 +156,7 @@ def test_without_a_type_an_answer_is_plain_json(body: bytes, value: Any) -> None
         (b'[{"Item": {"Name": "a"}}]', list[Box[Volume]], [Box(Volume("a"))]),
     ],
 )
-def test_an_answer_is_read_as_the_type_asked_for(body: bytes, into: Any, value: object) -> None:
+def test_a_response_is_read_as_the_type_asked_for(body: bytes, into: Any, value: object) -> None:
     """Every JSON type has Python types that it can be read as."""
     decoded = decode(body, into)
 

@@ -194,7 +194,7 @@ def test_all_checks_together_have_a_limit() -> None:
     assert results[2].came_back == "not run: all checks together may take 4 s"
 
 
-def test_a_long_answer_is_cut() -> None:
+def test_a_long_response_is_cut() -> None:
     """What came back is to be read by people."""
     result = found(lambda _: fail("x" * 10_000), {})
 

@@ -181,7 +181,7 @@ def test_a_tls_file_that_is_none_is_told() -> None:
     assert finding.what == "CAFile /ca is a FIFO"
 
 
-def test_an_answer_is_told_unless_a_file_explains_it() -> None:
+def test_a_response_is_told_unless_a_file_explains_it() -> None:
     """One cause, one finding."""
     handshakes = {"db": HandshakeOutcome(2.0, error=StatusError(500, "Plugin.Activate", "no"))}
 

@@ -103,7 +103,7 @@ def test_a_status_stands_for_a_message_that_is_missing() -> None:
         (DriverError("M.x", "gone"), "plugin 'db' at tcp://h:1, status 200 OK"),
     ],
 )
-def test_a_signed_error_says_whose_answer_it_is(
+def test_a_signed_error_says_whose_response_it_is(
     error: StatusError | DriverError, origin: str
 ) -> None:
     """In attributes, in a note that tracebacks and copies show, and in what is logged."""

@@ -14,7 +14,7 @@ VECTORS: list[dict[str, Any]] = json.loads(
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["told"]["Name"])
-def test_an_engines_answer_has_the_wanted_outcome(vector: dict[str, Any]) -> None:
+def test_an_engines_response_has_the_wanted_outcome(vector: dict[str, Any]) -> None:
     """Recorded from one, and made by the types of another."""
     plugin = read_plugin(vector["told"])
     found = found_plugin(plugin, "/d")

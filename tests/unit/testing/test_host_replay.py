@@ -62,7 +62,7 @@ def test_a_driver_that_answers_as_recorded_passes(write: Write) -> None:
     ]
 
 
-def test_another_answer_is_named_with_its_difference(write: Write) -> None:
+def test_another_response_is_named_with_its_difference(write: Write) -> None:
     """Which call, what it asked, and where the answer is another."""
     path = write(call("Create", b'{"Name":"books"}', b"{}"), call("List", b"{}", LISTED, at=1))
 
@@ -91,7 +91,7 @@ def test_bodies_can_be_translated(write: Write) -> None:
     assert_replayed(path, PluginApp(Volumes("/srv")), lambda body: body.replace(b"/mnt", b"/srv"))
 
 
-def test_masked_secrets_are_sent_as_masks_and_masked_in_answers(write: Write) -> None:
+def test_masked_secrets_are_sent_as_masks_and_masked_in_responses(write: Write) -> None:
     """The driver sees that there was one; its answers are compared without theirs."""
     driver = Volumes()
     app = PluginApp(driver)

@@ -155,7 +155,7 @@ def test_a_plugin_that_is_removed_is_gone_for_those_who_know_it() -> None:
         registry.lookup("shelf")
 
 
-def test_a_plugin_that_is_added_again_answers_anew() -> None:
+def test_a_plugin_that_is_added_again_answers_again() -> None:
     """A restart at the same place: who knows it already reaches the new one."""
     registry = MemoryRegistry()
     registry.add("shelf", Shelves())

@@ -38,7 +38,7 @@ def timed_out() -> OSError:
 
 
 class _Waiter(asyncio.Future[None]):
-    """An awaitable of one task; ``resume`` continues the task without another loop iteration.
+    """A future whose ``resume`` continues the waiting task without another iteration of the loop.
 
     A plain future schedules its task for the next iteration, which takes microseconds. ``task`` is
     the callback that continues the task, and its context, until the loop is given both.

@@ -153,7 +153,7 @@ def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
 
 
 @define
-class Laying:
+class EntryWriter:
     """A writer of entries below ``root``, a directory of its own, that counts them.
 
     Call ``lay``, then ``finish``. ``source`` is the origin of the entries, for messages.
@@ -169,7 +169,7 @@ class Laying:
     _bytes: int = 0
     _directories: dict[str, Entry | None] = field(factory=dict)
 
-    def lay(self, entries: Iterable[Entry]) -> None:
+    def write_all(self, entries: Iterable[Entry]) -> None:
         """Write all entries; raise ``SpecError`` for one that cannot be written, and for too many.
 
         ``finish`` sets the modes of directories.
@@ -178,7 +178,7 @@ class Laying:
             for entry in entries:
                 self._count(entry)
                 try:
-                    self._lay(entry, self._parts(entry.path, entry))
+                    self._write_entry(entry, self._parts(entry.path, entry))
                 except OSError as error:
                     raise self._refused(entry, shown(error.strerror or error)) from error
                 except (tarfile.TarError, EOFError) as error:
@@ -220,7 +220,7 @@ class Laying:
             raise self._refused(entry, 'its path has "..", which leads out: pack it again')
         return parts
 
-    def _lay(self, entry: Entry, parts: list[str]) -> None:
+    def _write_entry(self, entry: Entry, parts: list[str]) -> None:
         if entry.kind not in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
             self.dropped.append(entry.path)
             return

@@ -55,7 +55,7 @@ class SocketStandIn:
         with self._explained():
             self._lock = _locked(self._files.lock, self._path)
             try:
-                put_right(self._path)
+                restore_files(self._path)
                 self.plugin = self._plugin()
             except BaseException:
                 self._unlock()
@@ -92,11 +92,11 @@ class SocketStandIn:
         """Restore the plugin's socket, unless another file was created at its path."""
         with self._explained():
             try:
-                self._give_back()
+                self._restore_socket()
             finally:
                 self._unlock()
 
-    def _give_back(self) -> None:
+    def _restore_socket(self) -> None:
         if self._in_place():
             if self.plugin and not (self._listened and _has_ended(self._path, self._files)):
                 os.rename(self._files.plugin, self._path)
@@ -105,7 +105,7 @@ class SocketStandIn:
                 os.unlink(self._path)
                 _remove(self._files.plugin)
         _remove(self._files.none)
-        put_right(self._path)
+        restore_files(self._path)
 
     def _in_place(self) -> bool:
         try:
@@ -188,7 +188,7 @@ def stands_in(path: str) -> bool:
         return False
 
 
-def put_right(path: str) -> None:
+def restore_files(path: str) -> None:
     """Restore the files of a killed stand-in for ``path``."""
     files = _files_of(path)
     in_place = _is_same(path, files.waiting)

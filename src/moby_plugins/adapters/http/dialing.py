@@ -142,7 +142,7 @@ class Lookups:
         return self._begun((resolve, host), lookup)
 
     def reading(self, tls: TLSOptions) -> "Lookup":
-        """Start to read the files of ``tls``, or join their look-up; the result is a context."""
+        """Start to read the files of ``tls``, or join such a look-up; its result is a context."""
         lookup = Lookup("read", "the TLS files are not read", lambda: _context_of(tls))
         return self._begun(tls, lookup)
 

@@ -222,7 +222,7 @@ class _SocketExchange:
         self.turn.errno = number
         self.hang_up()
 
-    def pause(self, seconds: float, *, answered: bool) -> None:  # noqa: ARG002  the host's business
+    def pause(self, seconds: float, *, answered: bool) -> None:  # noqa: ARG002  for memory alone
         # A host that waits for a response sends nothing, so being readable means that it hung up.
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)

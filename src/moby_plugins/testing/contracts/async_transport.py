@@ -34,9 +34,9 @@ from moby_plugins.testing.contracts.transport import (
 )
 
 AsyncPluginThat: TypeAlias = Callable[[Behaviour], AsyncTransport]
-"""What the fixture ``plugin_that`` gives: makes a transport to a plugin that behaves so."""
+"""The type of the fixture ``plugin_that``: returns a transport to a plugin with a behaviour."""
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
-"""What the fixture ``run`` gives: runs a coroutine in an event loop, as ``asyncio.run`` does."""
+"""The type of the fixture ``run``: runs a coroutine in an event loop, as ``asyncio.run`` does."""
 
 # A call is cancelled after each number of loop iterations up to this, from before its task
 # starts until after its response was received.
@@ -111,7 +111,7 @@ class AsyncTransportContract:
     def test_an_answer_has_its_status_and_an_unread_body(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """An answer is its status and a body that is read bit by bit, then empty for ever."""
+        """A response is its status and a body; after the body's end, reads return ``b""``."""
         transport = plugin_that("answers")
 
         async def test() -> None:
@@ -125,7 +125,7 @@ class AsyncTransportContract:
         run(test())
 
     def test_an_empty_answer_is_empty(self, plugin_that: AsyncPluginThat, run: Run) -> None:
-        """An answer without a body reads as ``b""`` at once."""
+        """The first read of a response without a body returns ``b""``."""
         assert run(self._whole(plugin_that("answers nothing"), AsyncRequest("M.x"))) == b""
 
     @pytest.mark.parametrize("kind", BODIES)
@@ -141,7 +141,7 @@ class AsyncTransportContract:
         assert run(test()) == (b"" if kind == "nothing" else BODY)
 
     def test_method_and_headers_are_passed_on(self, plugin_that: AsyncPluginThat, run: Run) -> None:
-        """The plugin is asked for the method, with the headers that the request has."""
+        """The plugin receives the method and the headers of the request."""
         request = AsyncRequest("VolumeDriver.Get?a=b", b"{}", {"X-One": "1", "User-Agent": "me"})
 
         received = json.loads(run(self._whole(plugin_that("tells"), request)))
@@ -162,12 +162,12 @@ class AsyncTransportContract:
 
     def test_what_is_not_json_is_passed_on(self, plugin_that: AsyncPluginThat, run: Run) -> None:
         """A transport does not look into a body."""
-        answer = run(self._whole(plugin_that("sends a page"), AsyncRequest("M.x")))
+        data = run(self._whole(plugin_that("sends a page"), AsyncRequest("M.x")))
 
-        assert answer.startswith(PAGE)
+        assert data.startswith(PAGE)
 
     def test_a_large_body_comes_in_bits(self, plugin_that: AsyncPluginThat, run: Run) -> None:
-        """However much the plugin sends, no read gives more than it was asked for."""
+        """However much the plugin sends, no read returns more than requested."""
         transport = plugin_that("sends much")
 
         assert len(run(self._whole(transport, AsyncRequest("M.x"), 50_000))) == MUCH
@@ -186,7 +186,7 @@ class AsyncTransportContract:
     def test_a_plugin_that_hangs_ends_at_the_time_out(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A plugin that never answers costs the time-out and no more."""
+        """A call of a plugin that never responds ends at the time-out."""
         error = run(self._timed(plugin_that("hangs"), AsyncRequest("M.x", b"{}")))
 
         assert (error.reason, error.answered) == (TIMED_OUT, False)
@@ -231,7 +231,7 @@ class AsyncTransportContract:
     def test_a_dropped_connection_was_not_answered(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A plugin that hangs up instead of answering is an error that may be tried again."""
+        """If a plugin hangs up instead of responding, the error allows another attempt."""
         error = run(self._error(plugin_that("drops")))
 
         assert type(error) is TransportError
@@ -240,7 +240,7 @@ class AsyncTransportContract:
     def test_what_is_not_http_was_not_answered(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """Something that is not HTTP is no answer."""
+        """Something that is not HTTP is no response."""
         error = run(self._error(plugin_that("is malformed")))
 
         assert type(error) is TransportError
@@ -250,7 +250,7 @@ class AsyncTransportContract:
     def test_a_body_that_is_cut_off_is_a_wire_error(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A body that ends before its announced end is not taken for a whole one."""
+        """A body that ends before its announced end raises an error."""
         error = run(self._error(plugin_that("drops mid-body")))
 
         assert isinstance(error, WireError)
@@ -272,7 +272,7 @@ class AsyncTransportContract:
     def test_an_exception_of_the_callers_iterable_passes_unchanged(
         self, error: BaseException, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """What the caller's own iterable raises comes out as the very same object."""
+        """An exception of the caller's own iterable is raised unchanged: the same object."""
         transport = plugin_that("echoes")
 
         async def body() -> AsyncIterator[bytes]:
@@ -300,7 +300,7 @@ class AsyncTransportContract:
     def test_a_body_left_unread_does_not_disturb_the_next_call(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """After a body is closed unread, the next answer is that of the next request."""
+        """After a body is closed unread, the next response is that of the next request."""
         transport = plugin_that("echoes")
 
         async def test() -> bytes:
@@ -310,7 +310,7 @@ class AsyncTransportContract:
         assert run(test()) == b"second"
 
     def test_tasks_share_a_transport(self, plugin_that: AsyncPluginThat, run: Run) -> None:
-        """Many tasks may send at once, and each gets the answer to its own request."""
+        """Many tasks may send at once, and each gets the response to its own request."""
         transport = plugin_that("echoes")
         bodies = [b"%d " % number * 1000 for number in range(100)]
 

@@ -95,7 +95,7 @@ class ClockContract:
         assert SHORT <= clock.now() - before < 30
 
     def test_a_sleep_can_be_ended_by_another_thread(self, clock: Clock) -> None:
-        """To wait for a ``SleepEvent`` is a sleep: it ends with its time, or sooner once set."""
+        """A wait for a ``SleepEvent`` ends after its time, or sooner once the event is set."""
         event = SleepEvent()
         before = clock.now()
         assert clock.wait(event, SHORT) is False

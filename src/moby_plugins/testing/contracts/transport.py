@@ -50,7 +50,7 @@ Behaviour: TypeAlias = Literal[
 ]
 """What a plugin of the suite does with a request: ``"answers"``, ``"hangs"``, ``"drops"``, …"""
 PluginThat: TypeAlias = Callable[[Behaviour], Transport]
-"""What the fixture ``plugin_that`` gives: makes a transport to a plugin that behaves so."""
+"""The type of the fixture ``plugin_that``: returns a transport to a plugin with a behaviour."""
 
 ANSWER = b'{"Volumes": [{"Name": "data"}, {"Name": "logs"}]}\n'
 FAILURE = b'{"Err": "disk full"}'
@@ -67,7 +67,6 @@ def _tell(request: Request) -> Response:
     return Response(200, json.dumps(fields).encode())
 
 
-# The argument of a ``MemoryTransport`` or ``FaultServer`` for each behaviour.
 BEHAVIOURS: dict[Behaviour, Any] = {
     "answers": lambda _: Response(200, ANSWER),
     "answers nothing": lambda _: Response(200, b""),
@@ -83,7 +82,7 @@ BEHAVIOURS: dict[Behaviour, Any] = {
     "drips": drips(ANSWER, every=0.1),
     "is malformed": malformed(),
 }
-"""By behaviour, what a ``MemoryTransport`` or a ``FaultServer`` is made of to have it."""
+"""For each behaviour the argument that gives it to a ``MemoryTransport`` or a ``FaultServer``."""
 
 
 BODY = b'{"Name": "data"}\n' * 50_000
@@ -161,7 +160,7 @@ class TransportContract:
         return SystemClock()
 
     def test_an_answer_has_its_status_and_an_unread_body(self, plugin_that: PluginThat) -> None:
-        """An answer is its status and a body that is read bit by bit, then empty for ever."""
+        """A response is its status and a body; after the body's end, reads return ``b""``."""
         response = plugin_that("answers").send(Request("M.x", b"{}"), None)
 
         first = response.body.read(3)
@@ -180,7 +179,7 @@ class TransportContract:
         response.body.close()
 
     def test_an_empty_answer_is_empty(self, plugin_that: PluginThat) -> None:
-        """An answer without a body reads as ``b""`` at once."""
+        """The first read of a response without a body returns ``b""``."""
         assert read_all(plugin_that("answers nothing").send(Request("M.x"), None)) == b""
 
     @pytest.mark.parametrize("kind", BODIES)
@@ -188,9 +187,9 @@ class TransportContract:
         """Bytes, and an iterable with or without a length, all arrive as they are."""
         request = BODIES[kind]()
 
-        answer = read_all(plugin_that("echoes").send(request, None))
+        data = read_all(plugin_that("echoes").send(request, None))
 
-        assert answer == (b"" if kind == "nothing" else BODY)
+        assert data == (b"" if kind == "nothing" else BODY)
 
     def test_a_file_arrives_from_where_it_stands(
         self, plugin_that: PluginThat, tmp_path: Path
@@ -205,7 +204,7 @@ class TransportContract:
             assert read_all(plugin_that("echoes").send(request, None)) == BODY
 
     def test_method_and_headers_are_passed_on(self, plugin_that: PluginThat) -> None:
-        """The plugin is asked for the method, with the headers that the request has."""
+        """The plugin receives the method and the headers of the request."""
         request = Request("VolumeDriver.Get?a=b", b"{}", {"X-One": "1", "User-Agent": "me"})
 
         received = json.loads(read_all(plugin_that("tells").send(request, None)))
@@ -222,12 +221,12 @@ class TransportContract:
 
     def test_what_is_not_json_is_passed_on(self, plugin_that: PluginThat) -> None:
         """A transport does not look into a body."""
-        answer = read_all(plugin_that("sends a page").send(Request("M.x"), TIMEOUT * 10))
+        data = read_all(plugin_that("sends a page").send(Request("M.x"), TIMEOUT * 10))
 
-        assert answer.startswith(PAGE)
+        assert data.startswith(PAGE)
 
     def test_a_large_body_comes_in_bits(self, plugin_that: PluginThat) -> None:
-        """However much the plugin sends, no read gives more than it was asked for."""
+        """However much the plugin sends, no read returns more than requested."""
         response = plugin_that("sends much").send(Request("M.x"), None)
 
         assert len(read_all(response, 50_000)) == MUCH
@@ -247,7 +246,7 @@ class TransportContract:
     def test_a_plugin_that_hangs_ends_at_the_time_out(
         self, plugin_that: PluginThat, clock: Clock
     ) -> None:
-        """A plugin that never answers costs the time-out and no more."""
+        """A call of a plugin that never responds ends at the time-out."""
         transport = plugin_that("hangs")
         began = clock.now()
 
@@ -284,7 +283,7 @@ class TransportContract:
         response.body.close()
 
     def test_a_dropped_connection_was_not_answered(self, plugin_that: PluginThat) -> None:
-        """A plugin that hangs up instead of answering is an error that may be tried again."""
+        """If a plugin hangs up instead of responding, the error allows another attempt."""
         transport = plugin_that("drops")
 
         with pytest.raises(TransportError) as caught:
@@ -295,7 +294,7 @@ class TransportContract:
         assert not caught.value.answered
 
     def test_what_is_not_http_was_not_answered(self, plugin_that: PluginThat) -> None:
-        """Something that is not HTTP is no answer."""
+        """Something that is not HTTP is no response."""
         transport = plugin_that("is malformed")
 
         with pytest.raises(TransportError) as caught:
@@ -306,7 +305,7 @@ class TransportContract:
         assert not caught.value.answered
 
     def test_a_body_that_is_cut_off_is_a_wire_error(self, plugin_that: PluginThat) -> None:
-        """A body that ends before its announced end is not taken for a whole one."""
+        """A body that ends before its announced end raises an error."""
         response = plugin_that("drops mid-body").send(Request("M.x"), None)
 
         with pytest.raises(WireError) as caught:
@@ -332,7 +331,7 @@ class TransportContract:
     def test_an_exception_of_the_callers_iterator_passes_unchanged(
         self, error: BaseException, plugin_that: PluginThat
     ) -> None:
-        """What the caller's own iterator raises comes out as the very same object."""
+        """An exception of the caller's own iterator is raised unchanged: the same object."""
 
         def body() -> Iterable[bytes]:
             yield b"some"
@@ -355,28 +354,27 @@ class TransportContract:
     def test_a_body_left_unread_does_not_disturb_the_next_call(
         self, plugin_that: PluginThat
     ) -> None:
-        """After a body is closed unread, the next answer is that of the next request."""
+        """After a body is closed unread, the next response is that of the next request."""
         transport = plugin_that("echoes")
         transport.send(Request("M.x", BODY), None).body.close()
 
         assert read_all(transport.send(Request("M.x", b"second"), None)) == b"second"
 
     def test_threads_share_a_transport(self, plugin_that: PluginThat) -> None:
-        """Several threads may send at once, and each gets the answer to its own request."""
+        """Several threads may send at once, and each gets the response to its own request."""
         transport = plugin_that("echoes")
         bodies = [b"%d " % number * 1000 for number in range(32)]
 
         with ThreadPoolExecutor(8) as threads:
-            answers = threads.map(
+            echoes = threads.map(
                 lambda body: read_all(transport.send(Request("M.x", body), None)), bodies
             )
 
-            assert list(answers) == bodies
+            assert list(echoes) == bodies
 
 
-# Creates a server, not started yet, whose plugin has this behaviour.
 Serve: TypeAlias = Callable[[Behaviour], FaultServer]
-"""What the fixture ``serve`` gives: makes a server that behaves so, to be entered by the suite."""
+"""The type of the fixture ``serve``: returns a server, not started, with a behaviour."""
 
 
 class SocketTransportContract(TransportContract):

@@ -13,7 +13,7 @@ from moby_plugins import SpecError
 from moby_plugins.adapters.disk.root_filesystem import (
     MAX_BYTES,
     MAX_ENTRIES,
-    Laying,
+    EntryWriter,
     entries_of_directory,
     entries_of_tar,
     open_tar,
@@ -57,12 +57,12 @@ def root(short_path: Path) -> Path:
 
 def lay(
     root: Path, file: io.BytesIO, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES
-) -> Laying:
+) -> EntryWriter:
     """Lay out a tar."""
-    laying = Laying(str(root), "root.tar", max_entries, max_bytes)
-    laying.lay(entries_of_tar(file, "root.tar"))
-    laying.finish()
-    return laying
+    writer = EntryWriter(str(root), "root.tar", max_entries, max_bytes)
+    writer.write_all(entries_of_tar(file, "root.tar"))
+    writer.finish()
+    return writer
 
 
 def test_what_a_tar_holds_is_laid_out(root: Path) -> None:
@@ -206,11 +206,11 @@ def test_a_directory_is_copied_without_following_anything(root: Path, short_path
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(source / "socket"))
 
-    laying = Laying(str(root), str(source))
-    laying.lay(entries_of_directory(str(source)))
-    laying.finish()
+    writer = EntryWriter(str(root), str(source))
+    writer.write_all(entries_of_directory(str(source)))
+    writer.finish()
 
-    assert sorted(laying.dropped) == ["fifo", "socket"]
+    assert sorted(writer.dropped) == ["fifo", "socket"]
     assert (root / "loop").readlink() == Path("loop")
     assert (root / "up").readlink() == Path("../..")
     assert (root / "other").samefile(root / "deep" / "file")
@@ -218,12 +218,12 @@ def test_a_directory_is_copied_without_following_anything(root: Path, short_path
 
 def test_a_directory_is_made_unless_a_link_is_in_the_way(root: Path) -> None:
     """What an app's program and mounts need, beside what is there."""
-    laying = Laying(str(root), "root.tar")
-    laying.lay(entries_of_tar(tar_of(("var", link(".."))), "root.tar"))
-    laying.ensure("/run/docker/plugins")
-    laying.ensure("/var/lib/x")
-    laying.ensure("../x")
-    laying.finish()
+    writer = EntryWriter(str(root), "root.tar")
+    writer.write_all(entries_of_tar(tar_of(("var", link(".."))), "root.tar"))
+    writer.ensure("/run/docker/plugins")
+    writer.ensure("/var/lib/x")
+    writer.ensure("../x")
+    writer.finish()
 
     assert (root / "run/docker/plugins").is_dir()
     assert {*root.parent.iterdir()} == {root}
@@ -312,7 +312,7 @@ def test_a_large_file_of_a_directory_is_refused_before_it_is_read(
     os.truncate(short_path / "source" / "large", 1 << 40)
 
     with pytest.raises(SpecError, match="leave out what the plugin does not need"):
-        Laying(str(root), "source").lay(entries_of_directory(str(short_path / "source")))
+        EntryWriter(str(root), "source").write_all(entries_of_directory(str(short_path / "source")))
 
     assert [*root.iterdir()] == []
 
@@ -329,7 +329,7 @@ def test_a_path_that_is_too_long_is_an_error_that_says_so(root: Path, short_path
     os.close(at)
 
     with pytest.raises(SpecError, match="File name too long"):
-        Laying(str(root), "deep").lay(entries_of_directory(str(short_path / "deep")))
+        EntryWriter(str(root), "deep").write_all(entries_of_directory(str(short_path / "deep")))
 
 
 def test_a_tree_is_removed_whatever_its_modes(short_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_plugin_that_cannot_be_reached_takes_nothing_of_a_streamed_body(
         (malformed(), "malformed answer"),
     ],
 )
-def test_a_plugin_that_gives_no_answer_says_so(fault: Fault, said: str, clock: FakeClock) -> None:
+def test_a_plugin_that_gives_no_response_says_so(fault: Fault, said: str, clock: FakeClock) -> None:
     """The request was taken, and nothing that is an answer came back."""
     transport = MemoryTransport({"M.x": fault}, clock=clock, addr=SOCKET)
 

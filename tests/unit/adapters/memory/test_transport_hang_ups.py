@@ -8,7 +8,7 @@ from moby_plugins.serving import hung_up
 from moby_plugins.testing import MemoryTransport
 
 
-def test_a_caller_that_closes_an_answer_early_has_hung_up() -> None:
+def test_a_caller_that_closes_a_response_early_has_hung_up() -> None:
     """The event is the call's own, in the function and in the generator; a whole answer sets none.
 
     The plugin is told before its generator is closed.

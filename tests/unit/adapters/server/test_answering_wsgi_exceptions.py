@@ -58,7 +58,7 @@ def test_whatever_is_raised_before_the_first_chunk_is_500(text: str, error: Base
 
 
 @anything
-def test_whatever_is_raised_later_is_no_answer(
+def test_whatever_is_raised_later_is_no_response(
     text: str, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Servers take that for a connection that broke off, and go on; the author reads why."""

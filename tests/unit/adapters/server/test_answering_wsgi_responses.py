@@ -60,7 +60,7 @@ def test_a_later_exception_passes_to_the_server() -> None:
         Answer(lambda _: Response(200, chunks()))
 
 
-def test_an_answer_in_memory_has_a_length() -> None:
+def test_a_response_in_memory_has_a_length() -> None:
     """A body of bytes is sent with its length, and in pieces of 64 KiB."""
     answer = Answer(lambda _: Response(200, b"x" * (CHUNK_BYTES + 1), {"X-A": "b"}))
 
@@ -69,7 +69,7 @@ def test_an_answer_in_memory_has_a_length() -> None:
     assert [len(chunk) for chunk in answer.chunks] == [CHUNK_BYTES, 1]
 
 
-def test_an_answer_in_memory_that_stands_beyond_its_end_is_empty() -> None:
+def test_a_response_in_memory_that_stands_beyond_its_end_is_empty() -> None:
     """Its length is never less than nothing."""
     body = io.BytesIO(b"text")
     body.seek(100)

@@ -103,7 +103,7 @@ class Table:
 
         assert paths == {exchange.path for exchange in self.exchanges} | self.apart
 
-    def test_the_host_sends_the_request_and_reads_the_answer(self, exchange: Exchange) -> None:
+    def test_the_host_sends_the_request_and_reads_the_response(self, exchange: Exchange) -> None:
         """The proxy writes exactly this, under this time-out, and makes this of the answer."""
         client, line = client_to({exchange.path: exchange.answer.encode()})
 
@@ -117,7 +117,7 @@ class Table:
         )
         assert line.timeouts == [exchange.timeout]
 
-    def test_the_plugin_reads_the_request_and_sends_the_answer(self, exchange: Exchange) -> None:
+    def test_the_plugin_reads_the_request_and_sends_the_response(self, exchange: Exchange) -> None:
         """The implementation gets these arguments, and its result is written exactly so."""
         app, received = self._serving(exchange)
 

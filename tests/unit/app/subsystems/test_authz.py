@@ -72,7 +72,7 @@ def test_the_manifest_names_it_authz() -> None:
 
 
 @pytest.mark.parametrize("reply", [{}, None, {"Allow": None}, {"Msg": "who knows"}])
-def test_an_answer_that_does_not_allow_denies(reply: Any) -> None:
+def test_a_response_that_does_not_allow_denies(reply: Any) -> None:
     """B5: only Allow allows."""
     assert replying(AuthZPlugin, "AuthZReq", reply).authorize_request(REQUEST).allow is False
 

@@ -119,7 +119,7 @@ def test_an_error_is_one_by_either_name(reply: Any, kind: type[Exception], text:
 
 
 @pytest.mark.parametrize("address", ["", "10.0.0.1", "10.0.0.1/99", "ten/8"])
-def test_an_answer_without_an_address_is_refused(address: str) -> None:
+def test_a_response_without_an_address_is_refused(address: str) -> None:
     """B4: an address comes as CIDR, and an empty one is none."""
     with pytest.raises(WireError, match=r"IpamDriver.RequestAddress"):
         replying(IpamDriver, "RequestAddress", {"Address": address}).request_address("p")

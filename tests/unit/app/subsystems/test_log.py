@@ -152,7 +152,7 @@ def test_a_failure_before_the_first_entry_has_a_status() -> None:
     assert answer == (500, '{"Err":"the disk is gone"}')
 
 
-def test_a_failure_after_an_entry_cuts_the_answer_off() -> None:
+def test_a_failure_after_an_entry_cuts_the_response_off() -> None:
     """B6: the host has the entries so far, and an error; the plugin goes on serving."""
     part, _ = part_of(LogDriver, {"read_logs": _broken(LINE), "stop_logging": None})
     client, _ = client_to(PluginApp(part))

@@ -21,7 +21,7 @@ class TestB7(Table):
 
 
 @pytest.mark.parametrize("reply", [b"", b"not JSON", {"Err": "lost"}])
-def test_the_answer_is_not_read(reply: Any) -> None:
+def test_the_response_is_not_read(reply: Any) -> None:
     """B7: any body of an answer 200 is a success."""
     assert replying(MetricsCollector, "StartMetrics", reply).start_metrics() is None
 

@@ -214,7 +214,7 @@ def test_a_join_may_answer_nothing_at_all() -> None:
     assert driver.join("n", "e", "s", {}) == JoinResponse()
 
 
-def test_an_error_comes_before_the_fields_of_an_answer() -> None:
+def test_an_error_comes_before_the_fields_of_a_response() -> None:
     """B0: an answer with Err is an error, though its Scope would be one too."""
     with pytest.raises(DriverError, match=r"(?m)^NetworkDriver.GetCapabilities: not now$"):
         replying(NetworkDriver, "GetCapabilities", {"Err": "not now"}).get_capabilities()

@@ -64,7 +64,7 @@ def test_the_manifest_names_it_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize("value", ["", None, "*"])
-def test_an_answer_without_a_secret_is_refused(value: str | None) -> None:
+def test_a_response_without_a_secret_is_refused(value: str | None) -> None:
     """B9: a secret is base64 of one byte at least."""
     with pytest.raises(WireError, match=r"SecretProvider.GetSecret"):
         replying(SecretProvider, "GetSecret", {"Value": value}).get_secret(SecretRequest("key"))

@@ -95,7 +95,7 @@ def test_8_an_error_never_allows() -> None:
         AuthZPlugin(client).authorize_request(AuthZRequest())
 
 
-def test_8_an_answer_that_was_not_shown_is_told_from_an_empty_one() -> None:
+def test_8_a_response_that_was_not_shown_is_told_from_an_empty_one() -> None:
     """Trap 8: over 64 KiB there is no status, so a policy can fail closed."""
 
     class Careful(AuthZPlugin):

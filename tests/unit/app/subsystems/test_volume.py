@@ -173,13 +173,13 @@ def test_no_volume_and_no_error_is_none(reply: Any) -> None:
     assert replying(VolumeDriver, "Get", reply).get("db") is None
 
 
-def test_a_volume_is_what_the_answer_says() -> None:
+def test_a_volume_is_what_the_response_says() -> None:
     """B2: an empty object is a volume with an empty name, and keys match without case."""
     assert replying(VolumeDriver, "Get", {"Volume": {}}).get("db") == Volume("")
     assert replying(VolumeDriver, "Get", {"volume": {"NAME": "x"}}).get("db") == Volume("x")
 
 
-def test_an_error_in_an_answer_200_is_a_driver_error() -> None:
+def test_an_error_in_a_response_200_is_a_driver_error() -> None:
     """B0: Err is the driver's own error, told under the name of the method."""
     with pytest.raises(DriverError) as caught:
         replying(VolumeDriver, "Create", {"Err": "disk full"}).create("db")
@@ -201,7 +201,7 @@ def test_no_volumes_are_an_empty_list(volumes: Any) -> None:
     assert replying(VolumeDriver, "List", {"Volumes": volumes}).list() == ()
 
 
-def test_an_answer_of_a_wrong_type_is_told_with_its_place() -> None:
+def test_a_response_of_a_wrong_type_is_told_with_its_place() -> None:
     """A WireError names the method, the address and the field."""
     with pytest.raises(WireError) as caught:
         replying(VolumeDriver, "Mount", {"Mountpoint": 5}).mount("db", "1")
@@ -231,7 +231,7 @@ def test_find_gives_nothing_where_an_engine_takes_the_volume_for_absent(reply: A
     assert replying(VolumeDriver, "Get", reply).find("db") is None
 
 
-def test_find_gives_the_volume_and_raises_where_no_answer_came() -> None:
+def test_find_gives_the_volume_and_raises_where_no_response_came() -> None:
     """A plugin that cannot be reached says nothing about its volumes."""
     assert replying(VolumeDriver, "Get", {"Volume": {"Name": "db"}}).find("db") == Volume("db")
     with pytest.raises(TransportError):
