@@ -117,8 +117,8 @@ def _missed(found: Findings) -> Iterator[str]:
         yield "## What is not met, and what stands in the way"
         yield ""
         yield "The time beyond the floor is the host's own, and its pace the instructions that it"
-        yield "executes in that time. System calls are in it too: a host that makes many of them has"
-        yield "a slower pace. The bound leaves the instructions that we execute until it at our pace."
+        yield "executes in that time. System calls are in it too: a host that makes many of them"
+        yield "has a slower pace. The bound leaves what we execute until it, at our pace."
     for obstacle, missed in rows.items():
         yield ""
         yield obstacle

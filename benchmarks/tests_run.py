@@ -29,6 +29,7 @@ OTHERS = (
     "floor is pytest's own for as many empty tests in as many files, run by the same two processes "
     "with the same options, in turns. `pytest --durations=20` says which tests take longest."
 )
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 # What ``tests/unit/conftest.py`` prints.
 _OWN = re.compile(r"unit tests: ([\d.]+) s of their own")
 # As the tests' own: the collector's time is the same, and the profile that ``make unit`` names.
@@ -51,11 +52,11 @@ def pytest_collection_finish() -> None:
 
 @frozen
 class _Run:
-    """A run of the tests: its seconds, those of the tests themselves, and whether all passed."""
+    """A run of the tests: its seconds, those of the tests themselves, and what failed, or ""."""
 
     seconds: float
     own: float
-    passed: bool
+    failed: str
 
 
 def unit_tests(placement: Placement) -> Iterator[Reading]:
@@ -82,7 +83,7 @@ def unit_tests(placement: Placement) -> Iterator[Reading]:
         Bound(SECONDS),
         f"{statistics.median(run.seconds for _, run in runs):.2f}",
         obstacle=OTHERS,
-        missing="" if all(run.passed for run, _ in runs) else "a unit test fails",
+        missing=next((run.failed for pair in runs for run in pair if run.failed), ""),
         beside=f"{len(tests):,} tests, {own:.1f} s of their own in two processes",
     )
 
@@ -114,4 +115,6 @@ def _make(target: str, *variables: str) -> _Run:
         command, cwd=ROOT, check=False, capture_output=True, text=True
     )
     own = sum(float(seconds) for seconds in _OWN.findall(done.stdout))
-    return _Run(time.monotonic() - began, own, done.returncode == 0)
+    failed = _FAILED.search(done.stdout)
+    why = f"{failed[1]} fails" if failed else f"make {target} fails"
+    return _Run(time.monotonic() - began, own, why if done.returncode else "")
