@@ -35,7 +35,7 @@ test: $(VENV)/test
 # Each plugin of pytest is called for each test: those that no unit test needs stay out. Properties
 # run fewer examples than in `make test`. `make bench` has it run empty tests, in other TESTS.
 TESTS := tests/unit
-HALF := $(addprefix $(TESTS)/,app checks cli)
+HALF := $(addprefix $(TESTS)/,app cli examples)
 WITHOUT := cacheprovider doctest faulthandler junitxml pastebin random_order setuponly setupplan \
 	stepwise xdist
 UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -c pyproject.toml --hypothesis-profile=few $(WITHOUT:%=-p no:%)
