@@ -33,13 +33,14 @@ test: $(VENV)/test
 # By two processes, each of which collects its half; xdist would have each collect all. What pytest
 # compiles of the tests is kept, whatever the environment says: that is as much work as they are.
 # Each plugin of pytest is called for each test: those that no unit test needs stay out. Properties
-# run fewer examples than in `make test`.
-HALF := tests/unit/app tests/unit/checks tests/unit/cli tests/unit/examples
+# run fewer examples than in `make test`. `make bench` has it run empty tests, in other TESTS.
+TESTS := tests/unit
+HALF := $(addprefix $(TESTS)/,app cli examples)
 WITHOUT := cacheprovider doctest faulthandler junitxml pastebin random_order setuponly setupplan \
 	stepwise xdist
-UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q --hypothesis-profile=few $(WITHOUT:%=-p no:%)
+UNIT := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -c pyproject.toml --hypothesis-profile=few $(WITHOUT:%=-p no:%)
 unit: $(VENV)/test
-	@$(UNIT) tests/unit $(HALF:%=--ignore=%) >$(VENV)/unit-output 2>&1 & other=$$!; \
+	@$(UNIT) $(TESTS) $(HALF:%=--ignore=%) >$(VENV)/unit-output 2>&1 & other=$$!; \
 		$(UNIT) $(HALF); status=$$?; \
 		wait $$other || status=1; cat $(VENV)/unit-output; exit $$status
 

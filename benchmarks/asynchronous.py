@@ -1,12 +1,12 @@
 """Small calls with asyncio, against synchronous calls of this library, threads, and aiohttp."""
 
 import asyncio
-import socket
 import statistics
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from benchmarks.contest import Bound, Comparison, Contest, Reading, timed
 from benchmarks.peers.python_clients import ARGS, METHOD, MOUNTPOINT, clients
 from benchmarks.placement import Placement
 from benchmarks.processes import quick_plugins
+from benchmarks.watched import Watched
 from moby_plugins import new_client
 from moby_plugins.aio import AsyncClient
 from moby_plugins.aio import new_client as new_async_client
@@ -31,11 +32,22 @@ MOST_MORE = 9.0
 
 ONE, MANY, MORE = "AsyncClient.call", f"{AT_ONCE} tasks", f"{CROWD} tasks"
 THREADS = f"{AT_ONCE} threads, httptools"
+BARE_TASKS, BARE_THREADS = (
+    f"bare sockets, {AT_ONCE} tasks over {AT_ONCE} threads",
+    f"bare sockets in {AT_ONCE} threads",
+)
 
 WAKING = (
-    "What an event loop adds is asyncio's own: it polls, calls back, and continues the task that "
-    "waits. The floor is the least that does so, a socket that the loop watches and one future a "
-    "call, beyond a bare blocking socket."
+    "An event loop adds asyncio's own work to a call: it polls, calls back, and continues the task "
+    "that waits. The floor is the least that does so, a socket that the loop watches and one "
+    "future a call, beyond a bare blocking socket."
+)
+TASKS = (
+    "A call in a task has the same work as one in a thread, and asyncio's besides: a future, a "
+    "callback, a step of the task and a timer. It saves the change of threads, so the ratio is "
+    "what asyncio takes over what this machine takes to change threads. The floor is the least of "
+    "both: a socket that the loop watches and one future a call in each task, over a blocking "
+    "socket in each thread."
 )
 
 
@@ -57,27 +69,6 @@ async def called_at_once(client: AsyncClient, tasks: int, calls: int) -> None:
     await asyncio.gather(*(called(client, calls) for _ in range(tasks)))
 
 
-class _Watched:
-    """A bare socket that an event loop watches: the least of an asynchronous call."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._waiter: asyncio.Future[bytes]
-
-    async def call(self, request: bytes, calls: int) -> None:
-        """Send ``request`` as often as ``calls`` says, and wait for each response."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._sock, self._receive)
-        for _ in range(calls):
-            self._waiter = loop.create_future()
-            self._sock.send(request)
-            assert await self._waiter
-        loop.remove_reader(self._sock)
-
-    def _receive(self) -> None:
-        self._waiter.set_result(self._sock.recv(1 << 16))
-
-
 def asynchronous_contests(directory: Path, placement: Placement) -> Iterator[Contest | Reading]:
     """Yield contests of 1, 64 and 512 calls at once, and the CPU beyond a synchronous call."""
     with (
@@ -93,9 +84,21 @@ def asynchronous_contests(directory: Path, placement: Placement) -> Iterator[Con
         aiohttp = stack.enter_context(clients(path, CALLS))["aiohttp"]
         threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
 
-        def in_threads() -> None:
-            for done in [threads.submit(fast) for _ in range(AT_ONCE)]:
+        request = bare_request()
+        free = [stack.enter_context(connected(path)) for _ in range(AT_ONCE)]
+        watched = [Watched(stack.enter_context(connected(path))) for _ in range(AT_ONCE)]
+
+        def in_threads(work: Callable[[], None]) -> None:
+            for done in [threads.submit(work) for _ in range(AT_ONCE)]:
                 done.result()
+
+        def bare() -> None:
+            sock = free.pop()
+            bare_calls(sock, EACH)
+            free.append(sock)
+
+        async def bare_at_once() -> None:
+            await asyncio.gather(*(one.call(request, EACH) for one in watched))
 
         yield Contest(
             {ONE: timed(lambda: run(called(client, CALLS))), "aiohttp": aiohttp},
@@ -109,10 +112,21 @@ def asynchronous_contests(directory: Path, placement: Placement) -> Iterator[Con
             {
                 MANY: timed(lambda: run(called_at_once(client, AT_ONCE, EACH))),
                 MORE: timed(lambda: run(called_at_once(client, CROWD, calls // CROWD))),
-                THREADS: timed(in_threads),
+                THREADS: timed(partial(in_threads, fast)),
+                BARE_TASKS: timed(lambda: run(bare_at_once())),
+                BARE_THREADS: timed(partial(in_threads, bare)),
             },
             (
-                Comparison(f"{AT_ONCE} small calls at once", MANY, THREADS, Bound(0.7)),
+                Comparison(
+                    f"{AT_ONCE} small calls at once",
+                    MANY,
+                    THREADS,
+                    Bound(0.7),
+                    TASKS,
+                    BARE_TASKS,
+                    BARE_THREADS,
+                    f"each of {AT_ONCE} small calls at once",
+                ),
                 Comparison(f"{CROWD} small calls at once", MORE, MANY, Bound(1.5)),
             ),
             ROUNDS,
@@ -120,11 +134,8 @@ def asynchronous_contests(directory: Path, placement: Placement) -> Iterator[Con
             placement=placement,
         )
         more = cpu_beyond(lambda: run(called(client, CALLS)), one)
-        watched, blocking = (stack.enter_context(connected(path)) for _ in range(2))
-        watched.setblocking(False)
-        least = _Watched(watched)
         floor = cpu_beyond(
-            lambda: run(least.call(bare_request(), CALLS)), lambda: bare_calls(blocking)
+            lambda: run(watched[0].call(request, CALLS)), lambda: bare_calls(free[0])
         )
         yield Reading(
             "µs of CPU that a small call in an event loop takes more than a synchronous one "
@@ -134,6 +145,7 @@ def asynchronous_contests(directory: Path, placement: Placement) -> Iterator[Con
             Bound(MOST_MORE),
             f"{floor / CALLS:.2f}",
             obstacle=WAKING,
+            counts="a small call in an event loop",
         )
 
 

@@ -30,10 +30,10 @@ BARE = "urllib3 and json"
 SOCKET = "a bare socket"
 
 WAKING = (
-    "The rows on one core leave out the wait for a core to wake. What a bare socket takes there is "
-    "the plugin's and the kernel's; what we take besides is the interpreter's, whose shares are in "
-    "the profile below. Go's compiled code takes less for the same. Where both ends have a core of "
-    "their own, the wait is longer than either's work."
+    "The call takes more instructions than the Go host's, and fewer system calls, as Go's runtime "
+    "polls and wakes threads of its own: that is all that we can be quicker by. The floor is the "
+    "time of the plugin and of the kernel, which no host can save; with a core each, it includes "
+    "the wait for a core to wake."
 )
 TURNS = (
     "CPython lets one thread at a time run, and each system call of a call passes the turn on: "
@@ -181,7 +181,7 @@ def thread_contests(directory: Path, placement: Placement) -> Iterator[Contest]:
                     TURNS,
                     floor,
                     lone,
-                    transport,
+                    f"small call with a time-out, transport `{transport}`",
                 ),
             )
             sides = {

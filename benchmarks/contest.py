@@ -124,6 +124,22 @@ class Result:
         """The ratio of the floor, for the page."""
         return f"{statistics.median(self.floor):.2f}" if self.floor else ""
 
+    def explained(self, ours: float, theirs: float) -> list[str]:
+        """Say what counts of ours and of theirs mean for the time that is not the floor's.
+
+        A pace is a count over that time.
+        """
+        bound = self.row.bound
+        if bound is None or bound.throughput or not self.floor or self.row.floor_against:
+            return []
+        lowest = statistics.median(self.floor)
+        left = max((bound.ratio - lowest) / (self.ratio - lowest), 0.0)
+        pace = ours / theirs / (self.ratio - lowest) * (1 - lowest) if theirs else 0.0
+        return [
+            *([f"our pace {pace:.2f} of theirs"] if theirs else []),
+            f"the bound leaves {amount(ours * left)}",
+        ]
+
     @property
     def kept(self) -> bool:
         """Whether the bound is met."""
@@ -171,6 +187,12 @@ class Reading:
     floor: str = ""
     obstacle: str = ""
     missing: str = ""
+    # The counts that explain a time.
+    beside: str = ""
+    # The name of the counts that explain it.
+    counts: str = ""
+    # The same count for the Go host.
+    go: float = 0.0
 
     @property
     def kept(self) -> bool:
@@ -183,12 +205,18 @@ class Reading:
         return self.missing or amount(self.value)
 
     @property
+    def besides(self) -> str:
+        """What was measured beside it, as text."""
+        return f"the Go host {amount(self.go)}" if self.go else self.beside
+
+    @property
     def line(self) -> str:
         """A row of the table."""
         bound = "none" if self.bound is None else f"≤ {amount(self.bound.ratio)}"
         kept = "not counted" if self.missing else met(self.bound, self.kept)
         return (
-            f"| {self.work} | {self.placement} | {self.shown} | {bound} | {kept} | {self.floor} |"
+            f"| {self.work} | {self.placement} | {self.shown} | {bound} | {kept} | {self.floor} "
+            f"| {self.besides} |"
         )
 
 

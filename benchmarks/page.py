@@ -13,6 +13,7 @@ from benchmarks import call_profile, growth
 from benchmarks.bulk import Growth
 from benchmarks.call_profile import Profile
 from benchmarks.contest import Reading, Result
+from benchmarks.counted import INSTRUCTIONS
 from benchmarks.discovery import PLUGINS
 from benchmarks.growth import MAX_RISE, Size, rises
 from benchmarks.plot import plot
@@ -85,10 +86,11 @@ def tables(found: Findings) -> Iterator[str]:
         yield ""
     if found.readings:
         yield "Counts, and costs of one over costs of another. A call's count is the difference"
-        yield "between many calls and few, and its floor a bare socket's:"
+        yield "between many calls and few, and its floor a bare socket's. Beside it is what the Go"
+        yield "host takes for the same, counted in the same way, or what else explains the value:"
         yield ""
-        yield "| work | placement | value | bound | | floor |"
-        yield "|---|---|---|---|---|---|"
+        yield "| work | placement | value | bound | | floor | beside it |"
+        yield "|---|---|---|---|---|---|---|"
         yield from (reading.line for reading in found.readings)
         yield ""
     if found.growths:
@@ -100,22 +102,45 @@ def tables(found: Findings) -> Iterator[str]:
 
 
 def _missed(found: Findings) -> Iterator[str]:
-    results = [result for result in found.results if not result.kept]
-    readings = [reading for reading in found.readings if not reading.kept]
-    if results or readings:
+    rows: dict[str, list[str]] = {}
+    for result in found.results:
+        if not result.kept:
+            rows.setdefault(result.row.obstacle, []).append(_missed_result(result, found.readings))
+    for reading in found.readings:
+        if not reading.kept:
+            told = [f"{reading.work}: {reading.shown} where {reading.bound} is wanted"]
+            told += [f"the floor beside it is {reading.floor}"] if reading.floor else []
+            told += [reading.besides] if reading.besides else []
+            told += _counts(reading.counts, found.readings)
+            rows.setdefault(reading.obstacle, []).append("; ".join(told))
+    if rows:
         yield "## What is not met, and what stands in the way"
         yield ""
-    for result in results:
-        told = [f"{result.ratio:.2f} where {result.row.bound} is wanted"]
-        if result.floor:
-            told.append(f"the floor beside it, {result.row.floor}, is {result.lowest}")
-        counts = [r for r in found.readings if result.row.counts and result.row.counts in r.work]
-        told += [f"{reading.shown} {reading.work.partition(',')[0]}" for reading in counts]
-        yield f"- {result.work}: {'; '.join(told)}. {result.row.obstacle}".rstrip()
+        yield "The time beyond the floor is the host's own, and its pace the instructions that it"
+        yield "executes in that time. System calls are in it too: a host that makes many of them"
+        yield "has a slower pace. The bound leaves what we execute until it, at our pace."
+    for obstacle, missed in rows.items():
+        yield ""
+        yield obstacle
+        yield ""
+        yield from (f"- {row}." for row in missed)
+
+
+def _missed_result(result: Result, readings: list[Reading]) -> str:
+    told = [f"{result.work}: {result.ratio:.2f} where {result.row.bound} is wanted"]
+    if result.floor:
+        told.append(f"the floor beside it, {result.row.floor}, is {result.lowest}")
+    return "; ".join([*told, *_counts(result.row.counts, readings, result)])
+
+
+def _counts(of: str, readings: list[Reading], result: Result | None = None) -> Iterator[str]:
     for reading in readings:
-        told = [f"{reading.shown} where {reading.bound} is wanted"]
-        told += [f"the floor beside it is {reading.floor}"] if reading.floor else []
-        yield f"- {reading.work}: {'; '.join(told)}. {reading.obstacle}".rstrip()
+        if of and of in reading.work and not reading.missing:
+            what = reading.work.partition(" of ")[0]
+            more = [f"floor {reading.floor}" if reading.floor else "", reading.besides]
+            if result is not None and what == INSTRUCTIONS:
+                more += result.explained(reading.value, reading.go)
+            yield f"{reading.shown} {what} ({', '.join(part for part in more if part)})"
 
 
 def _profile(found: Findings) -> Iterator[str]:

@@ -68,7 +68,7 @@ class _Run:
             "threads": lambda: calls.thread_contests(self._new(), apart),
             "observed": lambda: observed.observed_readings(self._new(), together),
             "asynchronous": lambda: asynchronous.asynchronous_contests(self._new(), apart),
-            "counts": lambda: counted.counts(self._new(), together),
+            "counts": lambda: counted.counts(self._new(), program, together),
             "scan": lambda: discovery.scan_contests(self._new(), program, apart),
             "get-all-one-core": lambda: discovery.get_all_contests(self._new(), program, together),
             "get-all": lambda: discovery.get_all_contests(self._new(), program, apart),

@@ -45,9 +45,14 @@ class GoHost:
             assert process.stdin is not None
             process.stdin.close()
 
+    @staticmethod
+    def order(op: str, where: Path, **order: Any) -> str:
+        """Return the line of input that orders one round of ``op``."""
+        return json.dumps({"Op": op, "Where": str(where), **order}) + "\n"
+
     def side(self, op: str, where: Path, **order: Any) -> Side:
         """Return a side of a contest that does one round of ``op``."""
-        line = json.dumps({"Op": op, "Where": str(where), **order}) + "\n"
+        line = self.order(op, where, **order)
 
         def side() -> float:
             assert self._process.stdin is not None

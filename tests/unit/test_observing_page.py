@@ -53,10 +53,13 @@ def words_of(text: ast.expr) -> list[str]:
     return [piece.strip(" :;,/'") for piece in pieces if len(piece.strip(" :;,/'")) > 4]
 
 
+# Most modules log nothing, and need not be parsed.
+LOGGING = re.compile(rf"\b(({'|'.join(LOGGERS)})\.({'|'.join(LEVELS)})|{'|'.join(FAILURES)})\b")
 LINES = [
     (path.relative_to(SOURCES).as_posix(), text)
     for path in sorted(SOURCES.rglob("*.py"))
-    for call in ast.walk(ast.parse(path.read_text("utf-8")))
+    if LOGGING.search(source := path.read_text("utf-8"))
+    for call in ast.walk(ast.parse(source))
     if isinstance(call, ast.Call) and (text := logged(call)) is not None
 ]
 

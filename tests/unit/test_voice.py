@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # Words that make a sentence a riddle or a machine a person.
-WORDS = re.compile(
-    r"\b(anew|crews?|crumbs?|heard|in vain|kindly|loaf|loaves|meanwhile|news|nobody|somebody"
-    r"|whatever comes|whoever)\b",
-    re.IGNORECASE,
+RIDDLES = (
+    *("anew", "crew", "crews", "crumb", "crumbs", "heard", "in vain", "kindly", "loaf", "loaves"),
+    *("meanwhile", "news", "nobody", "somebody", "whatever comes", "whoever"),
 )
+WORDS = re.compile(rf"\b({'|'.join(RIDDLES)})\b", re.IGNORECASE)
 # Texts in which such a word stays, and why.
 ALLOWED = {
     "release of a gateway that nobody requested": "the id of a check, which users' commands name",
@@ -53,8 +53,15 @@ def found(paths: Iterable[Path], text_of: Callable[[str], str]) -> dict[str, lis
     return {
         str(path.relative_to(ROOT)): words
         for path, text in texts.items()
-        if WORDS.search(text) and (words := refused(text_of(text)))
+        if _may_hold_any(text) and (words := refused(text_of(text)))
     }
+
+
+def _may_hold_any(text: str) -> bool:
+    # Files are parsed only where a word is, and searched by the expression, which takes longer
+    # than a search for plain text, only where its letters are.
+    lowered = text.lower()
+    return any(word in lowered for word in RIDDLES) and WORDS.search(text) is not None
 
 
 def test_modules_avoid_the_words() -> None:

@@ -176,6 +176,10 @@ class Link:
 class TLSLink(Link):
     """A link under TLS; it can be used once ``shake_hands`` has returned true."""
 
+    ended: bool
+    cut_off: bool
+    is_flushed: bool
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

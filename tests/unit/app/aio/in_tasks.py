@@ -32,6 +32,9 @@ def eager() -> FakeTimeLoop:
 LOOPS: dict[str, Callable[[], FakeTimeLoop]] = {"plain": FakeTimeLoop, "debug": debugged}
 if sys.version_info >= (3, 12):
     LOOPS["eager"] = eager
+# Those for tests of hundreds of tasks: debug mode extracts the stack for each task and callback,
+# which takes many times as long as the test.
+QUICK_LOOPS = [kind for kind in LOOPS if kind != "debug"]
 
 
 class TasksHost:

@@ -28,7 +28,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
-from tests.unit.app.aio.in_tasks import ACTIVE, TasksHost, others, turns
+from tests.unit.app.aio.in_tasks import ACTIVE, QUICK_LOOPS, TasksHost, others, turns
 
 SLOW = hangs(7, then=ACTIVE)
 ASKER: ContextVar[str] = ContextVar("asker", default="none")
@@ -271,6 +271,7 @@ def test_an_activation_that_asks_for_itself_is_told(loop: FakeTimeLoop) -> None:
         loop.run(host.registry.get("p"))
 
 
+@pytest.mark.parametrize("loop", QUICK_LOOPS, indirect=True)
 def test_no_more_than_64_shake_hands_at_once(loop: FakeTimeLoop) -> None:
     """A place is held during an attempt, and its time alone counts; others wait for theirs."""
     host = TasksHost({f"p{number:03}": hangs(2, then=ACTIVE) for number in range(130)})
@@ -282,6 +283,7 @@ def test_no_more_than_64_shake_hands_at_once(loop: FakeTimeLoop) -> None:
     assert (len(found), loop.time()) == (130, 6.0)
 
 
+@pytest.mark.parametrize("loop", QUICK_LOOPS, indirect=True)
 def test_a_wait_between_attempts_holds_no_place(loop: FakeTimeLoop) -> None:
     """64 that are dead keep none from the 65th; waiting for a place costs no budget."""
     plugins = {f"dead{number:03}": refused() for number in range(64)}
@@ -442,7 +444,11 @@ def test_what_on_retry_raises_ends_a_get_all(loop: FakeTimeLoop) -> None:
     loop.run(main())
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("loop", "seed"),
+    [("debug", 0), *((kind, seed) for kind in QUICK_LOOPS for seed in range(4))],
+    indirect=["loop"],
+)
 def test_askers_that_come_and_leave_as_they_like(loop: FakeTimeLoop, seed: int) -> None:
     """Whatever is cancelled, and when: no task is left."""
     chance = random.Random(seed)  # noqa: S311  the same each time
