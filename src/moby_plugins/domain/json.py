@@ -88,10 +88,10 @@ def first_value(data: bytes) -> Any:
     whole = without_halves(data) if halves else data
     room = MAX_MEMORY + (2 if whole is data else 1) * len(data)
     if halves and may_have_halves(whole):
-        # Escapes of pairs remain: their characters may make a string four times as wide.
-        room -= 9 * len(data)
+        # Escapes of pairs remain: they make a string four times as wide, not twice as others do.
+        room -= 2 * len(data)
     if len(whole) <= _COUNTED_BYTES or _fits(whole, room):
-        return at_once(whole)
+        return at_once(whole, "replace" if halves else "strict")
     del whole  # its memory is needed
     return in_pieces(data)
 
