@@ -12,7 +12,8 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
+from sys import getsizeof
 from typing import Any, NoReturn
 
 from moby_plugins.domain.text import shown
@@ -118,7 +119,7 @@ def split(raw: bytes) -> list[bytes]:
 
     Escaped quotes and backslashes are replaced by bytes of the same length.
     """
-    if b"\\" in raw:
+    if b'"' in raw and b"\\" in raw:
         raw = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     return raw.split(b'"')
 
@@ -127,6 +128,11 @@ def has_escapes(data: bytes) -> bool:
     r"""Return whether ``data`` may have ``\u`` escapes; false means that it has none."""
     # Searching for one byte first is thirty times faster than for two.
     return b"\\" in data and b"\\u" in data
+
+
+def escapes_of_surrogates(data: bytes) -> int:
+    """Return how many escapes of surrogates ``data`` has, or a few more."""
+    return data.count(b"\\ud") + (data.count(b"\\uD") if b"D" in data else 0)
 
 
 def may_have_halves(data: bytes) -> bool:
@@ -202,7 +208,7 @@ def steps_without_halves(data: bytes, start: int, size: int) -> Iterator[bytes]:
 
 def _mended(step: bytes) -> bytes:
     """Return the step without halves, in the way that is fast for it."""
-    escapes = step.count(b"\\ud") + (step.count(b"\\uD") if b"D" in step else 0)
+    escapes = escapes_of_surrogates(step)
     if not escapes:
         return step
     if escapes * _FEW > len(step):
@@ -244,4 +250,73 @@ def whole_escapes(step: bytes, *, last: bool) -> bytes:
 
 def backslashes_before(step: bytes, end: int) -> int:
     """Return how many backslashes stand directly before ``end``."""
-    return end - len(step[:end].rstrip(b"\\"))
+    near = step[max(end - LEAST_STEP_BYTES, 0) : end]
+    count = len(near) - len(near.rstrip(b"\\"))
+    return count if count < len(near) else end - len(step[:end].rstrip(b"\\"))
+
+
+def mended(values: list[Any], room: int) -> bool:
+    """Replace halves of surrogate pairs in the strings of ``values`` by U+FFFD, in place.
+
+    Returns false, and leaves some of them, if it takes more memory than ``room``, or if keys of one
+    object become equal: then only the text tells which of them is the last one.
+    """
+    level: list[Any] = [values]
+    while level:
+        objects = [outer for outer in level if type(outer) is dict]
+        keys: list[str] = list(chain.from_iterable(objects))
+        items = list(_items(level))
+        strings = [item for item in items if type(item) is str]
+        # As much for the strings that replace them, and for parts of one that is long. At first
+        # with four bytes for each character, which is faster to count.
+        both = (*strings, *keys) if keys else strings
+        if 8 * sum(map(len, both)) > room and 2 * sum(map(getsizeof, both)) > room:
+            return False
+        if not "".join(keys).isascii():
+            whole_keys = iter(_without_halves(keys))
+            for outer in objects:
+                members = dict(zip(islice(whole_keys, len(outer)), outer.values(), strict=True))
+                if len(members) < len(outer):
+                    return False
+                outer.clear()
+                outer.update(members)
+        whole = iter(_without_halves(strings))
+        if len(strings) < len(items):
+            whole = iter([next(whole) if type(item) is str else item for item in items])
+        for outer in level:
+            if type(outer) is dict:
+                outer.update(zip(outer, whole, strict=False))
+            else:
+                outer[:] = islice(whole, len(outer))
+        level = []
+        if len(strings) < len(items):
+            level = [item for item in items if item and type(item) in _CONTAINERS]
+    return True
+
+
+def _without_halves(strings: list[str]) -> list[Any]:
+    """Return the strings with U+FFFD for each half of a surrogate pair: many in one pass."""
+    whole: list[str] = []
+    batch = len(strings) * STEP_BYTES // (sum(map(len, strings)) + 1) + 1
+    for at in range(0, len(strings), batch):
+        some = strings[at : at + batch]
+        parts = string_without_halves("\0".join(some)).split("\0")
+        # There may be such a character in the strings.
+        whole += parts if len(parts) == len(some) else map(string_without_halves, some)
+    return whole
+
+
+def string_without_halves(content: str) -> str:
+    """Return ``content`` with U+FFFD for each half of a surrogate pair."""
+    if len(content) > 2 * STEP_BYTES:
+        steps = range(0, len(content), STEP_BYTES)
+        return "".join([string_without_halves(content[at : at + STEP_BYTES]) for at in steps])
+    # The codec writes halves as question marks, so another character stands for those.
+    mark = ""
+    if "?" in content:
+        mark = next(it for it in map(chr, range(1, 0xD800)) if it not in content)
+    whole = (content.replace("?", mark) if mark else content).encode(errors="replace")
+    if b"?" not in whole:
+        return content
+    text = whole.decode().replace("?", "\ufffd")
+    return text.replace(mark, "?") if mark else text

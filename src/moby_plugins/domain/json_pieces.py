@@ -33,6 +33,7 @@ from moby_plugins.domain.json_decoding import (
     memory_of,
     not_utf8,
     split,
+    string_without_halves,
     text_of,
     whole_escapes,
     without_halves,
@@ -319,22 +320,12 @@ def _string_between(data: bytes, start: int, end: int) -> str:
         try:
             content = DECODER.raw_decode(f'"{text}"')[0]
             if may_have_halves(step):
-                content = _without_halves(content)
+                content = string_without_halves(content)
         except json.JSONDecodeError as error:
             raise ValueError(f"not JSON: {error.msg}: near byte {at + error.pos}") from error
         steps.append(content)
         at += len(step)
     return "".join(steps)
-
-
-def _without_halves(content: str) -> str:
-    """Return ``content`` with U+FFFD for each half of a surrogate pair."""
-    # The codec writes halves as question marks, so another character stands for those.
-    mark = next(it for it in map(chr, range(1, 0xD800)) if it not in content)
-    whole = content.replace("?", mark).encode(errors="replace")
-    if b"?" not in whole:
-        return content
-    return whole.decode().replace("?", "\ufffd").replace(mark, "?")
 
 
 def whole_backslashes(data: bytes, at: int) -> bytes:
