@@ -1,9 +1,9 @@
-"""Decode JSON at once, and replace halves of surrogate pairs before it is decoded.
+"""Decode JSON at once, and replace halves of surrogate pairs before or after.
 
 The standard decoder does the work. This module has what ``json`` and ``json_pieces`` share.
 
 Half a surrogate pair is not a character, and its escape is replaced by U+FFFD: in the text, so that
-of keys that become equal the last one counts, and only if the text has an escape of a surrogate.
+of keys that become equal the last one counts, or in what was decoded if no keys become equal.
 """
 
 import codecs
@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import accumulate, chain, islice, pairwise
 from sys import getsizeof
 from typing import Any, NoReturn
 
@@ -55,6 +55,7 @@ _HALF = re.compile(
 )
 # What it is replaced by, as a template.
 _ESCAPE = rb"\\ufffd"
+_ASCII = bytes(range(128)).decode()
 _CONTAINERS = frozenset({list, dict})
 _VALUE_BYTES, _ARRAY_BYTES, _KEY_BYTES = 72, 32, 64
 OBJECT_BYTES = 128
@@ -300,23 +301,28 @@ def _without_halves(strings: list[str]) -> list[Any]:
     batch = len(strings) * STEP_BYTES // (sum(map(len, strings)) + 1) + 1
     for at in range(0, len(strings), batch):
         some = strings[at : at + batch]
-        parts = string_without_halves("\0".join(some)).split("\0")
-        # There may be such a character in the strings.
-        whole += parts if len(parts) == len(some) else map(string_without_halves, some)
+        text = string_without_halves("".join(some))
+        # Each half is one character before and after.
+        ends = accumulate(map(len, some), initial=0)
+        whole += [text[begin:end] for begin, end in pairwise(ends)]
     return whole
 
 
 def string_without_halves(content: str) -> str:
     """Return ``content`` with U+FFFD for each half of a surrogate pair."""
-    if len(content) > 2 * STEP_BYTES:
-        steps = range(0, len(content), STEP_BYTES)
-        return "".join([string_without_halves(content[at : at + STEP_BYTES]) for at in steps])
+    size = STEP_BYTES
     # The codec writes halves as question marks, so another character stands for those.
-    mark = ""
+    mark = "?"
     if "?" in content:
-        mark = next(it for it in map(chr, range(1, 0xD800)) if it not in content)
-    whole = (content.replace("?", mark) if mark else content).encode(errors="replace")
+        mark = next((it for it in _ASCII if it not in content), "")
+        size = size if mark else len(content) // 3
+    if len(content) > 2 * size:
+        steps = range(0, len(content), size)
+        return "".join([string_without_halves(content[at : at + size]) for at in steps])
+    whole = content.replace("?", mark).encode(errors="replace")
     if b"?" not in whole:
         return content
-    text = whole.decode().replace("?", "\ufffd")
-    return text.replace(mark, "?") if mark else text
+    if mark != "?":
+        swapped = mark.encode() + b"?"
+        whole = whole.translate(bytes.maketrans(swapped, swapped[::-1]))
+    return whole.decode().replace(mark, "\ufffd")
