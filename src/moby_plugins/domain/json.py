@@ -16,8 +16,8 @@ memory for its text and memo. More than ``MAX_VALUES`` values are rejected befor
 If the first count is too high, values are counted again, without the content of strings and
 without empty containers; at once if long strings hold most of the text.
 
-Halves of surrogate pairs are replaced in the strings that were decoded, if these have many each,
-else in the text before. Depth is checked in the decoded value.
+Halves of surrogate pairs are replaced in the strings that were decoded, if these are not short and
+have many, else in the text before. Depth is checked in the decoded value.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,6 +64,8 @@ _MEMO_BYTES = 46
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 10
 # With more bytes than this for each escape of a surrogate a text has few of them.
 _FEW, _FEW_IN_LONG = 128, 12
+# With fewer bytes than this for each quote a text has short strings.
+_SHORT = 24
 # The function that ``raw_decode`` calls.
 _scan: Callable[[str, int], tuple[Any, int]] = getattr(DECODER, "scan_once", DECODER.raw_decode)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[{},:"))
@@ -134,11 +136,11 @@ def _with_halves(data: bytes) -> Any:
         if escapes * _FEW_IN_LONG < len(sample) or left < 0:
             # They are decoded in steps, where halves are replaced in what was decoded.
             return in_pieces(data)
-    elif escapes * _FEW > len(sample) and 4 * quotes < 3 * escapes:
+    elif escapes * _FEW > len(sample) > quotes * _SHORT and 4 * escapes > 5 * quotes:
         left = _left(data, MAX_MEMORY)
     if left >= 0:
-        # Strings have many escapes each, so halves are replaced in what was decoded. There is less
-        # room than below: pairs make a string four times as wide, not twice as other escapes do.
+        # Strings are not short, so halves are replaced in what was decoded. There is less room than
+        # below: pairs make a string four times as wide, not twice as other escapes do.
         values = [at_once(data)]
         if mended(values, left + len(data)):
             return values[0]

@@ -55,7 +55,7 @@ _HALF = re.compile(
 )
 # What it is replaced by, as a template.
 _ESCAPE = rb"\\ufffd"
-_ASCII = bytes(range(128)).decode()
+_ASCII = bytes(range(1, 128)).decode()
 _CONTAINERS = frozenset({list, dict})
 _VALUE_BYTES, _ARRAY_BYTES, _KEY_BYTES = 72, 32, 64
 OBJECT_BYTES = 128
