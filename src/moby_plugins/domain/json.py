@@ -145,12 +145,24 @@ def _with_halves(data: bytes) -> Any:
         if mended(values, left + len(data)):
             return values[0]
     whole = without_halves(data)
-    # Escapes of pairs may remain.
-    room = MAX_MEMORY - (len(data) if may_have_halves(whole) else -len(data))
+    room = MAX_MEMORY + len(data)
+    if may_have_halves(whole):
+        # Escapes of pairs may remain: their strings are twice as wide, and one that is long is held
+        # twice while it is made so.
+        room -= len(data) * (2 if _may_have_long_strings(data) else 1)
     if len(whole) <= _COUNTED_BYTES or _left(whole, room) >= 0:
         return at_once(whole, "replace")
     del whole  # its memory is needed
     return in_pieces(data)
+
+
+def _may_have_long_strings(data: bytes) -> bool:
+    """Return false if each string in ``data`` is shorter than ``LARGE_BYTES``."""
+    for at in range(0, len(data) - LARGE_BYTES, LARGE_BYTES // 2):
+        quote = data.find(b'"', at, at + LARGE_BYTES // 2)
+        if quote < 0 or data[quote - 1 : quote] == b"\\":
+            return True
+    return False
 
 
 def _left(data: bytes, room: int) -> int:
@@ -194,7 +206,9 @@ def _left_with(data: bytes, values: int, objects: int, arrays: int, keys: int, *
     if wide > 1:
         # Python's string objects have larger headers if they are not ASCII.
         memory += 24 * (values + keys)
-    return room - memory - len(data) * max(wide, 3 if b"\\" in data else 1)
+    # Commas and colons are not in strings. Those that are were counted as values, which take more.
+    content = max(len(data) - values - keys, 0)
+    return room - memory - content * max(wide, 3 if b"\\" in data else 1)
 
 
 def _counted(data: bytes) -> tuple[int, int, int, int]:
