@@ -27,6 +27,7 @@ from typing import Any
 from moby_plugins.domain.json_decoding import (
     BRACKET,
     DECODER,
+    HALF,
     LARGE_BYTES,
     LEADING,
     MAX_DEPTH,
@@ -152,6 +153,11 @@ def _with_halves(data: bytes) -> Any:
         room -= len(data) * (2 if _may_have_long_strings(data) else 1)
     if len(whole) <= _COUNTED_BYTES or _left(whole, room) >= 0:
         return at_once(whole, "replace")
+    if HALF in whole:
+        # As escapes they do not make the text wider.
+        whole = whole.replace(HALF, rb"\ufffd")
+        if _left(whole, room) >= 0:
+            return at_once(whole, "replace")
     del whole  # its memory is needed
     return in_pieces(data)
 
