@@ -16,7 +16,8 @@ memory for its text and memo. More than ``MAX_VALUES`` values are rejected befor
 If the first count is too high, values are counted again, without the content of strings and
 without empty containers; at once if long strings hold most of the text.
 
-Halves of surrogate pairs are replaced before the text is decoded; depth is checked afterwards.
+Halves of surrogate pairs are replaced in the strings that were decoded, if these are not short and
+have many, else in the text before. Depth is checked in the decoded value.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from typing import Any
 from moby_plugins.domain.json_decoding import (
     BRACKET,
     DECODER,
+    HALF,
     LARGE_BYTES,
     LEADING,
     MAX_DEPTH,
@@ -34,8 +36,10 @@ from moby_plugins.domain.json_decoding import (
     SPACE,
     STEPS,
     at_once,
+    escapes_of_surrogates,
     may_have_halves,
     memory_of,
+    mended,
     split,
     without_halves,
 )
@@ -58,6 +62,11 @@ _COUNTED_BYTES = 2 * MAX_VALUES
 # Two brackets, a colon and a comma for each value: a text with more of them has some in strings.
 _MOST_STRUCTURE = 4 * MAX_VALUES
 _MEMO_BYTES = 46
+_SAMPLES, _SAMPLE_BYTES = 64, 1 << 10
+# With more bytes than this for each escape of a surrogate a text has few of them.
+_FEW, _FEW_IN_LONG = 128, 12
+# With fewer bytes than this for each quote a text has short strings.
+_SHORT = 24
 # The function that ``raw_decode`` calls.
 _scan: Callable[[str, int], tuple[Any, int]] = getattr(DECODER, "scan_once", DECODER.raw_decode)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[{},:"))
@@ -80,19 +89,10 @@ def first_value(data: bytes) -> Any:
             return _scan(data.decode(), 0)[0]
         except (ValueError, StopIteration, RecursionError):
             pass
-    halves = may_have_halves(data)
-    if halves and len(data) > LARGE_BYTES and _has_long_strings(data):
-        # Its strings are decoded in steps, where halves are replaced in what was decoded.
-        _fits(data, MAX_MEMORY)
-        return in_pieces(data)
-    whole = without_halves(data) if halves else data
-    room = MAX_MEMORY + (2 if whole is data else 1) * len(data)
-    if halves and may_have_halves(whole):
-        # Escapes of pairs remain: their characters may make a string four times as wide.
-        room -= 9 * len(data)
-    if len(whole) <= _COUNTED_BYTES or _fits(whole, room):
-        return at_once(whole)
-    del whole  # its memory is needed
+    if may_have_halves(data):
+        return _with_halves(data)
+    if len(data) <= _COUNTED_BYTES or _left(data, MAX_MEMORY + 2 * len(data)) >= 0:
+        return at_once(data)
     return in_pieces(data)
 
 
@@ -123,19 +123,63 @@ def kind_of(value: object) -> str:
     )
 
 
-def _has_long_strings(data: bytes) -> bool:
-    """Return whether quotes are so few that strings, if they are most of the text, are long."""
-    few = len(data) >> 12
-    quotes = data.count(b'"')
-    return quotes < few or quotes - data.count(b'\\"') < few
+def _with_halves(data: bytes) -> Any:
+    """Return the first JSON value in ``data``, with halves replaced in the way that is fast."""
+    # A sample tells which way that is.
+    step = max(len(data) // _SAMPLES, _SAMPLE_BYTES)
+    sample = b"".join([data[at : at + _SAMPLE_BYTES] for at in range(0, len(data), step)])
+    escapes = escapes_of_surrogates(sample)
+    quotes = sample.count(b'"') - sample.count(b'\\"')
+    left = -1
+    if len(data) > LARGE_BYTES and quotes < len(sample) >> 12:
+        # Long strings hold most of the text, so counting outside strings is fast.
+        left = _left_with(data, *_counted(data), room=MAX_MEMORY)
+        if escapes * _FEW_IN_LONG < len(sample) or left < 0:
+            # They are decoded in steps, where halves are replaced in what was decoded.
+            return in_pieces(data)
+    elif escapes * _FEW > len(sample) > quotes * _SHORT and 4 * escapes > 5 * quotes:
+        left = _left(data, MAX_MEMORY)
+    if left >= 0:
+        # Strings are not short, so halves are replaced in what was decoded. There is less room than
+        # below: pairs make a string four times as wide, not twice as other escapes do.
+        values = [at_once(data)]
+        if mended(values, left + len(data)):
+            return values[0]
+    whole = without_halves(data)
+    room = MAX_MEMORY + len(data)
+    if may_have_halves(whole):
+        # Escapes of pairs may remain: their strings are twice as wide, and one that is long is held
+        # twice while it is made so.
+        room -= len(data) * (2 if _may_have_long_strings(data) else 1)
+    if len(whole) <= _COUNTED_BYTES or _left(whole, room) >= 0:
+        return at_once(whole, "replace")
+    if HALF in whole:
+        # As escapes they do not make the text wider.
+        whole = whole.replace(HALF, rb"\ufffd")
+        if _left(whole, room) >= 0:
+            return at_once(whole, "replace")
+    del whole  # its memory is needed
+    return in_pieces(data)
 
 
-def _fits(data: bytes, room: int) -> bool:
-    """Return whether ``data`` can be decoded at once; raise ``ValueError`` for too many values."""
+def _may_have_long_strings(data: bytes) -> bool:
+    """Return false if each string in ``data`` is shorter than ``LARGE_BYTES``."""
+    for at in range(0, len(data) - LARGE_BYTES, LARGE_BYTES // 2):
+        quote = data.find(b'"', at, at + LARGE_BYTES // 2)
+        if quote < 0 or data[quote - 1 : quote] == b"\\":
+            return True
+    return False
+
+
+def _left(data: bytes, room: int) -> int:
+    """Return how much of ``room`` is left when ``data`` is decoded at once; less than 0 if none is.
+
+    Raises ``ValueError`` for too many values.
+    """
     structure = data.translate(None, _NO_STRUCTURE)
     if len(structure) > _MOST_STRUCTURE and data.count(b'"') < len(data) >> 4:
         # Strings hold most of the text and quotes are few, so counting outside strings is fast.
-        return _takes_little(data, *_counted(data), room=room)
+        return _left_with(data, *_counted(data), room=room)
     # Only non-empty objects count here: each has a colon.
     objects = structure.count(b"{") - structure.count(b"{}")
     arrays = structure.count(b"[")
@@ -154,13 +198,11 @@ def _fits(data: bytes, room: int) -> bool:
     if values > MAX_VALUES:
         # Count exactly: without the content of strings and without empty containers.
         values, objects, arrays, keys = _counted(data)
-    return _takes_little(data, values, objects, arrays, keys, room=room)
+    return _left_with(data, values, objects, arrays, keys, room=room)
 
 
-def _takes_little(
-    data: bytes, values: int, objects: int, arrays: int, keys: int, *, room: int
-) -> bool:
-    """Return whether ``data``, with these counts, can be decoded at once within the memory."""
+def _left_with(data: bytes, values: int, objects: int, arrays: int, keys: int, *, room: int) -> int:
+    """Return how much of ``room`` is left when ``data``, with these counts, is decoded at once."""
     memory = memory_of(values, objects, arrays, keys)
     memory += _MEMO_BYTES * keys
     # The text and the strings. Strings with escapes are built from parts and may need wider
@@ -170,7 +212,9 @@ def _takes_little(
     if wide > 1:
         # Python's string objects have larger headers if they are not ASCII.
         memory += 24 * (values + keys)
-    return len(data) * max(wide, 3 if b"\\" in data else 1) <= room - memory
+    # Commas and colons are not in strings. Those that are were counted as values, which take more.
+    content = max(len(data) - values - keys, 0)
+    return room - memory - content * max(wide, 3 if b"\\" in data else 1)
 
 
 def _counted(data: bytes) -> tuple[int, int, int, int]:

@@ -1,9 +1,9 @@
-"""Decode JSON at once, and replace halves of surrogate pairs before it is decoded.
+"""Decode JSON at once, and replace halves of surrogate pairs before or after.
 
 The standard decoder does the work. This module has what ``json`` and ``json_pieces`` share.
 
 Half a surrogate pair is not a character, and its escape is replaced by U+FFFD: in the text, so that
-of keys that become equal the last one counts, and only if the text has an escape of a surrogate.
+of keys that become equal the last one counts, or in what was decoded if no keys become equal.
 """
 
 import codecs
@@ -11,7 +11,9 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from itertools import chain
+from contextlib import suppress
+from itertools import accumulate, chain, islice, pairwise
+from sys import getsizeof
 from typing import Any, NoReturn
 
 from moby_plugins.domain.text import shown
@@ -30,30 +32,30 @@ SPACE = b" \t\r\n"
 # The characters that nearly every text begins with.
 _FIRST = frozenset("{[")
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
-# A step with more bytes for each backslash than this has few escapes.
-_FEW = 48
-# Stand for two backslashes, a backslash, a quote and a question mark. Valid JSON has no such bytes.
+# A step with more bytes for each escape of a surrogate than this has few of them.
+_FEW = 64
+# Stands for half a surrogate pair until the bytes become text. UTF-8 has no such byte.
+HALF = b"\xff"
+# Hide what is to stay as it is while a step is decoded: two backslashes, a backslash, a quote, a
+# question mark. Valid JSON has no such bytes.
 _HIDDEN = b"\1\2\3\4"
-_SHOWN = bytes.maketrans(_HIDDEN, b'\\\\"?')
-# Stands for two backslashes in text that is UTF-8, which has no such bytes.
-_BACKSLASHES = b"\xff\xff"
-# What must be escaped in a string.
-_ESCAPED = bytes(range(32)) + b'"\\'
-REPLACEMENT = "\ufffd".encode()
+_HIDE = bytes.maketrans(b'\\"?', _HIDDEN[1:])
+# The codec of UTF-8 writes halves as question marks.
+_SHOW = bytes.maketrans(_HIDDEN + b"?", b'\\\\"?' + HALF)
 LEADING = re.compile(b"[ \t\r\n]*+")
 BRACKET = re.compile(rb"[\[\]{}]")
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # Changes of depth at brackets: as signed bytes +1 and -1.
 STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB]")
-# The escape of a half: the first one of a pair and no second one behind it, or the reverse. The
-# search is for the backslash alone, which is faster.
+# The escape of a half: the first one of a pair and no second one behind it, or the reverse.
 _HALF = re.compile(
-    rb"\\(?=u)u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
-# All before the first escape, and that escape unless it is of a surrogate.
-_FIRST_ESCAPE = re.compile(r"[^\\]*+(?:\\(?!u[dD])(?:u....|.))?", re.DOTALL)
+# What it is replaced by, as a template.
+_ESCAPE = rb"\\ufffd"
+_ASCII = bytes(range(1, 128)).decode()
 _CONTAINERS = frozenset({list, dict})
 _VALUE_BYTES, _ARRAY_BYTES, _KEY_BYTES = 72, 32, 64
 OBJECT_BYTES = 128
@@ -72,12 +74,14 @@ def finite(literal: str) -> float:
 
 DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=finite)
 _LOOSE = json.JSONDecoder(strict=False)
-_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def at_once(data: bytes) -> Any:
-    """Decode the first value in ``data`` at once; raise ``ValueError`` if it is malformed."""
-    text = text_of(data, 0)
+def at_once(data: bytes, errors: str = "strict") -> Any:
+    """Decode the first value in ``data`` at once; raise ``ValueError`` if it is malformed.
+
+    ``errors`` is that of ``text_of``.
+    """
+    text = text_of(data, 0, errors)
     start = 0 if text[:1] in _FIRST else LEADING.match(data).end()  # type: ignore[union-attr]
     try:
         value = DECODER.raw_decode(text, start)[0]
@@ -94,13 +98,14 @@ def at_once(data: bytes) -> Any:
     return value
 
 
-def text_of(data: bytes, start: int) -> str:
+def text_of(data: bytes, start: int, errors: str = "strict") -> str:
     """Return ``data`` as text; raise ``ValueError`` if it is not UTF-8.
 
-    ``start`` is the position of ``data`` in the whole, for the error.
+    ``start`` is the position of ``data`` in the whole, for the error. What ``without_halves``
+    returned is decoded with ``errors="replace"``.
     """
     try:
-        return data.decode()
+        return data.decode(errors=errors)
     except UnicodeDecodeError as error:
         raise not_utf8(error, start) from error
 
@@ -115,7 +120,7 @@ def split(raw: bytes) -> list[bytes]:
 
     Escaped quotes and backslashes are replaced by bytes of the same length.
     """
-    if b"\\" in raw:
+    if b'"' in raw and b"\\" in raw:
         raw = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     return raw.split(b'"')
 
@@ -124,6 +129,11 @@ def has_escapes(data: bytes) -> bool:
     r"""Return whether ``data`` may have ``\u`` escapes; false means that it has none."""
     # Searching for one byte first is thirty times faster than for two.
     return b"\\" in data and b"\\u" in data
+
+
+def escapes_of_surrogates(data: bytes) -> int:
+    """Return how many escapes of surrogates ``data`` has, or a few more."""
+    return data.count(b"\\ud") + (data.count(b"\\uD") if b"D" in data else 0)
 
 
 def may_have_halves(data: bytes) -> bool:
@@ -171,11 +181,11 @@ def _items(level: list[Any]) -> Iterator[Any]:
 
 
 def without_halves(data: bytes, start: int = 0) -> bytes:
-    """Return ``data`` with U+FFFD for each escape of half a surrogate pair.
+    r"""Return ``data`` with ``HALF`` or ``\ufffd`` for each escape of half a surrogate pair.
 
-    Returns ``data`` itself if it has no such escapes. Escapes of pairs, and others next to them,
-    may be replaced by what they stand for. Raises ``ValueError`` if ``data`` is not UTF-8;
-    ``start`` is the position of ``data`` in the whole, for the error.
+    Returns ``data`` itself if it has no such escapes. Escapes of pairs may be replaced by what they
+    stand for. Raises ``ValueError`` if ``data`` is not UTF-8; ``start`` is the position of ``data``
+    in the whole, for the error.
     """
     whole = b"".join(steps_without_halves(data, start, STEP_BYTES))
     return data if whole == data else whole
@@ -190,65 +200,37 @@ def steps_without_halves(data: bytes, start: int, size: int) -> Iterator[bytes]:
         last = at + size >= len(data)
         step = whole_escapes(data[at : at + size], last=last)
         try:
-            text, used = codecs.utf_8_decode(step, "strict", last)
+            used = codecs.utf_8_decode(step, "strict", last)[1]
         except UnicodeDecodeError as error:
             raise not_utf8(error, start + at) from error
-        yield _mended(step[:used], text)
+        yield _mended(step[:used])
         at += used
 
 
-def _mended(step: bytes, text: str) -> bytes:
-    """Return the step, which is ``text``, without halves, in the way that is fast for it."""
-    escapes = step.count(b"\\")
+def _mended(step: bytes) -> bytes:
+    """Return the step without halves, in the way that is fast for it."""
+    escapes = escapes_of_surrogates(step)
     if not escapes:
         return step
     if escapes * _FEW > len(step):
-        # The decoder finds and joins pairs.
-        try:
-            return _mended_in_string(step, text) or _mended_with_quotes(step, text)
-        except json.JSONDecodeError:
-            pass  # the value ends in this step, or is malformed here
+        with suppress(json.JSONDecodeError):  # the value ends in this step, or is malformed here
+            return _mended_as_string(step)
     if b"\\\\" not in step:
-        return _HALF.sub(REPLACEMENT, step)
-    step = _HALF.sub(REPLACEMENT, step.replace(b"\\\\", _BACKSLASHES))
-    return step.replace(_BACKSLASHES, b"\\\\")
+        return _HALF.sub(_ESCAPE, step)
+    return _HALF.sub(_ESCAPE, step.replace(b"\\\\", HALF * 2)).replace(HALF * 2, b"\\\\")
 
 
-def _mended_in_string(step: bytes, text: str) -> bytes | None:
-    """Decode a step of a long string and encode it again; None if it is not inside of one.
-
-    The first escape is kept, so that escapes outside of strings remain an error.
-    """
-    kept = _FIRST_ESCAPE.match(text).end()  # type: ignore[union-attr]  # it matches anything
-    content, end = DECODER.raw_decode(f'"{text[kept:]}"')
-    if end < len(text) - kept + 2 or "?" in content:
-        return None
-    # Escapes of two characters make the content longer than those of six.
-    short = kept + len(content) + 5 * (step.count(b"\\") - 1) > len(text)
-    whole: bytes = b"" if short else content.encode(errors="replace")
-    if short or len(whole.translate(None, _ESCAPED)) < len(whole):
-        whole = _ENCODE(content)[1:-1].encode(errors="replace")
-    if b"?" not in whole and 2 * len(content) > len(text):
-        return step  # pairs only, and few
-    return text[:kept].encode() + whole.replace(b"?", REPLACEMENT)
-
-
-def _mended_with_quotes(step: bytes, text: str) -> bytes:
+def _mended_as_string(step: bytes) -> bytes:
     """Decode the step as if it were one string, with all hidden but escapes of surrogates."""
-    halves = (step.lower() if b"D" in step else step).count(b"\\ud")
-    if not halves:
-        return step
-    if len(step.translate(None, _HIDDEN)) < len(step):
-        raise json.JSONDecodeError("Invalid control character", text, 0)
-    if step.count(b"\\") > halves:
-        step = step.replace(b"\\\\", b"\1\1").replace(b"\\", b"\2")
-        step = step.replace(b"\2ud", b"\\ud").replace(b"\2uD", b"\\uD")
-    step = step.replace(b'"', b"\3").replace(b"?", b"\4")
-    content = _LOOSE.raw_decode(f'"{step.decode()}"')[0]
-    whole: bytes = content.encode(errors="replace")
-    if b"?" not in whole and 2 * len(content) > len(text):
-        return text.encode()  # pairs only, and few
-    return whole.replace(b"?", REPLACEMENT).translate(_SHOWN)
+    if any(byte in step for byte in _HIDDEN):
+        raise json.JSONDecodeError("Invalid control character", "", 0)
+    # The decoder joins pairs.
+    hidden = step.replace(b"\\\\", b"\1\1") if b"\\\\u" in step else step
+    hidden = hidden.translate(_HIDE).replace(b"\2ud", b"\\ud")
+    if b"D" in hidden:
+        hidden = hidden.replace(b"\2uD", b"\\uD")
+    whole: bytes = _LOOSE.raw_decode(f'"{hidden.decode()}"')[0].encode(errors="replace")
+    return whole.translate(_SHOW) if b"?" in whole else step
 
 
 def whole_escapes(step: bytes, *, last: bool) -> bytes:
@@ -269,4 +251,78 @@ def whole_escapes(step: bytes, *, last: bool) -> bytes:
 
 def backslashes_before(step: bytes, end: int) -> int:
     """Return how many backslashes stand directly before ``end``."""
-    return end - len(step[:end].rstrip(b"\\"))
+    near = step[max(end - LEAST_STEP_BYTES, 0) : end]
+    count = len(near) - len(near.rstrip(b"\\"))
+    return count if count < len(near) else end - len(step[:end].rstrip(b"\\"))
+
+
+def mended(values: list[Any], room: int) -> bool:
+    """Replace halves of surrogate pairs in the strings of ``values`` by U+FFFD, in place.
+
+    Returns false, and leaves some of them, if it takes more memory than ``room``, or if keys of one
+    object become equal: then only the text tells which of them is the last one.
+    """
+    level: list[Any] = [values]
+    while level:
+        objects = [outer for outer in level if type(outer) is dict]
+        keys: list[str] = list(chain.from_iterable(objects))
+        items = list(_items(level))
+        strings = [item for item in items if type(item) is str]
+        # As much for the strings that replace them, and for parts of one that is long. At first
+        # with four bytes for each character, which is faster to count.
+        both = (*strings, *keys) if keys else strings
+        if 8 * sum(map(len, both)) > room and 2 * sum(map(getsizeof, both)) > room:
+            return False
+        if not "".join(keys).isascii():
+            whole_keys = iter(_without_halves(keys))
+            for outer in objects:
+                members = dict(zip(islice(whole_keys, len(outer)), outer.values(), strict=True))
+                if len(members) < len(outer):
+                    return False
+                outer.clear()
+                outer.update(members)
+        whole = iter(_without_halves(strings))
+        if len(strings) < len(items):
+            whole = iter([next(whole) if type(item) is str else item for item in items])
+        for outer in level:
+            if type(outer) is dict:
+                outer.update(zip(outer, whole, strict=False))
+            else:
+                outer[:] = islice(whole, len(outer))
+        level = []
+        if len(strings) < len(items):
+            level = [item for item in items if item and type(item) in _CONTAINERS]
+    return True
+
+
+def _without_halves(strings: list[str]) -> list[Any]:
+    """Return the strings with U+FFFD for each half of a surrogate pair: many in one pass."""
+    whole: list[str] = []
+    batch = len(strings) * STEP_BYTES // (sum(map(len, strings)) + 1) + 1
+    for at in range(0, len(strings), batch):
+        some = strings[at : at + batch]
+        text = string_without_halves("".join(some))
+        # Each half is one character before and after.
+        ends = accumulate(map(len, some), initial=0)
+        whole += [text[begin:end] for begin, end in pairwise(ends)]
+    return whole
+
+
+def string_without_halves(content: str) -> str:
+    """Return ``content`` with U+FFFD for each half of a surrogate pair."""
+    size = STEP_BYTES
+    # The codec writes halves as question marks, so another character stands for those.
+    mark = "?"
+    if "?" in content:
+        mark = next((it for it in _ASCII if it not in content), "")
+        size = size if mark else len(content) // 3
+    if len(content) > 2 * size:
+        steps = range(0, len(content), size)
+        return "".join([string_without_halves(content[at : at + size]) for at in steps])
+    whole = content.replace("?", mark).encode(errors="replace")
+    if b"?" not in whole:
+        return content
+    if mark != "?":
+        swapped = mark.encode() + b"?"
+        whole = whole.translate(bytes.maketrans(swapped, swapped[::-1]))
+    return whole.decode().replace(mark, "\ufffd")

@@ -21,7 +21,6 @@ from moby_plugins.domain.json_decoding import (
     MAX_MEMORY,
     NO_BRACKETS,
     OBJECT_BYTES,
-    REPLACEMENT,
     SPACE,
     STEP_BYTES,
     STEPS,
@@ -34,13 +33,13 @@ from moby_plugins.domain.json_decoding import (
     memory_of,
     not_utf8,
     split,
+    string_without_halves,
     text_of,
     whole_escapes,
     without_halves,
 )
 
 _CONTROLS = bytes(range(32))
-_ASCII = bytes(range(128)).decode()
 # Replaces the content of strings, but keeps the quotes.
 _BLANK = bytes(ord('"' if byte == ord('"') else "_") for byte in range(256))
 # A placeholder for the container, or the long string, that begins after a piece. In the text it is
@@ -185,9 +184,10 @@ class _Pieces:
         ``outside`` is their text, with the content of strings blanked out.
         """
         raw = self._data[self._at : self._at + len(outside)]
+        errors = "strict"
         if may_have_halves(raw):
-            raw = without_halves(raw, self._at)
-        text = text_of(raw, self._at)
+            raw, errors = without_halves(raw, self._at), "replace"
+        text = text_of(raw, self._at, errors)
         width = 4 if not raw.isascii() else 2 if has_escapes(raw) else 1
         self._count(outside, child, max(getsizeof(text), len(raw) * width))
         text = text.lstrip(SPACE.decode())
@@ -320,27 +320,12 @@ def _string_between(data: bytes, start: int, end: int) -> str:
         try:
             content = DECODER.raw_decode(f'"{text}"')[0]
             if may_have_halves(step):
-                content = _without_halves(content, text)
+                content = string_without_halves(content)
         except json.JSONDecodeError as error:
             raise ValueError(f"not JSON: {error.msg}: near byte {at + error.pos}") from error
         steps.append(content)
         at += len(step)
     return "".join(steps)
-
-
-def _without_halves(content: str, text: str) -> str:
-    """Return ``content``, decoded from ``text``, with U+FFFD for each half of a surrogate pair."""
-    # The codec writes halves as question marks, so another character stands for those.
-    mark = "?" if "?" not in content else next((it for it in _ASCII if it not in content), "")
-    if not mark:
-        return str(DECODER.raw_decode(f'"{without_halves(text.encode()).decode()}"')[0])
-    whole = content.replace("?", mark).encode(errors="replace")
-    if b"?" not in whole:
-        return content
-    whole = whole.replace(b"?", REPLACEMENT)
-    return (
-        whole if mark == "?" else whole.translate(bytes.maketrans(mark.encode(), b"?"))
-    ).decode()
 
 
 def whole_backslashes(data: bytes, at: int) -> bytes:

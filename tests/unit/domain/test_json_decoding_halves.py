@@ -10,7 +10,9 @@ from moby_plugins.domain.json import first_value
 from moby_plugins.domain.json_decoding import (
     LARGE_BYTES,
     at_once,
+    mended,
     steps_without_halves,
+    string_without_halves,
     without_halves,
 )
 from moby_plugins.domain.json_pieces import in_pieces
@@ -26,9 +28,9 @@ PARTS = {
 }
 
 
-def mended(text: str, size: int = STEP) -> Any:
+def in_steps(text: str, size: int = STEP) -> Any:
     """The value of ``text``, whose halves are replaced in steps of ``size`` bytes."""
-    return at_once(b"".join(steps_without_halves(text.encode(), 0, size)))
+    return at_once(b"".join(steps_without_halves(text.encode(), 0, size)), "replace")
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -43,7 +45,7 @@ def test_steps_change_nothing_but_halves(seed: int) -> None:
         wanted = outcome(Slow(text).value)
 
         for size in (STEP, 71, 1 << 16):
-            assert outcome(mended, text, size) == wanted, (text, size)
+            assert outcome(in_steps, text, size) == wanted, (text, size)
         for read in (first_value, in_pieces):
             assert outcome(read, text.encode()) == wanted, text
         assert outcome(in_pieces, text.encode(), 7) == wanted, text
@@ -56,7 +58,7 @@ def test_a_step_may_end_at_any_byte(filler: str, cut: str) -> None:
     behind = f"{cut}{filler * STEP}{cut}"
     (wanted,) = Slow(f'["{behind}"]').value()
     for before in range(STEP):
-        assert mended(f'["{"x" * before}{behind}"]') == ["x" * before + wanted]
+        assert in_steps(f'["{"x" * before}{behind}"]') == ["x" * before + wanted]
 
 
 @pytest.mark.parametrize("control", "\x01\x02\x03\x04\x00\x1f")
@@ -76,7 +78,7 @@ def test_escapes_outside_of_strings_are_errors(escape: str, count: int) -> None:
     """Decoding a step does not make them what they would stand for in a string."""
     for text in (f"[{escape * count}]", f"[1{escape * count}1,{'1,' * STEP}1]", escape * count):
         with pytest.raises(ValueError, match="not JSON"):
-            mended(text)
+            in_steps(text)
         with pytest.raises(ValueError, match="not JSON"):
             first_value(text.encode())
 
@@ -85,9 +87,9 @@ def test_escapes_outside_of_strings_are_errors(escape: str, count: int) -> None:
 def test_a_malformed_step_is_an_error_inside_of_the_value_alone(broken: str) -> None:
     """What stands behind the first value does not keep its halves from being replaced."""
     with pytest.raises(ValueError, match="not JSON"):
-        mended(f'["{HALF * 20}{broken}"]')
+        in_steps(f'["{HALF * 20}{broken}"]')
 
-    assert mended(f'["{HALF * 9}"]{broken}{HALF}') == ["\ufffd" * 9]
+    assert in_steps(f'["{HALF * 9}"]{broken}{HALF}') == ["\ufffd" * 9]
 
 
 def test_what_is_not_utf8_is_an_error_with_its_place() -> None:
@@ -123,3 +125,48 @@ def test_a_long_string_of_halves_is_read_in_steps(around: str) -> None:
     wanted = [(around + "".join(map(chr, range(32))) + "\ufffd😀") * 2_500 + "x" * LARGE_BYTES]
     assert first_value(text.encode()) == wanted
     assert in_pieces(text.encode(), 5000) == wanted
+
+
+def made(chance: random.Random, depth: int = 0) -> str:
+    """Some JSON text, whose strings and keys have many halves each."""
+    if depth > 3 or chance.random() < 0.6:
+        parts = [HALF, r"\uDE00", PAIR, r"\ud83d\ud83d\ude00", "?", r"\u0000", r"\n", "é", "😀"]
+        string = "".join(chance.choices(parts, k=chance.choice([0, 3, 9]))) + HALF * 3
+        return chance.choice([f'"{string}"'] * 6 + ["0", "null", "[]", "{}", '""'])
+    inner = [made(chance, depth + 1) for _ in range(chance.randint(0, 4))]
+    if chance.random() < 0.5:
+        return f"[{','.join(inner)}]"
+    keys = [r"\ud83d\ude00\ud83d", r"a\ude00", r"a\ud83d", "a", "?", r"\u0000", r"\udc00" * 5]
+    members = [f'"{chance.choice(keys)}":{item}' for item in inner]
+    return f"{{{','.join(members)}}}"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_halves_in_what_was_decoded_are_those_of_the_text(seed: int) -> None:
+    """Where strings have many each: in any containers, and of equal keys the last one counts."""
+    chance = random.Random(seed)  # noqa: S311  no secret
+    for _ in range(60):
+        text = made(chance)
+
+        assert outcome(first_value, text.encode()) == outcome(Slow(text).value), text
+
+
+def test_what_takes_too_much_memory_is_not_replaced_in_what_was_decoded() -> None:
+    """The text is mended then, which takes less."""
+    values = ["\ud800" * 100, {"a\ud800": "\ud800"}]
+
+    assert not mended(values, 100)
+    assert mended(values, 10_000)
+    assert values == ["\ufffd" * 100, {"a\ufffd": "\ufffd"}]
+
+
+def test_keys_that_become_equal_are_left_to_the_text() -> None:
+    """What was decoded does not tell which of them was the last."""
+    assert not mended([{"a": 1, chr(0xD800): 2, chr(0xD801): 3}], 10_000)
+
+
+def test_every_character_may_stand_beside_a_half() -> None:
+    """Then none is left that could stand for the question marks: they are replaced in parts."""
+    content = "".join(map(chr, range(128)))
+
+    assert string_without_halves((content + "\ud800") * 3) == (content + "\ufffd") * 3
