@@ -182,7 +182,8 @@ class Urllib3Connection:
             data = self._sock.recv(FIRST_BYTES)
             if not data:
                 raise http.client.RemoteDisconnected(CLOSED_EARLY)
-            plain = plain_response(data, is_new=is_new)
+            # A request that urllib3 sent is one that ``http.client`` waits for a response to.
+            plain = plain_response(data, is_new=is_new) if self._http.was_written else None
             if plain is None:
                 self._sock.put_back(data)
                 response = self._http.response()
@@ -256,16 +257,16 @@ class _DialledHTTPConnection(HTTPConnection):
         self.sock = self._socket = sock
         self._begun = False
         # Whether the last request was sent without urllib3.
-        self._was_written = False
+        self.was_written: bool = False
 
     def send_written(self, request: bytes) -> None:
         """Send the whole ``request``, without urllib3."""
-        self._was_written = True
+        self.was_written = True
         self._socket.sendall(request)
 
     def response(self) -> StrictResponse:
         """Return the response of ``http.client``, without urllib3's wrapper."""
-        if not self._was_written:
+        if not self.was_written:
             return cast("StrictResponse", super(HTTPConnection, self).getresponse())
         # As ``getresponse`` does, which refuses to work without a request of its own.
         response = StrictResponse(self._socket, method="POST")
@@ -280,7 +281,7 @@ class _DialledHTTPConnection(HTTPConnection):
 
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request as urllib3 does."""
-        self._begun = self._was_written = False
+        self._begun = self.was_written = False
         super().request(*args, **options)
 
     def putheader(self, header: Any, *values: Any) -> None:

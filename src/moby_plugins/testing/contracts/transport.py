@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -359,6 +360,20 @@ class TransportContract:
         transport.send(Request("M.x", BODY), None).body.close()
 
         assert read_all(transport.send(Request("M.x", b"second"), None)) == b"second"
+
+    def test_each_kind_of_request_may_follow_each_other(self, plugin_that: PluginThat) -> None:
+        """Bytes and iterables, small and large, are sent in any order over one transport."""
+        transport = plugin_that("echoes")
+        kinds: tuple[Callable[[bytes], Request], ...] = (
+            lambda body: Request("M.x", body),
+            lambda body: Request("M.x", iter([body])),
+            lambda body: Request("M.x", iter([body]), length=len(body)),
+        )
+        requests = [(kind, body) for kind in kinds for body in (b"small", BODY)]
+
+        for (first, one), (second, other) in product(requests, requests):
+            assert read_all(transport.send(first(one), None)) == one
+            assert read_all(transport.send(second(other), None)) == other
 
     def test_threads_share_a_transport(self, plugin_that: PluginThat) -> None:
         """Several threads may send at once, and each gets the response to its own request."""
