@@ -30,10 +30,9 @@ BARE = "urllib3 and json"
 SOCKET = "a bare socket"
 
 WAKING = (
-    "The call takes more instructions than the Go host's, and fewer system calls, as Go's runtime "
-    "polls and wakes threads of its own: that is all that we can be quicker by. The floor is the "
-    "time of the plugin and of the kernel, which no host can save; with a core each, it includes "
-    "the wait for a core to wake."
+    "The call takes about as many instructions and system calls as the Go host's, so there is "
+    "little that we can be quicker by. The floor is the time of the plugin and of the kernel, "
+    "which no host can save; with a core each, it includes the wait for a core to wake."
 )
 TURNS = (
     "CPython lets one thread at a time run, and each system call of a call passes the turn on: "
