@@ -67,6 +67,8 @@ _SAMPLES, _SAMPLE_BYTES = 64, 1 << 10
 _FEW, _FEW_IN_LONG = 128, 12
 # With fewer bytes than this for each quote a text has short strings.
 _SHORT = 24
+# So many levels of indentation by four spaces are counted.
+_INDENTED = 4
 # The function that ``raw_decode`` calls.
 _scan: Callable[[str, int], tuple[Any, int]] = getattr(DECODER, "scan_once", DECODER.raw_decode)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[{},:"))
@@ -214,7 +216,21 @@ def _left_with(data: bytes, values: int, objects: int, arrays: int, keys: int, *
         memory += 24 * (values + keys)
     # Commas and colons are not in strings. Those that are were counted as values, which take more.
     content = max(len(data) - values - keys, 0)
-    return room - memory - content * max(wide, 3 if b"\\" in data else 1)
+    width = max(wide, 3 if b"\\" in data else 1)
+    if content * width > room - memory:
+        content -= _indented(data)
+    return room - memory - content * width
+
+
+def _indented(data: bytes) -> int:
+    """Return how many bytes of ``data``, at least, are line ends and the indentation after them.
+
+    A string has none: they are escaped in it.
+    """
+    size = data.count(b"\n")
+    for depth in range(4, 4 * (_INDENTED + 1), 4) if size else ():
+        size += 4 * data.count(b"\n" + b" " * depth)
+    return size
 
 
 def _counted(data: bytes) -> tuple[int, int, int, int]:
