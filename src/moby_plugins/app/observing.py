@@ -112,7 +112,7 @@ def call_each(takers: Iterable[Take], event: object) -> list[Any]:
 
 
 def log_failed_observer(take: Take, error: BaseException) -> None:
-    """Log that ``take``, of an observer, raised ``error``."""
+    """Log that an observer raised ``error`` when its method or callback ``take`` was called."""
     log_failure(f"the observer {shown(getattr(take, '__self__', take))} failed", error)
 
 

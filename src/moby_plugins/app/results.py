@@ -168,7 +168,7 @@ def _free(value: Any, depth: int = 0) -> Any:
     elif isinstance(value, Mapping):
         plain = _each_member(value, _text, lambda item: _free(item, depth + 1))
     elif isinstance(value, (*_BINARY, type)):
-        raise _expected("JSON", value)
+        raise _expected("a JSON value", value)
     elif isinstance(value, Sequence):
         plain = _each_item(value, lambda item: _free(item, depth + 1))
     elif attrs.has(type(value)) or dataclasses.is_dataclass(value):

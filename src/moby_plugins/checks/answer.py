@@ -87,7 +87,10 @@ class Answer:
 
 
 def folded(value: object, came_back: object) -> dict[str, Any]:
-    """Return the object ``value`` with case-folded keys; fail the check if it is not an object."""
+    """Return the object ``value`` with case-folded keys.
+
+    If it is not an object, fail the check: ``came_back`` is what its result says came back.
+    """
     if not isinstance(value, dict):
         fail(came_back)
     return fold_keys(value)

@@ -147,7 +147,7 @@ def refusal(kind: type[Subsystem], method: str, result: Any) -> str:
             VolumeDriver,
             "get",
             Volume("a", status={"x": b""}),
-            "Get: Volume.Status.x: JSON expected",
+            "Get: Volume.Status.x: a JSON value expected",
         ),
         (
             VolumeDriver,

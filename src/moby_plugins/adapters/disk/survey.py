@@ -48,7 +48,8 @@ def observe(
 
     Each socket is connected to for a moment, and nothing is changed.
 
-    ``ask`` takes the first candidate of each name, and returns the plugins' responses.
+    ``ask`` takes the socket or spec that a host would use for each name, and returns what the plugin
+    there responds to the handshake.
     """
     unreadable: tuple[str, ...] = ()
     engine_errors: tuple[str, ...] = ()
@@ -101,7 +102,7 @@ def observe(
 
 @define
 class _Look:
-    """A record of paths: ``at`` examines one, and each of its components from ``/`` on."""
+    """The statuses and errors of paths: ``at`` adds those of one path and its components."""
 
     trusted: frozenset[int]
     ways: dict[str, tuple[str, ...]] = field(factory=dict)

@@ -59,7 +59,10 @@ class ClosedHereError(ConnectionAbortedError):
 
 
 def ends_sending(early: bytes) -> bool:
-    """Return whether ``early``, received while a request is sent, is a reason to stop sending."""
+    """Return whether to stop sending a request because of ``early``, received in the meantime.
+
+    That is so if it begins a final response, not one with a status of 1xx, or is too long.
+    """
     return len(early) > _MOST_EARLY_BYTES or (bool(early) and begins_final_response(early))
 
 

@@ -49,7 +49,7 @@ STOPPED_READING = (
 
 @runtime_checkable
 class EndingDialer(Protocol):
-    """A dialer that can be ended, as all that ``dialer_for`` returns can."""
+    """A dialer whose dials and connections can be ended; ``dialer_for`` returns only such ones."""
 
     def __call__(self, timeout: float | None, /) -> Socket:
         """Return a connected socket; raise ``TimeoutError`` after ``timeout`` seconds."""
@@ -124,7 +124,7 @@ class Lookups:
     def context(
         self, tls: TLSOptions, timeout: float | None, sockets: OpenSockets | None = None
     ) -> "ssl.SSLContext":
-        """Return the context of ``ssl_context(tls)``, in a thread if it needs a time-out.
+        """Return the context of ``ssl_context(tls)``, read in another thread if there is a time-out.
 
         Raises what ``ssl_context`` raises, ``TimeoutError`` after ``timeout`` seconds, and
         ``ClosedHereError`` once ``sockets`` were ended.
@@ -224,7 +224,7 @@ class Lookup:
     def watch(self, who: object, notify: Callable[[], object]) -> None:
         """Call ``notify`` once the look-up is done, in any thread.
 
-        ``notify`` is not called if ``unwatch`` is called first.
+        ``who`` is the key for ``unwatch``: if that is called first, ``notify`` is not called.
         """
         self._watchers[who] = notify
         if self.done.is_set():  # it ended before ``notify`` was listed

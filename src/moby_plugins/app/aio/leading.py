@@ -322,7 +322,12 @@ class AsyncLeaders:
         on_retry: OnRetry | None,
         turn: asyncio.Semaphore | None,
     ) -> tuple[Lead, asyncio.Future[Any]]:
-        """Join or start the activation of a plugin; return its lead and the future to wait for."""
+        """Join or start the activation of the plugin ``name``.
+
+        A new one gets ``tries`` and ``on_retry``, and makes each attempt with a ``turn`` held.
+        Returns the lead, which is the activation that all callers share, and the future to wait
+        for.
+        """
         lead = self._running.get((asyncio.get_running_loop(), name))
         if lead is None:
             lead = self._begin(name, tries, on_retry, turn)
