@@ -256,7 +256,7 @@ class TLSLink(Link):
             return True
 
     def _take(self, size: int) -> bool:
-        """Pass received bytes, or the end of the input, to OpenSSL; return false if neither came."""
+        """Pass received bytes or the end of the input to OpenSSL; return false if neither came."""
         try:
             data = self._sock.recv(size)
         except _WOULD_BLOCK:

@@ -48,8 +48,8 @@ def observe(
 
     Each socket is connected to for a moment, and nothing is changed.
 
-    ``ask`` takes the socket or spec that a host would use for each name, and returns what the plugin
-    there responds to the handshake.
+    ``ask`` takes the socket or spec that a host would use for each name, and returns what the
+    plugin there responds to the handshake.
     """
     unreadable: tuple[str, ...] = ()
     engine_errors: tuple[str, ...] = ()

@@ -124,7 +124,7 @@ class Lookups:
     def context(
         self, tls: TLSOptions, timeout: float | None, sockets: OpenSockets | None = None
     ) -> "ssl.SSLContext":
-        """Return the context of ``ssl_context(tls)``, read in another thread if there is a time-out.
+        """Return the context of ``ssl_context(tls)``; with a time-out another thread reads it.
 
         Raises what ``ssl_context`` raises, ``TimeoutError`` after ``timeout`` seconds, and
         ``ClosedHereError`` once ``sockets`` were ended.
