@@ -1,7 +1,7 @@
 """Activation of plugins: one caller leads each activation, and the other callers wait for it.
 
-``activation.py`` explains the states of an activation. ``retrying.py`` explains how ``get_all``
-makes many handshakes in one thread.
+``activation.py`` explains the states of an activation. ``handshake.py`` makes one attempt.
+``retrying.py`` explains how ``get_all`` makes many of them in one thread.
 """
 
 import threading
@@ -15,11 +15,10 @@ from moby_plugins.app.activation import (
     Activation,
     Activations,
     ActivePlugin,
-    Handshake,
     PendingHandlerCall,
-    WatchedTransport,
 )
 from moby_plugins.app.client import Client
+from moby_plugins.app.handshake import Handshake, WatchedTransport
 from moby_plugins.app.observing import (
     Observers,
     notify_dropped,
