@@ -21,7 +21,7 @@ from tests.integration.loops import LoopFactory
 OURS = str(Path(moby_plugins.__file__).parent)
 CALLS = 20
 # Functions of ours that begin, or go on after a wait, for one call over a connection that is open.
-MOST = 48
+MOST = 50
 # What is made for other attempts than the first, for answers that are not all there, and for
 # responses that are no success.
 FOR_OTHERS = {"retry", "delay_after", "pause", "Tries.__init__", "read_limited", "refuse"}

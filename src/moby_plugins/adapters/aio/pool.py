@@ -233,7 +233,9 @@ class LoopPool(Generic[C]):
         self.shared = shared
         self._closed = False
         # All calls that have begun and not ended, in this order.
-        self.calls: dict[Call, None] = {}
+        # Whether each has a deadline.
+        self.calls: dict[Call, bool] = {}
+        self._with_deadline = 0
         self._free = TURNS
         self._waiting: deque[Call] = deque()
         # Calls whose responses were received, to be resumed one after the other.
@@ -262,7 +264,8 @@ class LoopPool(Generic[C]):
             call = Call(self.loop, ends)
             if ends < self._due:
                 self._watch(ends)
-        self.calls[call] = None
+            self._with_deadline += 1
+        self.calls[call] = ends is not None
         if self._free:
             self._free -= 1
             call.has_turn = True
@@ -271,7 +274,10 @@ class LoopPool(Generic[C]):
     def end(self, call: Call) -> None:
         """Remove ``call``, whose response is complete or which has failed, and pass its turn."""
         call.carrier = None
-        self.calls.pop(call, None)
+        if self.calls.pop(call, False):
+            self._with_deadline -= 1
+            if not self._with_deadline:  # else time that jumps would jump to its deadline
+                self._unwatch()
         if call.has_turn:
             self.pass_turn(call)
 
@@ -306,9 +312,10 @@ class LoopPool(Generic[C]):
 
         Calls of many tasks are cheaper in turns: all responses are received, then all tasks run.
         """
-        self._answered.append(call)
-        if len(self._answered) == 1:
+        # First, as the handler of a signal may raise between the two.
+        if not self._answered:
             self.loop.call_soon(self._resume_answered)
+        self._answered.append(call)
 
     def _resume_answered(self) -> None:
         answered = self._answered
@@ -322,9 +329,15 @@ class LoopPool(Generic[C]):
     def _watch(self, due: float) -> None:
         """Look for passed deadlines at the moment ``due``."""
         if self._timer is not None:
-            self._timer.cancel()
-        self._due = due
+            self._unwatch()
+        # In this order: the handler of a signal may raise between the two.
         self._timer = self.loop.call_at(due, self._end_late, context=Context())
+        self._due = due
+
+    def _unwatch(self) -> None:
+        timer, self._timer, self._due = self._timer, None, math.inf
+        if timer is not None:
+            timer.cancel()
 
     def _end_late(self) -> None:
         """End all calls whose deadline has passed, and watch the others."""
@@ -364,8 +377,8 @@ class LoopPool(Generic[C]):
 
     def _close(self) -> None:
         self._closed = True
-        if self._timer is not None and self.is_usable:
-            self._timer.cancel()
+        if self.is_usable:
+            self._unwatch()
         for call in tuple(self.calls):
             if self.is_usable:
                 call.fail(ClosedHereError)

@@ -219,6 +219,8 @@ class Urllib3Connection:
 
     def _send_by_urllib3(self, request: Request, ends: float | None) -> None:
         headers = {"Accept-Encoding": SKIP_HEADER, **request.headers}
+        if "host" not in {name.lower() for name in headers}:
+            headers["Host"] = self._host  # urllib3 leaves port 80 out of its own
         body: bytes | Iterable[bytes | FilePart] = request.body
         if request.length is not None:
             headers["Content-Length"] = str(request.length)

@@ -11,7 +11,7 @@ import pytest
 from moby_plugins.adapters.aio.pool import TURNS, Call, LoopPool, _Waiter, timed_out
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError
 from moby_plugins.adapters.http.pool import IdleConnections
-from moby_plugins.testing import FakeTimeLoop
+from moby_plugins.testing import FakeTimeLoop, LoopStuckError
 
 
 class Kept:
@@ -128,13 +128,87 @@ def test_many_deadlines_take_one_timer() -> None:
 
     async def test() -> None:
         pool: LoopPool[Kept] = LoopPool(loop, IdleConnections())
+        first, last = pool.begin(loop.time() + 30), pool.begin(loop.time() + 50)
         for number in range(1000):
             pool.end(pool.begin(loop.time() + 30 + number))
         assert loop.timers == 1
-        last = pool.begin(loop.time() + 50)
+        pool.end(first)
         assert await raised(last.wait()) is TimeoutError
         assert loop.time() == 50
         assert loop.timers == 2
+
+    with closing(loop):
+        loop.run(test())
+
+
+def test_time_does_not_jump_to_the_deadline_of_a_call_that_has_ended() -> None:
+    """Another call, without a deadline, may wait for a plugin."""
+    loop = FakeTimeLoop()
+
+    async def test() -> None:
+        pool: LoopPool[Kept] = LoopPool(loop, IdleConnections())
+        pool.end(pool.begin(loop.time() + 30))
+        await pool.begin(None).wait()
+
+    with closing(loop), pytest.raises(LoopStuckError):
+        loop.run(test())
+    assert loop.time() == 0
+
+
+class Interrupted(FakeTimeLoop):
+    """A loop in which the handler of a signal raises before something is scheduled, once."""
+
+    interrupted = False
+
+    def interrupt(self) -> None:
+        """Raise, the first time."""
+        if not self.interrupted:
+            self.interrupted = True
+            raise KeyboardInterrupt
+
+    def call_at(self, when: float, *args: Any, **more: Any) -> asyncio.TimerHandle:  # type: ignore[override]  # any arguments
+        self.interrupt()
+        return super().call_at(when, *args, **more)
+
+
+def test_a_signal_in_the_beginning_of_a_call_leaves_others_their_deadlines() -> None:
+    """Also those that are later than that of the call that did not begin."""
+    loop = Interrupted()
+
+    async def test() -> None:
+        pool: LoopPool[Kept] = LoopPool(loop, IdleConnections())
+        with pytest.raises(KeyboardInterrupt):
+            pool.begin(loop.time() + 3)
+        assert await raised(pool.begin(loop.time() + 5).wait()) is TimeoutError
+        assert loop.time() == 5
+
+    with closing(loop):
+        loop.run(test())
+
+
+def test_a_signal_as_a_response_comes_leaves_others_theirs() -> None:
+    """Only the call whose response was received then may be lost."""
+
+    class AsItComes(FakeTimeLoop):
+        is_interrupting = False
+
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]  # any arguments
+            if self.is_interrupting:
+                self.is_interrupting = False
+                raise KeyboardInterrupt
+            return super().call_soon(callback, *args, context=context)
+
+    loop = AsItComes()
+
+    async def test() -> None:
+        pool: LoopPool[Kept] = LoopPool(loop, IdleConnections())
+        lost, other = pool.begin(None), pool.begin(None)
+        loop.is_interrupting = True
+        with pytest.raises(KeyboardInterrupt):
+            pool.resume_together(lost)
+        loop.call_later(1, pool.resume_together, other)
+        await other.wait()
+        assert loop.time() == 1
 
     with closing(loop):
         loop.run(test())
