@@ -33,7 +33,7 @@ SPACE = b" \t\r\n"
 _FIRST = frozenset("{[")
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
 # A step with more bytes for each escape of a surrogate than this has few of them.
-_FEW = 64
+_FEW = 40
 # Stands for half a surrogate pair until the bytes become text. UTF-8 has no such byte.
 HALF = b"\xff"
 # Hide what is to stay as it is while a step is decoded: two backslashes, a backslash, a quote, a
