@@ -1,6 +1,8 @@
 """What the pages of the documents say to type: files, commands, and what these print."""
 
+import os
 import re
+import select
 import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -9,13 +11,14 @@ from attrs import frozen
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 300.0  # for a page, on a machine that does much else
+SECONDS_TO_END = 30.0  # for what was told to stop
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # "Put this into a file, `host.py`:", before its block.
 _FILE = re.compile(r"`([\w.]+\.py)`[^`.]*:\s*\Z")
 # What a reader has done already: the tests' environment has the wheel.
 _INSTALLS = re.compile(r"python3 -m venv |pip install ")
 # It serves until it is told to stop, in a terminal of its own.
-_SERVES = re.compile(r"(cd \S+ && )?moby-plugins serve ")
+_SERVES = re.compile(r"(cd \S+ && )?(?=moby-plugins serve )")
 
 _PROLOGUE = """\
 set -eu
@@ -88,16 +91,26 @@ def run_page(
             script += [f"exec > {place}/{number}.out", _typed(text, f"{place}/{number}.served")]
         elif block.language == "text" and number and blocks[number - 1].language == "sh":
             said.append((number - 1, text))
-    done = subprocess.run(
-        ["/bin/bash", "-c", "\n".join(script)],
-        cwd=place,
-        env=environment,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-        timeout=SECONDS,
-    )
+    # Every process of the page holds the writing end: the last one that ends closes it.
+    reading, writing = os.pipe()
+    try:
+        done = subprocess.run(
+            ["/bin/bash", "-c", "\n".join(script)],
+            cwd=place,
+            env=environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=SECONDS,
+            pass_fds=(writing,),
+        )
+    finally:
+        os.close(writing)
+        has_ended = bool(select.select([reading], [], [], SECONDS_TO_END)[0])
+        os.close(reading)
+    if not has_ended:
+        return ["something that the page starts still runs at its end"]
     if done.returncode:
         outputs = sorted(place.glob("*.out"), key=lambda path: int(path.stem))
         return [
@@ -119,8 +132,10 @@ def _typed(text: str, log: str) -> str:
     """Return the commands of a block for a script; those that serve run in the background."""
     lines = []
     for line in re.split(r"(?<!\\)\n", text):
-        if _SERVES.match(line):
-            lines.append(f'{line} 2> {log} & serving="$serving $!"; ready {log}')
+        if served := _SERVES.match(line):
+            # ``exec``: the process that is told to stop is the one that serves, and no shell.
+            command = f"{served[0]}exec {line[served.end() :]}"
+            lines.append(f'{command} 2> {log} & serving="$serving $!"; ready {log}')
         elif not _INSTALLS.match(line):
             lines.append(line)
     return "\n".join(lines)
