@@ -2,12 +2,11 @@
 
 import errno
 
-import pytest
-
 from moby_plugins.domain.diagnosis import Observations, diagnose
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.managed import found_plugin
 from moby_plugins.domain.plugin import Candidate, IgnoredFile, ManagedPlugin, Plugin
+from tests.cases import every
 
 WHERE = "shelf:latest at unix:///e.sock"
 SPEC = Candidate("/etc/docker/plugins/shelf.spec", Plugin.local("shelf", "tcp://h:1"))
@@ -61,56 +60,9 @@ def test_a_disabled_one_that_hides_another_is_a_problem() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("plugin", "what"),
-    [
-        (
-            ManagedPlugin("a:latest", "a" * 64, True, ("docker.VolumeDriver/1.0",), "s.sock"),
-            "the type 'docker.VolumeDriver/1.0' is matched by no look-up",
-        ),
-        (
-            ManagedPlugin("a:latest", "a" * 64, True, (), "x" * 23),
-            "the name of its socket has 23 bytes",
-        ),
-        (
-            ManagedPlugin("a:latest", "a" * 64, False, (), "../x"),
-            "its socket is called '../x', which is not a file's name",
-        ),
-    ],
-)
-def test_what_no_engine_checks_is_a_problem(plugin: ManagedPlugin, what: str) -> None:
-    """Types, and the name of the socket; also of one that is disabled."""
-    problems = [each for each in found(plugin) if each.severity == PROBLEM]
-
-    assert [each.what for each in problems] == [what]
-
-
 def test_a_socket_of_22_bytes_can_be_dialled() -> None:
     """And is no finding."""
     assert found(ManagedPlugin("a:latest", "a" * 64, True, (), "x" * 22)) == ()
-
-
-def test_one_that_speaks_something_else_is_a_warning() -> None:
-    """Its hosts may know it."""
-    [warning] = found(ManagedPlugin("a:latest", "a" * 64, True, (), "s.sock", "grpc"))
-
-    assert (warning.severity, warning.what) == (WARNING, "it speaks 'grpc'")
-
-
-@pytest.mark.parametrize(
-    ("number", "what"),
-    [
-        (errno.ENOENT, "enabled, and without a socket that can be reached: /run/docker/plugins/"),
-        (errno.ECONNREFUSED, "enabled, and without a socket that can be reached"),
-        (errno.EACCES, "no permission to connect to its socket /run/docker/plugins/"),
-    ],
-)
-def test_an_enabled_one_without_a_socket_is_a_problem(number: int, what: str) -> None:
-    """It has crashed, or its engine is elsewhere, or this is not root."""
-    [problem] = found(GOOD, failure=number)
-
-    assert problem.severity == PROBLEM
-    assert problem.what.startswith(what)
 
 
 def test_an_engine_that_does_not_tell_is_a_problem() -> None:
@@ -120,3 +72,194 @@ def test_an_engine_that_does_not_tell_is_a_problem() -> None:
 
     assert (problem.severity, problem.where) == (PROBLEM, "unix:///e.sock")
     assert problem.what == reason
+
+
+@every(
+    ("plugin", "hidden", "failure", "findings"),
+    [
+        (
+            GOOD,
+            (SPEC,),
+            0,
+            [
+                Finding(
+                    WARNING,
+                    SPEC.path,
+                    "hides the managed plugin shelf:latest in volume commands",
+                    (
+                        "an engine that has listed its volumes takes the plugin on disk for docker"
+                        " volume, and the managed one for all else"
+                    ),
+                    "give one of the two another name, or remove it",
+                ),
+                Finding(
+                    WARNING,
+                    SPEC.path,
+                    "hidden by shelf:latest at unix:///e.sock",
+                    "hosts use the first that they find, and never see this one",
+                    "remove the one that is not meant",
+                ),
+            ],
+        ),
+        (
+            OFF,
+            (SPEC,),
+            0,
+            [
+                Finding(
+                    PROBLEM,
+                    WHERE,
+                    "disabled, and hides /etc/docker/plugins/shelf.spec",
+                    "hosts fail at once, and do not use the plugin on disk in its place",
+                    (
+                        "remove it, if the one on disk is meant; otherwise: docker plugin enable"
+                        " shelf:latest"
+                    ),
+                ),
+                Finding(
+                    WARNING,
+                    SPEC.path,
+                    "hides the managed plugin shelf:latest in volume commands",
+                    (
+                        "an engine that has listed its volumes takes the plugin on disk for docker"
+                        " volume, and the managed one for all else"
+                    ),
+                    "give one of the two another name, or remove it",
+                ),
+                Finding(
+                    WARNING,
+                    SPEC.path,
+                    "hidden by shelf:latest at unix:///e.sock",
+                    "hosts use the first that they find, and never see this one",
+                    "remove the one that is not meant",
+                ),
+            ],
+        ),
+        (
+            OFF,
+            (),
+            0,
+            [
+                Finding(
+                    NOTE,
+                    WHERE,
+                    "disabled",
+                    "hosts fail with that at once",
+                    "docker plugin enable shelf:latest",
+                )
+            ],
+        ),
+        (
+            ManagedPlugin("a:latest", "a" * 64, True, ("docker.VolumeDriver/1.0",), "s.sock"),
+            (),
+            0,
+            [
+                Finding(
+                    PROBLEM,
+                    WHERE,
+                    "the type 'docker.VolumeDriver/1.0' is matched by no look-up",
+                    "engines look for docker.volumedriver/1.0 and the like, to the letter",
+                    "correct interface.types in its config.json, and create the plugin again",
+                )
+            ],
+        ),
+        (
+            ManagedPlugin("a:latest", "a" * 64, True, (), "x" * 23),
+            (),
+            0,
+            [
+                Finding(
+                    PROBLEM,
+                    WHERE,
+                    "the name of its socket has 23 bytes",
+                    (
+                        "its path is longer than a socket's can be: the engine gives up to enable"
+                        " it after 13 s, and hosts cannot dial it"
+                    ),
+                    (
+                        "shorten interface.socket to 22 bytes in its config.json, and create the"
+                        " plugin again"
+                    ),
+                )
+            ],
+        ),
+        (
+            ManagedPlugin("a:latest", "a" * 64, False, (), "../x"),
+            (),
+            0,
+            [
+                Finding(
+                    PROBLEM,
+                    WHERE,
+                    "its socket is called '../x', which is not a file's name",
+                    "hosts do not dial it",
+                    "correct interface.socket in its config.json, and create the plugin again",
+                ),
+                Finding(
+                    NOTE,
+                    WHERE,
+                    "disabled",
+                    "hosts fail with that at once",
+                    "docker plugin enable a:latest",
+                ),
+            ],
+        ),
+        (
+            ManagedPlugin("a:latest", "a" * 64, True, (), "s.sock", "grpc"),
+            (),
+            0,
+            [
+                Finding(
+                    WARNING,
+                    WHERE,
+                    "it speaks 'grpc'",
+                    "this library speaks moby.plugins.http/v1 only, and engines nearly so",
+                    "nothing, if its hosts speak it",
+                )
+            ],
+        ),
+        (
+            GOOD,
+            (),
+            errno.ENOENT,
+            [
+                Finding(
+                    PROBLEM,
+                    WHERE,
+                    (
+                        "enabled, and without a socket that can be reached:"
+                        f" /run/docker/plugins/{GOOD.id}/s.sock"
+                    ),
+                    "hosts try for 15 seconds, and fail",
+                    (
+                        "where the engine is on another machine, or rootless, have hosts run"
+                        " beside it; else look into the engine's log for why the plugin ends;"
+                        " then: docker plugin inspect shelf:latest"
+                    ),
+                )
+            ],
+        ),
+        (
+            GOOD,
+            (),
+            errno.EPERM,
+            [
+                Finding(
+                    PROBLEM,
+                    WHERE,
+                    (
+                        "no permission to connect to its socket"
+                        f" /run/docker/plugins/{GOOD.id}/s.sock"
+                    ),
+                    "the directories of managed plugins are root's alone",
+                    "run this, and hosts, as root",
+                )
+            ],
+        ),
+    ],
+)
+def test_a_finding_is_complete(
+    plugin: ManagedPlugin, hidden: tuple[Candidate, ...], failure: int, findings: list[Finding]
+) -> None:
+    """It says why it matters and what to do, so that no manual is needed."""
+    assert [*found(plugin, *hidden, failure=failure)] == findings

@@ -1,5 +1,7 @@
 """Which heads are refused, from bytes; the whole table is tried over sockets."""
 
+import re
+
 import pytest
 
 from moby_plugins.domain.http_grammar import (
@@ -8,9 +10,11 @@ from moby_plugins.domain.http_grammar import (
     begins_final_response,
     check_framing,
     check_heads,
+    check_interim,
     check_request_framing,
     is_final,
     plain_head,
+    response_size,
 )
 from tests.cases import every
 from tests.chunks import ROWS as CHUNKS
@@ -46,7 +50,7 @@ def test_a_head_that_is_refused_says_why(row: str) -> None:
 
 def test_headers_without_an_end_are_refused() -> None:
     """They are not taken for whole where the bytes end."""
-    with pytest.raises(ValueError, match="its headers do not end"):
+    with pytest.raises(ValueError, match=r"^its headers do not end$"):
         check_heads(OK + b"X: y\r\n")
 
 
@@ -54,7 +58,7 @@ def test_a_head_that_most_responses_have_takes_no_parser() -> None:
     """Its status, its length, and its headers without the white space around their values."""
     text = (
         b"HTTP/1.1 404 Not Found\r\nX-A:\t1 \r\nDate: Thu, 26 Nov 2026 10:11:12 GMT\r\n"
-        b"cOntent-lEngth:  03 \r\nContent-Type: a/b\r\nx-a:\xe9\r\nX-B:\r\n\r\n"
+        b"cOntent-lEngth:  03 \r\nContent-Type: a/b\r\nx-a:X\xe9\xa0X\r\nX-B:\r\n\r\n"
     )
 
     head = plain_head(text + b"[1]\r\n\r\n")
@@ -66,7 +70,7 @@ def test_a_head_that_most_responses_have_takes_no_parser() -> None:
         ("Date", "Thu, 26 Nov 2026 10:11:12 GMT"),
         ("cOntent-lEngth", "03"),
         ("Content-Type", "a/b"),
-        ("x-a", "\xe9"),
+        ("x-a", "X\xe9\xa0X"),
         ("X-B", ""),
     ]
 
@@ -192,21 +196,84 @@ def test_a_plain_length_is_one(value: str) -> None:
     check_framing([value], None)
 
 
-@pytest.mark.parametrize(
+@every(
+    ("lengths", "codings", "told"),
+    [
+        (["1", "1"], None, "bad Content-Length: '1, 1'"),
+        (["X1X"], None, "bad Content-Length: 'X1X'"),
+        (["\xa01"], None, r"bad Content-Length: '\xa01'"),
+        (["-1", "2", "3"], ["gzip"], "bad Content-Length: '-1, 2, 3'"),
+        (["1"], ["gzip", "chunked"], "unknown Transfer-Encoding: 'gzip, chunked'"),
+        (None, ["chunked", "chunked"], "unknown Transfer-Encoding: 'chunked, chunked'"),
+    ],
+)
+def test_a_response_leaves_no_doubt_about_its_end(
+    lengths: list[str] | None, codings: list[str] | None, told: str
+) -> None:
+    """What is at fault is shown."""
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+        check_framing(lengths, codings)
+
+
+def test_a_length_beside_chunks_is_ignored() -> None:
+    """The encoding is known in any case."""
+    check_framing(["7"], ["Chunked"])
+
+
+@every(
     ("length", "coding", "told"),
     [
-        (b"1", b"chunked", "both"),
-        (b"x", None, "bad Content-Length"),
-        (None, b"gzip", "unknown Transfer-Encoding"),
-        (b"\xb2", None, "bad Content-Length"),
+        (b"1", b"chunked", "both Content-Length and Transfer-Encoding"),
+        (b"x", None, "bad Content-Length: 'x'"),
+        (None, b"gzip\xe9", "unknown Transfer-Encoding: 'gzip\xe9'"),
+        (b"\xb2", None, "bad Content-Length: '\xb2'"),
     ],
 )
 def test_a_request_says_once_how_long_it_is(
     length: bytes | None, coding: bytes | None, told: str
 ) -> None:
     """And in one way."""
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         check_request_framing(length, coding)
+
+
+@every(
+    ("data", "size"),
+    [
+        (b"", 0),
+        (OK, 0),
+        (OK + LENGTH, 0),
+        (OK + LENGTH + b"\r", 0),
+        (OK + LENGTH + b"\r\n", len(OK + LENGTH) + 5),
+        (OK + LENGTH + b"\r\n[1]next", len(OK + LENGTH) + 5),
+        # These take more than a look: a long head, one with LF alone, one that closes.
+        (OK + LENGTH + b"X: " + b"y" * 2000 + b"\r\n\r\n", len(OK + LENGTH) + 2010),
+        (b"HTTP/1.1 200 OK\nContent-Length: 12\n\n", 36 + 12),
+        (b"HTTP/1.0 500 X\r\ncontent-length:0\r\n\r\n", 36),
+        (OK + LENGTH + b"Connection: close\r\n\r\n", len(OK + LENGTH) + 24),
+        # Only a parser finds the end of these.
+        (OK + b"\r\n", None),
+        (OK + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n", None),
+        (OK + LENGTH + LENGTH + b"\r\n", None),
+        (OK + b"Content-Length: -3\r\n\r\n", None),
+        (EARLY_HINTS + OK + LENGTH + b"\r\n", None),
+        (EARLY_HINTS.replace(b"\r\n\r", b"\r\nContent-Length: 3\r\n\r"), None),
+        (b"garbage\n\r\n", None),
+        (b"garbage\n\n", None),
+    ],
+)
+def test_a_response_with_a_length_says_how_large_it_is(data: bytes, size: int | None) -> None:
+    """Nothing until its head is complete, and nothing of one that only a parser can end."""
+    assert response_size(data) == size
+
+
+def test_an_interim_response_does_not_close_the_connection() -> None:
+    """Whatever else its connection options are, and in any case."""
+    check_interim([])
+    check_interim(["keep-alive, Upgrade", "x"])
+    for options in (["close"], ["keep-alive, Close"], ["x", "CLOSE"]):
+        with pytest.raises(ValueError, match=r"^an interim response with Connection: close$"):
+            check_interim(options)
 
 
 @pytest.mark.parametrize(

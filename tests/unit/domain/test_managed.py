@@ -1,5 +1,7 @@
 """Managed plugins as engines tell of them: names, capabilities, paths."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +11,22 @@ from moby_plugins.domain.managed import (
     SUBSYSTEMS,
     asked_as,
     familiar,
+    found_plugin,
+    is_called,
     is_engine_name,
     manifest_of,
+    read_plugin,
+    read_plugins,
+    read_root,
     unmatched,
 )
-from moby_plugins.domain.plugin import Managed, Plugin, check_protocol
+from moby_plugins.domain.plugin import (
+    Managed,
+    ManagedPlugin,
+    Plugin,
+    PluginMount,
+    check_protocol,
+)
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 from tests.cases import every
 
@@ -142,3 +155,150 @@ def test_a_protocol_that_is_not_spoken_is_refused() -> None:
     assert plugin.protocol == "moby.plugins.grpc/v1"
     with pytest.raises(SpecError, match=r"speaks 'moby\.plugins\.grpc/v1'"):
         check_protocol(plugin)
+
+
+def test_what_an_engine_leaves_out_has_a_default() -> None:
+    """Only the name is needed; ``null`` is as good as nothing, and keys count in any case."""
+    bare = ManagedPlugin("a", "", False, (), "", "moby.plugins.http/v1", "", (), ())
+    nothing = dict.fromkeys(("Id", "Enabled", "Config", "Settings"))
+    mount = PluginMount("", "", "", "", ())
+
+    assert read_plugin({"name": "a"}) == read_plugin({"NAME": "a"} | nothing) == bare
+    assert read_plugin({"Name": "a", "Settings": {"Mounts": [None, {}]}}).mounts == (mount, mount)
+    assert read_plugin({"Name": "a", "Settings": {"Env": [None, "A=1"]}}).environment == ("", "A=1")
+    assert read_plugin({"Name": "a", "Config": {"PropagatedMount": "/m"}}).propagated_mount == "/m"
+    assert read_root({"DockerRootDir": "/d"}) == "/d"
+
+
+@every(
+    ("fields", "wrong"),
+    [
+        ([], "a plugin must be an object, not an array"),
+        ({"Name": 1}, "Name must be a string, not a number"),
+        ({"Name": ""}, "a plugin has the name ''"),
+        ({"Name": "a\0b"}, r"a plugin has the name 'a\x00b'"),
+        ({"Name": "a", "Id": 1}, "Id must be a string, not a number"),
+        ({"Name": "a", "Enabled": "no"}, "Enabled must be a boolean, not a string"),
+        ({"Name": "a", "Config": []}, "Config must be an object, not an array"),
+        (
+            {"Name": "a", "Config": {"Interface": ""}},
+            "Config.Interface must be an object, not a string",
+        ),
+        (
+            {"Name": "a", "Config": {"Interface": {"Types": "x"}}},
+            "Config.Interface.Types must be an array, not a string",
+        ),
+        (
+            {"Name": "a", "Config": {"Interface": {"Types": [1]}}},
+            "Config.Interface.Types must be a string, not a number",
+        ),
+        (
+            {"Name": "a", "Config": {"Interface": {"Socket": 1}}},
+            "Config.Interface.Socket must be a string, not a number",
+        ),
+        (
+            {"Name": "a", "Config": {"Interface": {"ProtocolScheme": 1}}},
+            "Config.Interface.ProtocolScheme must be a string, not a number",
+        ),
+        (
+            {"Name": "a", "Config": {"PropagatedMount": 1}},
+            "Config.PropagatedMount must be a string, not a number",
+        ),
+        ({"Name": "a", "Settings": 1}, "Settings must be an object, not a number"),
+        (
+            {"Name": "a", "Settings": {"Env": {}}},
+            "Settings.Env must be an array, not an object",
+        ),
+        (
+            {"Name": "a", "Settings": {"Mounts": {}}},
+            "Settings.Mounts must be an array, not an object",
+        ),
+        (
+            {"Name": "a", "Settings": {"Mounts": [""]}},
+            "Settings.Mounts must be an object, not a string",
+        ),
+        *(
+            (
+                {"Name": "a", "Settings": {"Mounts": [{key: 1}]}},
+                f"Settings.Mounts.{key} must be a string, not a number",
+            )
+            for key in ("Name", "Source", "Destination", "Type")
+        ),
+        (
+            {"Name": "a", "Settings": {"Mounts": [{"Options": "ro"}]}},
+            "Settings.Mounts.Options must be an array, not a string",
+        ),
+    ],
+)
+def test_what_is_of_another_type_is_an_error_that_names_the_field(
+    fields: object, wrong: str
+) -> None:
+    """As the engine's API names it."""
+    with pytest.raises(ValueError, match=f"^{re.escape(wrong)}$"):
+        read_plugin(fields)
+
+
+def test_what_is_no_list_or_object_of_an_engine_is_an_error() -> None:
+    """Each response has its name."""
+    with pytest.raises(ValueError, match=r"^the list of plugins must be an array, not an object$"):
+        read_plugins({})
+    with pytest.raises(ValueError, match=r"^the engine's information must be an object, not an ar"):
+        read_root([])
+
+
+@every(
+    ("plugin", "root", "wrong"),
+    [
+        (
+            ManagedPlugin("a", "b" * 63, True, (), "s"),
+            "/d",
+            f"plugin 'a' has the id '{'b' * 63}', which is not a valid id",
+        ),
+        (
+            ManagedPlugin("a", "b" * 64, True, (), "../s"),
+            "/d",
+            (
+                "the socket of plugin 'a' is called '../s', which is not a file's name:"
+                " correct interface.socket in its config.json"
+            ),
+        ),
+        (
+            ManagedPlugin("a", "b" * 64, True, (), "s"),
+            "d",
+            "the engine keeps its data in 'd', which is not a path",
+        ),
+        (
+            ManagedPlugin("a", "b" * 64, True, (), "s"),
+            None,
+            "the engine keeps its data in None, which is not a path",
+        ),
+    ],
+)
+def test_what_no_socket_can_be_derived_from_is_an_error(
+    plugin: ManagedPlugin, root: object, wrong: str
+) -> None:
+    """It says which value is at fault."""
+    with pytest.raises(SpecError) as caught:
+        found_plugin(plugin, root)
+
+    assert caught.value.reason == wrong
+
+
+def test_a_root_may_end_with_a_slash() -> None:
+    """Paths have one in its place."""
+    plugin = ManagedPlugin("a", "b" * 64, True, (), "s", "x/1", "/m")
+
+    found = found_plugin(plugin, "/dX//")
+
+    assert found.managed == Managed(f"/dX/plugins/{'b' * 64}/rootfs", "/m", "x/1")
+    assert found.addr == f"unix:///run/docker/plugins/{'b' * 64}/s"
+
+
+def test_a_plugin_is_called_by_its_name_or_a_long_beginning_of_its_id() -> None:
+    """Another plugin's id is none of its names."""
+    plugin = ManagedPlugin("shelf:latest", "b" * 64, True, (), "s")
+
+    for name in ("shelf", "shelf:latest", "docker.io/library/shelf", "b" * 12, "b" * 64):
+        assert is_called(plugin, name)
+    for name in ("shelf:1", "b" * 11, "c" * 12, ""):
+        assert not is_called(plugin, name)

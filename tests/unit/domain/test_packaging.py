@@ -8,7 +8,6 @@ import pytest
 from moby_plugins.domain.findings import PROBLEM, WARNING, Finding
 from moby_plugins.domain.packaging import FileObservations, Program, judged
 from moby_plugins.domain.plugin_config import read_config
-from tests.cases import every
 
 SOUND: dict[str, Any] = {
     "description": "Volumes on a shelf.",
@@ -39,59 +38,6 @@ def test_nothing_is_wrong_with_a_sound_one() -> None:
     assert judge() == []
 
 
-@every(
-    ("change", "what"),
-    [
-        ({"interface": {"socket": "a.sock"}}, "there is none"),
-        ({"interface": {"types": [], "socket": "a.sock"}}, "there is none"),
-        (
-            {"interface": {"types": ["docker.VolumeDriver/1.0"], "socket": "a.sock"}},
-            "has capital letters",
-        ),
-        ({"interface": {"types": ["volumedriver"], "socket": "a.sock"}}, "not of the form"),
-        ({"interface": {"types": ["docker.volumedriver/2"], "socket": "a.sock"}}, "not of the"),
-        ({"interface": {"types": ["docker.shelf/1.0"], "socket": "a.sock"}}, "no engine asks for"),
-        ({"interface": {"types": ["docker.authz/1.0"], "socket": "a" * 23}}, "has 23 bytes"),
-        ({"interface": {"types": ["docker.authz/1.0"]}}, "is missing"),
-        ({"entrypoint": []}, "it is missing"),
-        ({"entrypoint": [""]}, "it is missing"),
-        ({"workdir": "app"}, "is not an absolute path"),
-        ({"mounts": [{"name": "m", "destination": "/m"}]}, "'m' has no source"),
-        ({"mounts": [{"name": "m", "source": "/m", "destination": "/"}]}, "no destination"),
-        ({"linux": {"devices": [{"name": "d"}]}}, "'d' has no path"),
-    ],
-)
-def test_what_an_engine_fails_on_or_never_matches_is_a_problem(
-    change: dict[str, Any], what: str
-) -> None:
-    """One finding for each, with what to do."""
-    finding = only(SOUND | change)
-
-    assert (finding.severity, what in finding.what) == (PROBLEM, True)
-
-
-@every(
-    ("change", "what"),
-    [
-        ({"propagatedMount": ""}, "there is none"),
-        ({"propagatedMount": "var"}, "not an absolute path"),
-        ({"Extra": 1}, "is not a key"),
-        ({"network": {"type": "none"}}, "'none'"),
-        ({"network": {"type": "bridge"}}, "'bridge'"),
-        ({"user": {"uid": 1000}}, "a user is named"),
-        ({"linux": {"capabilities": ["sys_admin"]}}, "is not a capability"),
-        ({"env": [{"name": "A", "settable": ["path"]}]}, "'A' has 'path' settable"),
-        ({"env": [{"value": "1", "settable": ["value"]}]}, "has no name"),
-        ({"interface": {**SOUND["interface"], "protocolScheme": "x"}}, "is not the protocol"),
-    ],
-)
-def test_what_runs_and_is_silently_wrong_is_a_warning(change: dict[str, Any], what: str) -> None:
-    """One finding for each, with what to do."""
-    finding = only(SOUND | change)
-
-    assert (finding.severity, what in finding.what) == (WARNING, True)
-
-
 @pytest.mark.parametrize("network", ["", "host", "null"])
 def test_networks_that_are_as_they_say(network: str) -> None:
     """None, and that of the host."""
@@ -118,33 +64,6 @@ def test_a_mount_over_the_fifos_of_a_log_driver_is_a_problem(destination: str) -
     assert judge(SOUND | {"mounts": [mount]}) == []
 
 
-def test_a_meant_type_is_offered() -> None:
-    """In the right form, as an engine compares it."""
-    interface = {"types": ["docker.VolumeDriver/1.0"], "socket": "a.sock"}
-
-    assert "'docker.volumedriver/1.0'" in only(SOUND | {"interface": interface}).remedy
-
-
-def test_a_program_that_cannot_be_run_is_a_problem() -> None:
-    """It says why, as it was seen."""
-    seen = FileObservations(
-        rootfs=True, program=Program("/x", "is not in rootfs"), machine="x86_64"
-    )
-
-    finding = only(SOUND, seen)
-
-    assert (finding.severity, finding.what) == (PROBLEM, "/x is not in rootfs")
-
-
-def test_a_program_for_another_machine_is_a_warning() -> None:
-    """The engine may run on one like that."""
-    seen = FileObservations(rootfs=True, program=RUNS, machine="aarch64")
-
-    finding = only(SOUND, seen)
-
-    assert (finding.severity, "x86_64" in finding.what) == (WARNING, True)
-
-
 def test_without_a_root_file_system_nothing_else_of_it_is_said() -> None:
     """One problem, and not also a program that is missing."""
     assert only(SOUND, FileObservations(rootfs=False)).what == "there is no such directory"
@@ -162,14 +81,6 @@ def test_odd_files_and_what_was_not_looked_at_are_warnings() -> None:
     assert "dev/0, dev/1, dev/2 and 2 more" in first.what
     assert "more than 200,000 entries" in second.what
     assert {first.severity, second.severity} == {WARNING}
-
-
-def test_a_source_that_is_not_here_is_a_warning() -> None:
-    """It may be there where the plugin is enabled."""
-    mounts = [{"name": "m", "source": "/m", "destination": "/m", "type": "bind"}]
-    seen = FileObservations(rootfs=True, program=RUNS, machine="x86_64", absent=("/m",))
-
-    assert "is not on this machine" in only(SOUND | {"mounts": mounts}, seen).what
 
 
 def test_problems_come_first() -> None:
