@@ -5,6 +5,9 @@ tests that reach it, in the fork of a process in which all tests have passed. Wh
 has made once, at import or for a cache, is not made again: so each mutant that lives there is tried
 once more, in a process of its own. It works in a copy of the tree; what it finds is told in
 ``docs/mutants.md``.
+
+Run again where it ran before, it tries the mutants of functions that have changed since, and those
+that lived: to see whether new tests kill them takes minutes.
 """
 
 import json
@@ -14,8 +17,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 TREE = Path(__file__).parents[1]
 COPY = TREE / "build" / "mutants"
@@ -42,13 +47,20 @@ def mutmut(*arguments: str) -> str:
 
 
 def copy_tree() -> None:
-    """Copy the sources and tests to a place where mutants disturb nothing else."""
-    shutil.rmtree(COPY, ignore_errors=True)
+    """Copy the sources and tests to a place where mutants disturb nothing else.
+
+    Results of an earlier run stay there: mutmut keeps those of functions that are as they were.
+    """
+    for stale in ("src", "tests", "mutants/tests"):
+        shutil.rmtree(COPY / stale, ignore_errors=True)
+    for source in (COPY / "mutants" / "src").rglob("*.py"):
+        if not source.with_name(f"{source.name}.meta").exists():  # mutmut changes none of these
+            source.unlink()
     for directory in ("src", "tests"):
         shutil.copytree(
             TREE / directory, COPY / directory, ignore=shutil.ignore_patterns("__pycache__")
         )
-    shutil.copy(TREE / "pyproject.toml", COPY)
+    shutil.copy2(TREE / "pyproject.toml", COPY)
 
 
 def figures() -> dict[str, int]:
@@ -59,35 +71,47 @@ def figures() -> dict[str, int]:
 
 
 def alive_in_forks() -> list[str]:
-    """Their names."""
-    return re.findall(r"(\S+): (?!timeout)", mutmut("results"))
+    """Their names; none before the first run."""
+    if not (COPY / "mutants").is_dir():
+        return []
+    return re.findall(r"(\S+): (?!timeout|not checked)", mutmut("results"))
 
 
-def lives(name: str) -> bool:
-    """Whether the mutant lives in a process of its own, too."""
+def settings() -> dict[str, Any]:
+    """What mutmut is told."""
+    tool = tomllib.loads((COPY / "pyproject.toml").read_text("utf-8"))["tool"]
+    mutmut_settings: dict[str, Any] = tool["mutmut"]
+    return mutmut_settings
+
+
+def reaching() -> dict[str, list[str]]:
+    """The tests that reach each function, by the name that mutmut gives it."""
+    stats = json.loads((COPY / "mutants" / "mutmut-stats.json").read_text("utf-8"))
+    reached: dict[str, list[str]] = stats["tests_by_mangled_function_name"]
+    return reached
+
+
+def lives(name: str, reached: Collection[str] = ()) -> bool:
+    """Whether the mutant lives in a process of its own, too.
+
+    It is given the tests of its module, and ``reached``: those that reach it.
+    """
     room, module = name.split(".")[1:3]
-    settings = tomllib.loads((COPY / "pyproject.toml").read_text("utf-8"))["tool"]["mutmut"]
-    options = settings["pytest_add_cli_args"]
-    # The tests of its module are first, as they are the ones that are most likely to kill it.
     tests = COPY / "mutants" / "tests" / "unit" / room
     near = [str(each) for each in tests.glob(f"test_{module}*.py")]
-    for chosen in filter(None, (near, settings["pytest_add_cli_args_test_selection"])):
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "--rootdir=.", *options, *chosen]
-        environment = {**os.environ, "MUTANT_UNDER_TEST": name, "PYTHONPATH": "src"}
-        try:
-            done = subprocess.run(
-                command,
-                cwd=COPY / "mutants",
-                env=environment,
-                check=False,
-                stdout=subprocess.DEVNULL,
-                timeout=PATIENCE,
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        if done.returncode:
-            return False
-    return True
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--rootdir=."]
+    try:
+        done = subprocess.run(
+            [*command, *settings()["pytest_add_cli_args"], *near, *reached],
+            cwd=COPY / "mutants",
+            env={**os.environ, "MUTANT_UNDER_TEST": name, "PYTHONPATH": "src"},
+            check=False,
+            stdout=subprocess.DEVNULL,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 def survivors(names: list[str]) -> list[str]:
@@ -101,19 +125,25 @@ def changed_lines(diff: str) -> str:
 
 
 def main() -> int:
-    """Run all mutants, write the report; 1 where too many live."""
+    """Run the mutants, write the report; 1 where too many live."""
     copy_tree()
+    earlier = alive_in_forks()
     mutmut("run", *sys.argv[1:])
+    if again := [name for name in earlier if name in alive_in_forks()]:
+        mutmut("run", *sys.argv[1:], *again)
     found = figures()
     names = alive_in_forks()
-    if not lives("moby_plugins.domain.no_mutant"):
+    reached = reaching()
+    every = settings()["pytest_add_cli_args_test_selection"]
+    if not lives("moby_plugins.domain.no_mutant", every):
         raise RuntimeError("the tests fail without a mutant, in a process of its own")
+
+    def lives_alone(name: str) -> bool:
+        return lives(name, reached.get(re.sub(r"__mutmut_\d+$", "", name), ()))
+
     with ThreadPoolExecutor(os.cpu_count()) as processes:
-        alive = [
-            name
-            for name, is_alive in zip(names, processes.map(lives, names), strict=True)
-            if is_alive
-        ]
+        verdicts = processes.map(lives_alone, names)
+        alive = [name for name, is_alive in zip(names, verdicts, strict=True) if is_alive]
     told = (
         f"{found['mutants']} mutants, {found['killed']} killed in forks,"
         f" {len(names) - len(alive)} in processes of their own, {len(alive)} alive"

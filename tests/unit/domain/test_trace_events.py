@@ -125,3 +125,85 @@ def test_slices_do_not_overlap_by_rounding_either(times: list[tuple[float, float
         began = round(event["ts"] * 1000)
         assert began >= ends.get(key, 0)
         ends[key] = began + round(event["dur"] * 1000)
+
+
+def named(process: int, what: str, name: str, track: int) -> list[dict[str, Any]]:
+    """What a viewer is told of a participant with two tracks."""
+    meta = {"ph": "M", "pid": process}
+    return [
+        meta | {"name": "process_name", "args": {"name": what}},
+        meta | {"name": "process_sort_index", "args": {"sort_index": process}},
+        *(
+            meta | {"tid": tid, "name": "thread_name", "args": {"name": name}}
+            for tid in range(1, track + 1)
+        ),
+    ]
+
+
+def test_a_trace_has_what_viewers_read_and_nothing_else() -> None:
+    """Each event whole, as the format has it; times are microseconds."""
+    listed = call(
+        "VolumeDriver.List?a=b",
+        0.5,
+        0.25,
+        request=RecordedBody([b" {} "]),
+        answer=RecordedBody([b'{"Volumes":', b"[]}\n"]),
+    )
+    got = call("VolumeDriver.Get", 0.6, 0.5, status=404, host_left=True)
+    args = {"query": "a=b", "status": 200, "request": "{}", "request_bytes": 4}
+    args |= {"answer": '{"Volumes":[]}', "answer_bytes": 15}
+    none = {"query": "", "status": 404, "request": "", "request_bytes": 0}
+    none |= {"answer": "", "answer_bytes": 0}
+    slices, arrows = [], []
+    for number, name, at, took, details in (
+        (1, "VolumeDriver.List", 500_000, 250_000, args),
+        (2, "VolumeDriver.Get", 600_000, 500_000, none),
+    ):
+        shared: dict[str, Any] = {"name": name, "cat": "VolumeDriver", "ts": at, "tid": number}
+        both = shared | {"ph": "X", "dur": took, "args": details}
+        slices.append([both | {"pid": 1001}, both | {"pid": 1002}])
+        flow = shared | {"id": number}
+        arrows.append([flow | {"ph": "s", "pid": 1001}, flow | {"ph": "f", "bp": "e", "pid": 1002}])
+    mark = {"ph": "i", "s": "t", "cat": "failure", "ts": 1_100_000, "tid": 2}
+    first, second = Recording([listed, got], "shelf"), Recording([], "")
+
+    assert [*trace_events([first, second])] == [
+        *named(1001, "hosts of shelf", "host", 2),
+        *named(1002, "shelf", "call", 2),
+        *slices[0],
+        *arrows[0],
+        *slices[1],
+        *arrows[1],
+        mark | {"name": "the host did not wait for the end", "pid": 1001},
+        mark | {"name": "status 404", "pid": 1002},
+        *named(1003, "hosts of plugin 2", "host", 0),
+        *named(1004, "plugin 2", "call", 0),
+    ]
+
+
+def test_arrows_are_numbered_through_all_recordings() -> None:
+    """Two that are alike would join what does not belong together."""
+    recording = Recording([call("M.x", 0, 1), call("M.x", 2, 1)], "p")
+
+    assert [each["id"] for each in events(recording, recording, phase="s")] == [1, 2, 3, 4]
+
+
+def test_a_trace_has_one_event_on_each_line() -> None:
+    """Between the lines that every trace has."""
+    first, *lines, last, end = "".join(trace_text([Recording([], "p")])).split("\n")
+
+    assert (first, last, end) == ('{"displayTimeUnit": "ms", "traceEvents": [', "]}", "")
+    assert [line[-1:] for line in lines] == [",", ",", ",", "}"]
+    assert [json.loads(line.rstrip(",")) for line in lines] == [
+        *named(1001, "hosts of p", "host", 0),
+        *named(1002, "p", "call", 0),
+    ]
+
+
+def test_a_body_that_just_fits_is_shown_whole() -> None:
+    """Without the white space around it; one that does not ends with how long it is."""
+    fits, cut = RecordedBody([b"\n" + b"x" * 2000 + b"\n"]), RecordedBody([b"x" * 2001])
+    (event, _) = events(Recording([call("M.x", 0, 1, request=fits, answer=cut)], "p"), phase="X")
+
+    assert event["args"]["request"] == "x" * 2000
+    assert event["args"]["answer"] == "x" * 2000 + "… of 2001"
