@@ -1,6 +1,7 @@
 """The ports: interfaces through which the core finds plugins, reaches them, and reads the time.
 
-Start reading the library here. Each interface has a contract suite
+Start reading the library at ``Discovery``, below the events of a running call. ``Discovery``,
+``Transport``, ``BeginningTransport`` and ``Clock`` have contract suites
 (``moby_plugins.testing.contracts``), which every implementation must pass. Several threads may call
 each method at once.
 

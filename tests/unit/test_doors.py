@@ -22,7 +22,6 @@ DOORS = (
     "moby_plugins.ports",
     "moby_plugins.subsystems",
     "moby_plugins.serving",
-    "moby_plugins.aio",
     "moby_plugins.tracing",
     "moby_plugins.diagnosis",
     "moby_plugins.checks",

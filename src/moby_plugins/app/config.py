@@ -410,8 +410,9 @@ class Transports:
         except ImportError as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
             needed = missing or f"what cannot be imported ({shown(error)})"
+            package = "'moby-plugins[speed]'" if name == "httptools" else "moby-plugins"
             raise SettingsError(
-                f"the transport {name!r} needs {needed}: pip install 'moby-plugins[speed]'"
+                f"the transport {name!r} needs {needed}: pip install {package}"
             ) from error
         return cast("Connect", partial(connect, idle=self._idle(), lookups=shared_lookups()))
 

@@ -198,7 +198,7 @@ class PluginApp:
         return f"<PluginApp of {', '.join(map(shown, self.manifest.implements)) or 'nothing'}>"
 
     def __call__(self, request: Request) -> Response:
-        """Answer one call; never raises.
+        """Answer one call; never raises, except in a child that the app itself has forked.
 
         Args:
             request: The call.

@@ -204,8 +204,8 @@ def follow(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 17")
 def follow_cut_off(plugin: Session) -> None:
-    """after a host closes the connection of a ReadLogs that follows, the driver still works: time-
-    outs close it.
+    """after a host closes the connection of a ReadLogs that follows, the driver still works, as
+    time-outs close it.
     """
     skip_unless_it_reads(plugin)
     logged_container = logging(plugin)

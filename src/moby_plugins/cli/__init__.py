@@ -1,6 +1,6 @@
 """The command line ``moby-plugins``, with one module for each command, imported on use.
 
-It needs the extra ``cli``, and uses only what the programs of users can use as well.
+It needs the extra ``cli``.
 """
 
 import atexit

@@ -5,9 +5,20 @@ from typing import Any
 
 import pytest
 
-from moby_plugins import NotImplementedByPluginError, Registry, get, get_all, using_registry
+from moby_plugins import (
+    Cancellation,
+    NotImplementedByPluginError,
+    PluginError,
+    PluginNotFoundError,
+    Registry,
+    RetryPolicy,
+    WaitCancelledError,
+    get,
+    get_all,
+    using_registry,
+)
 from moby_plugins.subsystems import NetworkDriver, Subsystem, Volume, VolumeDriver, remote
-from moby_plugins.testing import MemoryRegistry
+from moby_plugins.testing import MemoryRegistry, refused
 
 
 class Shelf(VolumeDriver):
@@ -27,7 +38,7 @@ class Handy(VolumeDriver):
 
 
 @pytest.fixture
-def registry() -> Registry:
+def registry() -> MemoryRegistry:
     """Two plugins, one of volumes."""
     made = MemoryRegistry()
     made.add("shelf", Shelf())
@@ -64,6 +75,40 @@ def test_the_front_door_gives_proxies_too(registry: Registry) -> None:
         assert get("shelf", VolumeDriver).list() == (Volume("books"),)
         assert len(get_all(VolumeDriver)) == 1
         assert get("shelf").name == "shelf"
+
+
+def test_a_proxy_is_waited_for_as_a_plugin_is(registry: MemoryRegistry) -> None:
+    """With the policy, the callback and the cancellation of that one ``get``."""
+    told: list[tuple[str, float]] = []
+
+    def note(error: PluginError, delay: float) -> None:
+        told.append((type(error).__name__, delay))
+
+    with pytest.raises(PluginNotFoundError):
+        registry.get("late", VolumeDriver, on_retry=note)
+    assert told == [("PluginNotFoundError", delay) for delay in (1, 2, 4, 8)]
+    assert registry.clock.now() == 15
+
+    with pytest.raises(PluginNotFoundError):
+        registry.get("late", VolumeDriver, retry=RetryPolicy.never(), on_retry=note)
+    assert (len(told), registry.clock.now()) == (4, 15)
+
+    cancel = Cancellation()
+    registry.clock.at(17, cancel.set)
+    with pytest.raises(WaitCancelledError):
+        registry.get("late", VolumeDriver, cancel=cancel)
+    assert registry.clock.now() == 17
+
+
+def test_what_fails_while_proxies_are_made_is_told(registry: MemoryRegistry) -> None:
+    """By name, as for all plugins; the others are there."""
+    registry.add("broken", {"Plugin.Activate": refused()})
+    told: list[str] = []
+
+    proxies = registry.get_all(VolumeDriver, on_failure=lambda name, _: told.append(name))
+
+    assert told == ["broken"]
+    assert [proxy.list() for proxy in proxies] == [(Volume("books"),)]
 
 
 def test_a_plugin_of_another_subsystem_is_an_error(registry: Registry) -> None:

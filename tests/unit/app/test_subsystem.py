@@ -7,8 +7,17 @@ import attrs
 import pytest
 
 from moby_plugins.domain.errors import DriverError, StatusError, WireError
+from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.serving import PluginApp
-from moby_plugins.subsystems import Subsystem, VolumeDriver, omitempty, remote, wire_name
+from moby_plugins.subsystems import (
+    GraphDriver,
+    MetricsCollector,
+    Subsystem,
+    VolumeDriver,
+    omitempty,
+    remote,
+    wire_name,
+)
 from moby_plugins.testing import refused, status
 from tests.unit.app.subsystems.exchanges import asked, client_to, replying
 
@@ -236,3 +245,28 @@ def test_a_time_out_for_an_unknown_method_is_an_error() -> None:
         VolumeDriver(timeouts={"Mount": 1.0})
     with pytest.raises(ValueError, match=r"^VolumeDriver has no method 'x{300}'… of 9000$"):
         VolumeDriver(timeouts={"x" * 9000: 1.0})
+
+
+def test_the_time_of_a_method_is_that_of_its_call() -> None:
+    """Whether it asks, starts something or sends a file; the name of the method chooses it."""
+    client, line = client_to(
+        {
+            "VolumeDriver.Remove": {},
+            "MetricsCollector.StartMetrics": {},
+            "GraphDriver.ApplyDiff": {"Size": 3},
+        }
+    )
+
+    VolumeDriver(client, timeouts={"remove": 1.5}).remove("books")
+    MetricsCollector(client, timeouts={"start_metrics": 2.5}).start_metrics()
+    GraphDriver(client, timeouts={"apply_diff": 3.5}).apply_diff("a", "", [b"tar"])
+
+    assert line.timeouts == [1.5, 2.5, 3.5]
+
+
+def test_what_is_sent_is_read_as_the_method_says() -> None:
+    """An answer to a file, too, is no plain JSON but what the method returns."""
+    client, _ = client_to({"GraphDriver.ApplyDiff": {"Size": "much"}}, retry=RetryPolicy.never())
+
+    with pytest.raises(WireError, match=r"GraphDriver\.ApplyDiff"):
+        GraphDriver(client).apply_diff("a", "", [b"tar"])

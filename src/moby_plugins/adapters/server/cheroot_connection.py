@@ -1,4 +1,4 @@
-"""A connection to a served plugin, from which cheroot's threads read requests in turn.
+"""A connection to a served plugin, from which the threads of ``Workers`` read requests.
 
 Heads are read strictly, so that a proxy and this server always agree where a request ends.
 cheroot by itself accepts a space before the colon, lets a folded line replace the value before
