@@ -27,6 +27,7 @@ from moby_plugins.domain.secret_names import (
     LOOSE,
     MASK,
     SETTING,
+    holds_token,
     is_flag,
     is_secret,
     mask_settings,
@@ -334,7 +335,8 @@ def _masked_inside(text: str, depth: int) -> str | None:
             return None
         masked = _masked(data, {}, 0, depth + 1)
         return text if masked == data else masked.decode(errors="surrogateescape").strip()
-    if _BASE64.fullmatch(plain):
+    # Many tokens have only letters of base64, too, and as such they would be harmless bytes.
+    if _BASE64.fullmatch(plain) and not holds_token(plain):
         return _masked_base64_text(text, plain, depth)
     return None
 
@@ -415,6 +417,8 @@ def _masked_query(query: str) -> str:
 
 def _masked_parameter(parameter: str) -> str:
     name, equals, value = parameter.partition("=")
+    if not equals:
+        name, value = "", parameter
     if is_secret(unquote_plus(name)) and value:
         return f"{name}={MASK}"
     plain = unquote_plus(value)

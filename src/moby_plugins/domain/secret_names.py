@@ -66,6 +66,8 @@ _PRIVATE_KEY = re.compile(
     r"(?P<hide>.*?)(?=-----END [A-Z0-9 ]{0,40}PRIVATE KEY|\Z)",
     re.DOTALL,
 )
+# How tokens of ``_KNOWN_TOKEN`` begin. Searching for these first takes less time.
+_TOKENS = ("eyJ", "gh", "glpat-", "dckr_pat_", "SWM")
 _KNOWN_TOKEN = re.compile(
     r"(?P<keep>(?<![\w-]))(?P<hide>eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
     r"|(?:gh[pousr]_|glpat-|dckr_pat_|SWMTKN-|SWMKEY-)[\w-]{16,})"
@@ -102,6 +104,11 @@ def names_secret(text: str) -> bool:
     return any(_NAMED.match(text, start) for start in _starts(text))
 
 
+def holds_token(text: str) -> bool:
+    """Return whether a token with a known prefix, such as ``ghp_``, occurs in ``text``."""
+    return any(prefix in text for prefix in _TOKENS) and _KNOWN_TOKEN.search(text) is not None
+
+
 def masked_value(value: str) -> str:
     """Return the mask of ``value``, in quotes if the value begins with one."""
     if value[:1] in ("'", '"'):
@@ -128,7 +135,7 @@ def mask_settings(
         text = _WORD.sub(lambda word: _without_user(word[0], replace), text)
     if "bearer" in folded or "basic" in folded:
         text = _SCHEME.sub(hide, text)
-    if any(prefix in text for prefix in ("eyJ", "gh", "glpat-", "dckr_pat_", "SWM")):
+    if any(prefix in text for prefix in _TOKENS):
         text = _KNOWN_TOKEN.sub(hide, text)
     if "-" in text and next(_starts(text), None) is not None:
         text = _AFTER_FLAG.sub(hide, text)

@@ -3,8 +3,9 @@
 import json
 from base64 import b64encode
 
-from moby_plugins.domain.masking import MAX_NESTED, mask_body
+from moby_plugins.domain.masking import MAX_NESTED, mask_body, mask_method, mask_text
 from moby_plugins.domain.secret_names import MASK
+from tests.cases import every
 
 CREATE = "VolumeDriver.Create"
 
@@ -71,8 +72,73 @@ def test_base64_of_base64_is_read_so_far_and_hidden_beyond() -> None:
         assert text not in left, times
 
 
+@every(
+    "token",
+    [
+        "eyJhbGciOiJub25lIn0.eyJhIjoxMjM0NTY3OH0.",
+        *(f"gh{kind}_{'aB3' * 12}" for kind in "pousr"),
+        f"glpat-{'aB3d' * 5}",
+        f"dckr_pat_{'aB3' * 9}",
+        f"SWMTKN-1-{'3a' * 25}-{'9z' * 12}x",
+        f"SWMKEY-1-{'aB3d' * 10}",
+    ],
+)
+def test_a_token_that_says_what_it_is_is_masked(token: str) -> None:
+    """By itself and among words, in any string; many are the letters of base64, too."""
+    assert mask_text(token) == "***"
+    assert mask_text(f"it is {token} now") == "it is *** now"
+    assert mask_text(f"X={token}") == "X=***"
+    body = json.dumps([{"x": token}, f"a={token}&b=c"]).encode()
+    assert json.loads(masked(body)) == [{"x": "***"}, "a=%2A%2A%2A&b=c"]
+    assert mask_method(f"M.x?a=b&{token}") == "M.x?a=b&%2A%2A%2A"
+    # The end of a longer word is no token.
+    assert mask_text(f"no-{token} here") == f"no-{token} here"
+
+
 def test_a_text_that_only_looks_like_base64_is_kept() -> None:
     """No bytes have a code of so many characters."""
     body = json.dumps({"a": "A" * 21}).encode()
 
     assert masked(body) == body
+
+
+@every(
+    ("rest", "left"),
+    [
+        (",", ""),
+        ("", None),
+        (',"a":1', ""),
+        (',"a":1,', ',"a":1'),
+        (',"b":{"c":[1,2', ',"b":{"c":[1]}'),
+        (',"b":{"c":[1,2]', ',"b":{"c":[1,2]}'),
+        (',"b":{"c":[1,2]},"d', ',"b":{"c":[1,2]}'),
+        (',"b":[true,fal', ',"b":[true]'),
+        (',"b":{"c":1', ',"b":{}'),
+        (',"b":["x","y', ',"b":["x"]'),
+        (',"b":[{"c":"}]"},{"d"', ',"b":[{"c":"}]"},{}]'),
+    ],
+)
+def test_of_what_is_cut_off_the_whole_values_are_kept(rest: str, left: str | None) -> None:
+    """Beside a secret that is masked; the last one, which may go on, is left out."""
+    wanted = "{}" if left is None else f'{{"Password":"***"{left}}}'
+
+    assert masked(b'{"Password":"hunter2"' + rest.encode()).decode().strip() == wanted
+    assert masked(b'\n {"Password":"hunter2"' + rest.encode()).decode().strip() == wanted
+    assert masked(f'[1,{{"Password":"hunter2"{rest}'.encode()).decode().strip() == f"[1,{wanted}]"
+
+
+@every(
+    ("body", "left"),
+    [
+        ('{"a":1,"b":2,"c', None),
+        ('{"a":1,"Tok', None),
+        ('{"a":1,"Token":"q', '{"a":1}'),
+        ('{"a":1,"b":"//x', '{"a":1}'),
+        ('{"a":1,"\\u0070assword":"q', '{"a":1}'),
+        ('{"a":1,"b":"' + "Zm9v" * 5, '{"a":1}'),
+        ('{"a":1,"b":"' + "Zm9v" * 4, None),
+    ],
+)
+def test_what_is_cut_off_is_kept_where_it_is_harmless(body: str, left: str | None) -> None:
+    """And left out where a secret's name, an address or base64 begins."""
+    assert masked(body.encode()).decode().strip() == (body if left is None else left)
