@@ -18,6 +18,7 @@ from moby_plugins.domain.errors import (
     StatusError,
     TransportError,
     TransportTimeoutError,
+    WaitCancelledError,
     WireError,
 )
 from tests.cases import every
@@ -217,3 +218,35 @@ def test_nothing_was_answered_unless_it_says_so() -> None:
     error = TransportTimeoutError("timed out")
 
     assert (error.answered, error.body_spent) == (False, False)
+
+
+@every(
+    ("error", "text"),
+    [
+        (WaitCancelledError("closed"), "closed"),
+        (WaitCancelledError("closed", "shelf"), "closed (plugin 'shelf')"),
+        (
+            WaitCancelledError("closed", "shelf", "tcp://h:1"),
+            "closed (plugin 'shelf' at tcp://h:1)",
+        ),
+        (WaitCancelledError("closed", address="tcp://h:1"), "closed (tcp://h:1)"),
+        (
+            PluginDisabledError("mp/shelf:1"),
+            "plugin 'mp/shelf:1' is disabled: docker plugin enable mp/shelf:1",
+        ),
+    ],
+)
+def test_these_errors_say_which_plugin_it_was(error: PluginError, text: str) -> None:
+    """Where it is known; and so does a copy."""
+    assert str(error) == text
+    assert str(copy.copy(error)) == text
+
+
+def test_a_wait_that_was_cancelled_says_how_often_was_tried() -> None:
+    """If at all, and beside the plugin."""
+    error, unnamed = WaitCancelledError("closed", "shelf"), WaitCancelledError("closed")
+    error.attempts = unnamed.attempts = 2
+    error.elapsed = unnamed.elapsed = 1.0
+
+    assert str(error) == "closed (plugin 'shelf'; tried 2 times in 1 s)"
+    assert str(unnamed) == "closed (tried 2 times in 1 s)"

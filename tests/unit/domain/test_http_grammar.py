@@ -304,3 +304,34 @@ def test_lines_among_chunks_are_checked_however_they_come(size: int) -> None:
 
         assert refused == refuses(body, 1 << 20), name
         assert not (refused and row.ours == READ), name
+
+
+def refusal(body: bytes) -> str:
+    """Why a body in chunks is refused."""
+    with pytest.raises(ValueError, match="chunk|trailer") as caught:
+        ChunkLines().check(body)
+    return str(caught.value)
+
+
+def test_what_is_wrong_among_chunks_is_shown() -> None:
+    """The line, and no more than 80 characters of it."""
+    assert refusal(b"zz\r\n") == r"not a chunk size: b'zz\r\n'"
+    assert refusal(b"0\r\nbad line\r\n") == r"a malformed trailer: b'bad line\r\n'"
+    assert refusal(b"y" * 99 + b"\r\n") == f"not a chunk size: b'{'y' * 78}"
+    assert refusal(b"0\r\n" + b"y" * 99 + b"\r\n") == f"a malformed trailer: b'{'y' * 78}"
+    assert refusal(b"0\r\n" + b"X: y\r\n" * 101) == "more than 99 trailers"
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_among_chunks_has_a_bound(end: bytes) -> None:
+    """Whether its end has come or not."""
+    line = b"1;" + b"x" * 4092 + b"\r\n"
+    ChunkLines().check(line)
+    ChunkLines().check(line[:-1])
+
+    assert refusal(b"1" * 4097 + end) == "a line of more than 4096 bytes among chunks"
+
+
+def test_as_many_trailers_are_skipped_as_the_bound_says() -> None:
+    """And what follows the empty line after them is none of the body's."""
+    ChunkLines().check(b"a\r\n" + b"\n" * 10 + b"\r\n0\r\n" + b"X: y\r\n" * 99 + b"\r\nnext\n")

@@ -1,11 +1,17 @@
 """The attempts at one thing, as a value that no clock and no loop is part of."""
 
+import math
 from collections.abc import Iterable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import pytest
 
 from moby_plugins.domain.errors import PluginError, StatusError, TransportError
 from moby_plugins.domain.retry import RetryPolicy, Tries, is_retryable
+from moby_plugins.domain.text import quoted
+from tests.cases import every
 
 
 def never_drawn() -> float:
@@ -99,3 +105,78 @@ def test_a_policy_of_ones_own_decides() -> None:
     tries = Tries(Steady(budget=2.0, jitter=0.5), is_retryable, 0.0, lambda: 1.0)
 
     assert delays(tries, range(5)) == [1.5, 1.0, 1.0, 1.0, None]
+
+
+class Given(RetryPolicy):
+    """A policy of a user's, which returns what it is given."""
+
+    given: Any = None
+
+    def next_delay(self, retries: int, elapsed: float) -> Any:
+        """Anything."""
+        return self.given
+
+
+class Index:
+    """A number without a fraction, which is no ``int``."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __index__(self) -> int:
+        return self._number
+
+    def __gt__(self, other: int) -> bool:
+        return self._number > other
+
+    def __repr__(self) -> str:
+        return f"Index({self._number})"
+
+
+def delay_of(given: Any) -> float | None:
+    """The seconds until the next attempt, by such a policy."""
+    policy = Given()
+    object.__setattr__(policy, "given", given)
+    tries = Tries(policy, is_retryable, started=0.0, chance=never_drawn)
+    return tries.after(TransportError("refused"), 0.0)
+
+
+@every(
+    ("given", "delay"),
+    [
+        (2.5, 2.5),
+        (0, 0),
+        (0.0, 0),
+        (True, 1),
+        (Fraction(1, 2), 0.5),
+        (Decimal("0.25"), 0.25),
+        (Index(3), 3),
+        (10**400, 1e9),
+        (math.inf, 1e9),
+    ],
+)
+def test_a_policy_of_ones_own_returns_any_real_number(given: Any, delay: float) -> None:
+    """Of whatever type; what is too long is the longest wait there is."""
+    assert delay_of(given) == delay
+
+
+@every("given", [-1, -0.5, -(10**400), math.nan, -math.inf, Index(-1)])
+def test_a_policy_of_ones_own_returns_no_less_than_nothing(given: Any) -> None:
+    """The error shows what it returned."""
+    with pytest.raises(ValueError, match="next_delay") as caught:
+        delay_of(given)
+
+    assert str(caught.value) == (
+        f"next_delay must return None or a number of seconds, 0 or more: {quoted(given)}"
+    )
+
+
+@every("given", ["1", [], 1j, object])
+def test_a_policy_of_ones_own_returns_a_number(given: Any) -> None:
+    """The error shows what it returned."""
+    with pytest.raises(TypeError) as caught:
+        delay_of(given)
+
+    assert str(caught.value) == (
+        f"next_delay must return None or a number of seconds: {quoted(given)}"
+    )
