@@ -308,7 +308,7 @@ def test_lines_among_chunks_are_checked_however_they_come(size: int) -> None:
 
 def refusal(body: bytes) -> str:
     """Why a body in chunks is refused."""
-    with pytest.raises(ValueError, match="chunk|trailer") as caught:
+    with pytest.raises(ValueError, match=r"chunk|trailer") as caught:
         ChunkLines().check(body)
     return str(caught.value)
 

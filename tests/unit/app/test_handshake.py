@@ -1,0 +1,267 @@
+"""The attempts of one activation, of which the first may be begun before it is waited for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from moby_plugins.app.activation import ActivePlugin
+from moby_plugins.app.client import Client
+from moby_plugins.app.handshake import Handshake
+from moby_plugins.app.retrying import Ending
+from moby_plugins.domain.address import TLSOptions
+from moby_plugins.domain.errors import TransportError, WaitCancelledError
+from moby_plugins.domain.plugin import Managed, Manifest, Plugin
+from moby_plugins.ports import PendingResponse
+from moby_plugins.testing import FakeClock, MemoryDiscovery, Request, Response
+from tests.cases import every
+
+ADDR = "tcp://host:1"
+
+
+@define(eq=False)
+class Begun:
+    """A response that was begun, and is finished or closed."""
+
+    status: int = 200
+    finished: int = 0
+    closed: int = 0
+    is_whole: bool = True
+    ends: float | None = None
+
+    def fileno(self) -> int:
+        return 0
+
+    def events(self) -> int:
+        return 0
+
+    def advance(self, _: int) -> bool:
+        return True
+
+    def finish(self) -> Response:
+        self.finished += 1
+        return Response(self.status, b'{"Implements": ["VolumeDriver"]}')
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@define(eq=False)
+class Beginning:
+    """A transport that begins, and notes all that it is given."""
+
+    pending: PendingResponse | None = field(factory=Begun)
+    error: TransportError | None = None
+    begun: list[tuple[Request, float | None]] = field(factory=list)
+    sent: list[tuple[Request, float | None]] = field(factory=list)
+    closed: int = 0
+
+    def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
+        self.begun.append((request, timeout))
+        if self.error is not None:
+            raise self.error
+        return self.pending
+
+    def send(self, request: Request, timeout: float | None) -> Response:
+        self.sent.append((request, timeout))
+        return Response(200, b'{"Implements": ["LogDriver"]}')
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Looked(MemoryDiscovery):
+    """A discovery of one plugin, which counts its look-ups."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        super().__init__()
+        self.asked = 0
+        self._plugin = plugin
+
+    def lookup(self, name: str) -> Plugin:
+        self.asked += 1
+        return self._plugin
+
+
+def handshake(
+    transport: Any, plugin: Plugin | None = None, **more: Any
+) -> tuple[Handshake, Looked, Ending]:
+    """A handshake with plugin ``p``, with what it looks up and what ends it."""
+    discovery = Looked(plugin or Plugin("p", ADDR))
+    ending = Ending("p")
+
+    def new_client(found: Plugin) -> Client:
+        return Client(transport, found.address, clock=FakeClock(), name=found.name, timeout=30.0)
+
+    known: Callable[[Plugin], ActivePlugin | None] = more.pop("known", lambda _: None)
+    schemes = more.pop("schemes", frozenset({"tcp", "https"}))
+    made = Handshake("p", discovery, new_client, 2.0, known, prompt_schemes=schemes, ending=ending)
+    return made, discovery, ending
+
+
+def test_an_attempt_that_was_begun_is_finished_by_the_first_call() -> None:
+    """One look-up, one request, in the handshake's own time; the response is closed."""
+    transport = Beginning()
+    made, discovery, _ = handshake(transport)
+
+    pending = made.begin()
+    plugin = made(1)
+
+    assert isinstance(pending, Begun)
+    assert (pending.finished, pending.closed, discovery.asked) == (1, 1, 1)
+    ((request, timeout),) = transport.begun
+    assert (request.method, request.attempt, timeout) == ("Plugin.Activate", 1, 2.0)
+    assert transport.sent == []
+    assert plugin.manifest == Manifest(("VolumeDriver",))
+
+
+def test_a_second_attempt_is_a_request_of_its_own() -> None:
+    """What was begun is not finished again; the plugin is not looked up again."""
+    transport = Beginning(Begun(500))
+    made, discovery, _ = handshake(transport)
+    made.begin()
+    with pytest.raises(Exception, match=r"Plugin\.Activate"):
+        made(1)
+
+    plugin = made(2)
+
+    assert [(request.attempt, timeout) for request, timeout in transport.sent] == [(2, 2.0)]
+    assert (len(transport.begun), discovery.asked) == (1, 1)
+    assert plugin.manifest == Manifest(("LogDriver",))
+
+
+def test_what_the_transport_cannot_begin_is_sent_by_the_first_call() -> None:
+    """The same request, not made a second time."""
+    transport = Beginning(None)
+    made, discovery, _ = handshake(transport)
+
+    assert made.begin() is None
+    made(1)
+
+    ((begun, _),) = transport.begun
+    ((sent, timeout),) = transport.sent
+    assert sent is begun
+    assert (timeout, discovery.asked) == (2.0, 1)
+
+
+@every(
+    ("plugin", "schemes"),
+    [
+        (Plugin("p", ADDR), frozenset({"unix"})),
+        (Plugin("p", "tcp://user@host:1"), frozenset({"tcp"})),
+        (Plugin("p", ADDR, TLSOptions(ca_file="/ca")), frozenset({"tcp"})),
+        (
+            Plugin("p", "https://host:1", TLSOptions(insecure_skip_verify=True)),
+            frozenset({"https"}),
+        ),
+    ],
+)
+def test_what_may_wait_is_not_begun(plugin: Plugin, schemes: frozenset[str]) -> None:
+    """A client that takes time to make, and a warning, whose log handler may wait.
+
+    It is looked up once nevertheless.
+    """
+    transport = Beginning()
+    made, discovery, _ = handshake(transport, plugin, schemes=schemes)
+
+    assert made.begin() is None
+    assert transport.begun == []
+    made(1)
+    assert (len(transport.sent), discovery.asked) == (1, 1)
+
+
+def test_a_managed_plugin_is_begun_without_a_request() -> None:
+    """Its engine has said what it implements."""
+    transport = Beginning()
+    managed = Plugin("p", ADDR, manifest=Manifest(("authz",)), managed=Managed("/r"))
+    made, _, _ = handshake(transport, managed)
+
+    assert made.begin() is None
+    plugin = made(1)
+
+    assert (transport.begun, transport.sent) == ([], [])
+    assert (plugin.manifest, plugin.managed) == (Manifest(("authz",)), Managed("/r"))
+
+
+def test_an_error_of_the_beginning_is_that_of_the_attempt() -> None:
+    """It names the plugin; the next attempt needs no second look-up."""
+    transport = Beginning(error=TransportError("no socket there", ADDR))
+    made, discovery, _ = handshake(transport)
+
+    with pytest.raises(TransportError, match="plugin 'p' at tcp://host:1: no socket there"):
+        made.begin()
+    made(2)
+    assert discovery.asked == 1
+
+
+def test_a_handshake_that_was_ended_begins_nothing() -> None:
+    """Nor does it make an attempt; both say why it ended."""
+    transport = Beginning()
+    made, discovery, _ = handshake(transport)
+    made.end("this registry is closed")
+
+    for attempt in (made.begin, lambda: made(1)):
+        with pytest.raises(WaitCancelledError, match="this registry is closed") as caught:
+            attempt()
+        assert caught.value.plugin == "p"
+    assert (transport.begun, transport.sent, discovery.asked) == ([], [], 0)
+
+
+def test_what_fails_after_the_end_says_that_it_was_ended() -> None:
+    """The failure is its cause; so it is where only the wait has ended yet."""
+    error = TransportError("reset", ADDR)
+    made, _, ending = handshake(Beginning(error=error))
+    ending.end("cancelled")
+
+    with pytest.raises(WaitCancelledError, match="cancelled") as caught:
+        made.begin()
+    assert caught.value.__cause__ is error
+
+
+def test_an_end_closes_the_client_unless_the_handshake_has_succeeded() -> None:
+    """Then it is the plugin's; only the first of the two counts."""
+    lost, kept = Beginning(), Beginning()
+    first, _, _ = handshake(lost)
+    first.begin()
+    first.end("over")
+    first.end("over again")
+    second, _, _ = handshake(kept)
+    second.begin()
+    second(1)
+    second.end("over")
+
+    assert (lost.closed, kept.closed) == (1, 0)
+
+
+def test_a_client_that_cannot_be_closed_ends_the_handshake_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is logged with the plugin's name: the caller has others to end."""
+
+    class Stubborn(Beginning):
+        def close(self) -> None:
+            raise OSError("stuck")
+
+    made, _, _ = handshake(Stubborn())
+    made.begin()
+    made.end("over")
+
+    (record,) = caplog.records
+    assert record.getMessage() == "closing the client of plugin 'p' failed"
+    assert "stuck" in caplog.text
+    with pytest.raises(WaitCancelledError, match="over"):
+        made(1)
+
+
+def test_what_is_active_under_another_name_is_shared() -> None:
+    """No request is sent, and giving up does not close a client of others."""
+    transport = Beginning()
+    managed = Plugin("p:latest", ADDR, manifest=Manifest(("authz",)), managed=Managed("/r"))
+    first, _, _ = handshake(transport, managed)
+    active = first(1)
+    made, _, _ = handshake(Beginning(), managed, known=lambda _: active)
+
+    assert made(1) is active
+    made.give_up()
+    assert transport.closed == 0
