@@ -11,6 +11,7 @@ from moby_plugins.domain.errors import (
     WireError,
 )
 from moby_plugins.testing import (
+    FakeClock,
     drips,
     drops,
     drops_mid_body,
@@ -20,6 +21,7 @@ from moby_plugins.testing import (
 )
 from tests.unit.app.hosts import AnyClock, client_of
 from tests.unit.app.in_memory import TCP
+from tests.unit.app.in_memory import client_of as memory_client
 
 
 def test_a_stream_is_sent_when_it_is_called_and_read_as_it_comes(clock: AnyClock) -> None:
@@ -104,3 +106,11 @@ def test_a_stream_that_breaks_off_says_so(clock: AnyClock) -> None:
     assert str(caught.value) == (
         f"plugin 'p' at {TCP}: M.x: the response's body is cut off or badly chunked"
     )
+
+
+def test_a_stream_shows_what_it_is_and_whose() -> None:
+    """In a debugger or a log."""
+    client, _ = memory_client(b"data", FakeClock())
+
+    with client.stream("M.x") as stream:
+        assert repr(stream) == f"<Stream of M.x from {TCP}>"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import (
@@ -229,3 +230,20 @@ def test_parts_of_all_kinds_share_an_app() -> None:
 
     assert [asked(app, path, "{}") for path in paths] == [(200, "{}")] * 3
     assert [len(calls) for calls in (joined, released, removed)] == [1, 1, 1]
+
+
+def test_an_asynchronous_app_is_told_from_another() -> None:
+    """By the function itself, or by what calling the object calls."""
+
+    async def function(_: Any) -> None: ...
+
+    class Called:
+        async def __call__(self, _: Any) -> None: ...
+
+    class Plain:
+        def __call__(self, _: Any) -> None: ...
+
+    assert is_async_app(function)
+    assert is_async_app(Called())
+    for app in (Plain(), print, PluginApp(), None):
+        assert not is_async_app(app)

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from moby_plugins.domain.address import Address
+from moby_plugins.domain.address import Address, is_address
 from moby_plugins.domain.errors import SpecError
 from tests.cases import every
 
@@ -299,3 +299,11 @@ def test_addresses_are_values_that_go_by_their_text() -> None:
     assert address != Address("tcp://h:80")
     assert len({address, thawed, copy.deepcopy(address), Address("tcp://h:80/x")}) == 1
     assert (thawed.host, thawed.port) == ("h", 80)
+
+
+def test_a_scheme_tells_an_address_from_a_name() -> None:
+    """Names of managed plugins have colons and slashes too."""
+    for address in ("tcp://h:1", "unix:///run/a.sock", "npipe://x"):
+        assert is_address(address) is True
+    for name in ("shelf", "host:5000/mp/shelf:1.0", "/run/a.sock", ""):
+        assert is_address(name) is False

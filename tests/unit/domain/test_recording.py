@@ -1,6 +1,6 @@
 """What is left of a recorded call without its secrets."""
 
-from moby_plugins.domain.recording import RecordedBody, RecordedCall, masked_call
+from moby_plugins.domain.recording import RecordedBody, RecordedCall, masked_call, whole_lines
 
 HARMLESS = RecordedBody([b'{"Name":', b'"db"}'], omitted=7)
 SECRET = RecordedBody([b'{"Token":', b'"hunter2"}'], omitted=7)
@@ -18,3 +18,10 @@ def test_both_bodies_of_a_call_are_masked() -> None:
     assert masked_call(answer) == RecordedCall(
         "VolumeDriver.Get", HARMLESS, 200, MASKED, host_left=True
     )
+
+
+def test_a_line_without_its_end_is_left_out() -> None:
+    """A recording may be read while it is written."""
+    assert whole_lines(b"one\ntwo\nthr") == b"one\ntwo\n"
+    assert whole_lines(b"one\ntwo\n") == b"one\ntwo\n"
+    assert whole_lines(b"one") == b""
