@@ -93,7 +93,7 @@ def first_value(data: bytes) -> Any:
             pass
     if may_have_halves(data):
         return _with_halves(data)
-    if len(data) <= _COUNTED_BYTES or _left(data, MAX_MEMORY + 2 * len(data)) >= 0:
+    if len(data) <= _COUNTED_BYTES or memory_left(data, MAX_MEMORY + 2 * len(data)) >= 0:
         return at_once(data)
     return in_pieces(data)
 
@@ -135,12 +135,12 @@ def _with_halves(data: bytes) -> Any:
     left = -1
     if len(data) > LARGE_BYTES and quotes < len(sample) >> 12:
         # Long strings hold most of the text, so counting outside strings is fast.
-        left = _left_with(data, *_counted(data), room=MAX_MEMORY)
+        left = _left_with(data, *counted(data), room=MAX_MEMORY)
         if escapes * _FEW_IN_LONG < len(sample) or left < 0:
             # They are decoded in steps, where halves are replaced in what was decoded.
             return in_pieces(data)
     elif escapes * _FEW > len(sample) > quotes * _SHORT and 4 * escapes > 5 * quotes:
-        left = _left(data, MAX_MEMORY)
+        left = memory_left(data, MAX_MEMORY)
     if left >= 0:
         # Strings are not short, so halves are replaced in what was decoded. There is less room than
         # below: pairs make a string four times as wide, not twice as other escapes do.
@@ -152,28 +152,31 @@ def _with_halves(data: bytes) -> Any:
     if may_have_halves(whole):
         # Escapes of pairs may remain: their strings are twice as wide, and one that is long is held
         # twice while it is made so.
-        room -= len(data) * (2 if _may_have_long_strings(data) else 1)
-    if len(whole) <= _COUNTED_BYTES or _left(whole, room) >= 0:
+        room -= len(data) * (2 if may_have_long_strings(data) else 1)
+    if len(whole) <= _COUNTED_BYTES or memory_left(whole, room) >= 0:
         return at_once(whole, "replace")
     if HALF in whole:
         # As escapes they do not make the text wider.
         whole = whole.replace(HALF, rb"\ufffd")
-        if _left(whole, room) >= 0:
+        if memory_left(whole, room) >= 0:
             return at_once(whole, "replace")
     del whole  # its memory is needed
     return in_pieces(data)
 
 
-def _may_have_long_strings(data: bytes) -> bool:
+def may_have_long_strings(data: bytes) -> bool:
     """Return false if each string in ``data`` is shorter than ``LARGE_BYTES``."""
-    for at in range(0, len(data) - LARGE_BYTES, LARGE_BYTES // 2):
-        quote = data.find(b'"', at, at + LARGE_BYTES // 2)
+    # A string that is as long holds one of these halves whole.
+    half = LARGE_BYTES // 2
+    starts = range(0, len(data) - half + 1, half) if len(data) > LARGE_BYTES else ()
+    for at in starts:
+        quote = data.find(b'"', at, at + half)
         if quote < 0 or data[quote - 1 : quote] == b"\\":
             return True
     return False
 
 
-def _left(data: bytes, room: int) -> int:
+def memory_left(data: bytes, room: int) -> int:
     """Return how much of ``room`` is left when ``data`` is decoded at once; less than 0 if none is.
 
     Raises ``ValueError`` for too many values.
@@ -181,7 +184,7 @@ def _left(data: bytes, room: int) -> int:
     structure = data.translate(None, _NO_STRUCTURE)
     if len(structure) > _MOST_STRUCTURE and data.count(b'"') < len(data) >> 4:
         # Strings hold most of the text and quotes are few, so counting outside strings is fast.
-        return _left_with(data, *_counted(data), room=room)
+        return _left_with(data, *counted(data), room=room)
     # Only non-empty objects count here: each has a colon.
     objects = structure.count(b"{") - structure.count(b"{}")
     arrays = structure.count(b"[")
@@ -199,7 +202,7 @@ def _left(data: bytes, room: int) -> int:
         del begun
     if values > MAX_VALUES:
         # Count exactly: without the content of strings and without empty containers.
-        values, objects, arrays, keys = _counted(data)
+        values, objects, arrays, keys = counted(data)
     return _left_with(data, values, objects, arrays, keys, room=room)
 
 
@@ -233,7 +236,7 @@ def _indented(data: bytes) -> int:
     return size
 
 
-def _counted(data: bytes) -> tuple[int, int, int, int]:
+def counted(data: bytes) -> tuple[int, int, int, int]:
     """Return the numbers of values, non-empty objects, non-empty arrays and keys.
 
     Counts the first value in ``data``, without the content of strings. Raises ``ValueError`` for
@@ -261,7 +264,7 @@ def _counted(data: bytes) -> tuple[int, int, int, int]:
             ended = min(levels[1:]) < 1
         if ended:
             closing = next(at for at, level in enumerate(levels) if at and level < 1)
-            outside = outside[: [it.start() for it in BRACKET.finditer(outside)][closing - 1]]
+            outside = outside[: [it.end() for it in BRACKET.finditer(outside)][closing - 1]]
         objects += outside.count(b"{") - outside.count(b"{}")
         arrays += outside.count(b"[") - outside.count(b"[]")
         keys += outside.count(b":")
