@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from moby_plugins.domain.async_http import AsyncBytes, AsyncContent, AsyncRequest, AsyncResponse
+from moby_plugins.domain.async_http import AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import StatusError
 from tests.cases import every
 
@@ -177,10 +177,10 @@ def test_a_response_that_is_closed_ends_its_generator() -> None:
     assert source.closed == 1
 
 
-@every("content", [b"ab", Chunks(b"ab")])
-def test_a_response_without_a_generator_is_closed_at_once(content: AsyncContent) -> None:
+@every("make", [lambda: b"ab", lambda: Chunks(b"ab")])
+def test_a_response_without_a_generator_is_closed_at_once(make: Any) -> None:
     """There is nothing to end, and what is left can be read."""
-    response = AsyncResponse(200, content)
+    response = AsyncResponse(200, make())
 
     now(response.aclose())
     assert now(response.body.read(2)) == b"ab"
