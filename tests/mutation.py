@@ -129,7 +129,7 @@ def main() -> int:
     copy_tree()
     earlier = alive_in_forks()
     mutmut("run", *sys.argv[1:])
-    if again := [name for name in earlier if name in alive_in_forks()]:
+    if again := sorted({*earlier} & {*alive_in_forks()}):
         mutmut("run", *sys.argv[1:], *again)
     found = figures()
     names = alive_in_forks()
