@@ -146,9 +146,13 @@ def _own_methods(part: Part) -> Iterator[tuple[type, str]]:
                 yield kind, name
 
 
+def _has_a_letter_twice(name: str, wanted: str) -> bool:
+    return any(name == f"{wanted[:at]}{wanted[at - 1 :]}" for at in range(1, len(wanted) + 1))
+
+
 def _nearly(name: str, wanted: str) -> bool:
     plain, other = (each.replace("_", "").lower() for each in (name, wanted))
-    if plain == other:
+    if plain == other or _has_a_letter_twice(plain, other):
         return True
     # A name that contains the other, such as mounts, remount or mount_all, is not a misspelling.
     if other in plain:

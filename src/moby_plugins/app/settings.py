@@ -1,7 +1,9 @@
 """Settings: where plugins are found, which transports reach them, and the time-outs."""
 
+import math
 import os
 import re
+import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias, cast
 
@@ -34,6 +36,7 @@ BUILT_IN = {
 }
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _MAX_BYTES = (1 << 63) - 1
+_SHOWN_DIGITS = 40
 # The most bytes of a settings file; a larger file is probably not a settings file.
 MAX_SETTINGS_BYTES = 1 << 20
 Path: TypeAlias = str | os.PathLike[str]
@@ -359,7 +362,9 @@ class Settings:
         import tomllib
 
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=_open_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise ValueError("not a regular file")
                 data = file.read(MAX_SETTINGS_BYTES + 1)
             if len(data) > MAX_SETTINGS_BYTES:
                 raise ValueError(f"the file is larger than {MAX_SETTINGS_BYTES} bytes")
@@ -396,7 +401,7 @@ class Settings:
             name, text = variable.removeprefix(PREFIX).lower(), environ[variable]
             try:
                 if name.startswith("retry_"):
-                    table.setdefault("retry", {})[name.removeprefix("retry_")] = float(text)
+                    table.setdefault("retry", {})[name.removeprefix("retry_")] = _number(text)
                 else:
                     table[name] = _FROM_TEXT.get(name, str)(text)
                 cls._from(table)
@@ -412,6 +417,11 @@ class Settings:
             _check_keys(values["retry"], RetryPolicy)
             values["retry"] = RetryPolicy(**values["retry"])
         return cls(**values)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # ``open`` would wait for a FIFO's other end.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
 def _check_keys(values: Mapping[str, Any], kind: type) -> None:
@@ -453,7 +463,14 @@ def _true(text: str) -> bool:
 
 
 def _seconds(text: str) -> float | None:
-    return None if text.lower() == "none" else float(text)
+    return None if text.lower() == "none" else _number(text)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number) and "inf" not in text.lower():
+        raise ValueError(f"{quoted(text, _SHOWN_DIGITS)} is too large")
+    return number
 
 
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {

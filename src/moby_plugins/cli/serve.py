@@ -56,7 +56,7 @@ def app_argument(context: click.Context, __: click.Parameter, text: str) -> tupl
 
 def _app_of(text: str) -> tuple[str, Served]:
     module, colon, path = text.partition(":")
-    if not (module and colon and path):
+    if not (module and colon and path) or module.startswith("."):
         named = quoted(text)
         raise click.BadParameter(f"{named} is not of the form MODULE:APP, as in plugin:app is")
     return module, _as_app(text, _attribute(module, path))

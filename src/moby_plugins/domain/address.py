@@ -31,10 +31,12 @@ _HOST_AND_PORT = r"[\w.-]+:[0-9]+(/|$)"
 _HOST = r"[^\s\[\]:/?#@<>\"\\^`{|}%\x00-\x1f\x7f]*"
 # What Go accepts before the "@" of an address.
 _USER_INFO = r"(?a:[\w.~!$&'()*+,;=%:@-]*)"
-# The text before an "@" or its escape, in a text that is not a valid address.
-_PRIVATE = r"(?is)((?:[A-Za-z][A-Za-z0-9+.-]*:/|(?:unix|tcp|https?):)/*)?.*(?:@|%40)"
-# A path, in which "@" has no special meaning.
-_PATH = r"(?i)unix:/(?://)?[^/]|/"
+# The text before an "@", one of its look-alikes or its escape, in a text that is not a valid
+# address.
+_PRIVATE = "(?is)((?:[A-Za-z][A-Za-z0-9+.-]*:/|(?:unix|tcp|https?):)?/*)?.*(?:[@\uff20\ufe6b]|%40)"
+# A path, in which "@" has no special meaning; an address that lacks its scheme has one in front.
+_PATH = "(?i)unix:/(?://)?[^/]|/++(?![^/]*(?:[@\uff20\ufe6b]|%40))"
+_ABSOLUTE = f"(?=/)(?:{_PATH.removeprefix('(?i)')})"
 # A text that was probably meant as an address.
 _LIKELY = r"[A-Za-z][A-Za-z0-9+.-]*:/|/|[\w.-]+:[0-9]"
 # How many characters are shown of any other text, which may be the content of an unrelated file.
@@ -186,7 +188,7 @@ def _split(text: str) -> tuple[str, str]:
     if scheme == "unix" and rest.startswith("/"):
         return scheme, rest
     plain = re.match(_HOST_AND_PORT, text) and "@" not in text
-    meant = f"tcp://{text}" if plain else of_path(text) if text.startswith("/") else ""
+    meant = f"tcp://{text}" if plain else of_path(text) if re.match(_ABSOLUTE, text) else ""
     hint = f"; did you mean {shown(meant)}?" if meant else ""
     raise SpecError(f"address {_public(text)} is not of the form scheme://… or unix:/path{hint}")
 

@@ -105,6 +105,9 @@ def test_a_method_that_can_be_called_so_is_right(method: Any) -> None:
     ("kind", "name", "meant"),
     [
         (VolumeDriver, "unmont", "unmount"),
+        (VolumeDriver, "unmountt", "unmount"),
+        (VolumeDriver, "gget", "get"),
+        (VolumeDriver, "capabillities", "capabilities"),
         (VolumeDriver, "umount", "unmount"),
         (VolumeDriver, "Mount", "mount"),
         (VolumeDriver, "list_", "list"),

@@ -1,6 +1,8 @@
 """Odd settings are an error when a value is made or a file is loaded, never later."""
 
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -186,12 +188,15 @@ def test_a_mode_or_a_group_that_there_cannot_be_is_refused(
         plugin_server_unix(PluginApp(Volumes()), "/nowhere/p.sock", **given)
 
 
-@pytest.mark.parametrize("path", ["/dev/zero", "large.toml"])
-def test_a_file_of_settings_is_not_read_without_end(path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("/dev/zero", "not a regular file"), ("large.toml", "the file is larger than 1048576 bytes")],
+)
+def test_a_file_of_settings_is_not_read_without_end(path: str, why: str, tmp_path: Path) -> None:
     """It has a megabyte at most: a device is given up, and so is another file by mistake."""
     (tmp_path / "large.toml").write_text("#" * (1 << 20) + "\n")
 
-    with pytest.raises(SettingsError, match=r"larger than 1048576 bytes$"):
+    with pytest.raises(SettingsError, match=f"{why}$"):
         Settings.load(tmp_path / path)
 
 
@@ -203,3 +208,20 @@ def test_a_file_of_settings_that_is_nested_is_named_as_text_of_others(tmp_path: 
     with pytest.raises(SettingsError) as caught:
         Settings.load(file)
     assert str(caught.value).isprintable()
+
+
+def test_a_number_that_is_too_large_is_not_infinity_in_the_environment_either() -> None:
+    """Only what says so is."""
+    for name in ("TIMEOUT", "ACTIVATION_TIMEOUT", "RETRY_BUDGET"):
+        with pytest.raises(SettingsError, match=f"MOBY_PLUGINS_{name}: .* is too large"):
+            Settings.from_env({f"MOBY_PLUGINS_{name}": "1" + "0" * 400})
+    assert Settings.from_env({"MOBY_PLUGINS_TIMEOUT": "inf"}).timeout == math.inf
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_settings_are_a_regular_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A FIFO is not waited for."""
+    make(tmp_path / "settings.toml")
+
+    with pytest.raises(SettingsError, match=r"settings\.toml: "):
+        Settings.load(tmp_path / "settings.toml")

@@ -161,7 +161,7 @@ NO_NAME = "has a host that is not a domain name"
         ("tcp://[....]:80", NO_HOST),
         ("tcp://[1:2]:80", NO_HOST),
         # Folded to "a/c", to a space and an accent, to "@", ":", "%", "?" and "[".
-        *((f"tcp://a{sign}b", NO_NAME) for sign in "\u2100\u00af\uff20\uff1a\uff05\uff1f\uff3b"),
+        *((f"tcp://a{sign}b", NO_NAME) for sign in "\u2100\u00af\uff1a\uff05\uff1f\uff3b"),
         ("http://a b", NO_HOST),
         ("http://a\u00a0b", NO_HOST),
         ("http://a%20b", NO_HOST),
@@ -307,3 +307,30 @@ def test_a_scheme_tells_an_address_from_a_name() -> None:
         assert is_address(address) is True
     for name in ("shelf", "host:5000/mp/shelf:1.0", "/run/a.sock", ""):
         assert is_address(name) is False
+
+
+@every(
+    "text",
+    [
+        "//admin:hunter2@10.0.0.1:2375",
+        "/admin:hunter2@10.0.0.1:2375",
+        "///admin:hunter2%40h",
+        "admin:hunter2@h:1",
+        "tcp//admin:hunter2@h:1",
+        "tcp://admin:hunter2\uff20h:1",
+        "//admin:hunter2\ufe6bh:1",
+    ],
+)
+def test_an_address_that_is_none_shows_nobody_who_may_be_named_in_it(text: str) -> None:
+    """Neither itself nor in what may be meant; also where a look-alike is in the place of an @."""
+    with pytest.raises(SpecError) as caught:
+        Address(text)
+
+    assert "hunter2" not in str(caught.value)
+    assert "admin" not in str(caught.value)
+
+
+def test_a_path_with_an_at_sign_is_shown() -> None:
+    """Behind its first directory none names a user."""
+    with pytest.raises(SpecError, match=r"did you mean unix:///run/a@b\.sock\?"):
+        Address("/run/a@b.sock")

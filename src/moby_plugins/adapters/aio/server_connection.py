@@ -124,7 +124,8 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self._wake()
         if self.task is None:
             self._transport.close()
-        return True
+        # Under TLS the transport cannot stay half open, and would warn that this was asked of it.
+        return self._transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, _: Exception | None) -> None:
         """End all waiting for the peer, and cancel a running call."""

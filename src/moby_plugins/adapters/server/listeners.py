@@ -150,11 +150,11 @@ def inherited(scheme: str) -> Listener | None:
     process = os.environ.pop("LISTEN_PID", "")
     count = os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_FDNAMES", None)
-    if process != str(os.getpid()) or not count.isdecimal() or int(count) < 1:
+    if process != str(os.getpid()) or not count.isdecimal() or not count.strip("0"):
         return None
-    if int(count) > 1:
+    if count.lstrip("0") != "1":
         raise SpecError(
-            f"systemd opened {count} sockets for this process, which serves one:"
+            f"systemd opened {shown(count)} sockets for this process, which serves one:"
             " give each plugin a unit with one ListenStream="
         )
     sock = _listening(FIRST_INHERITED)
