@@ -10,6 +10,7 @@ from typing import Protocol
 
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
+from moby_plugins.ports import running_call
 
 
 class AsyncTransport(Protocol):
@@ -63,8 +64,13 @@ class AsyncConnect(Protocol):
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Return whether ``error`` is the cancellation of the current task, and not a failure."""
+    """Return whether ``error`` is the cancellation of the current task, and not a failure.
+
+    A plugin that cancels the task of its own call has failed.
+    """
     if not isinstance(error, asyncio.CancelledError):
         return False
-    task = asyncio.current_task()
+    task, call = asyncio.current_task(), running_call()
+    if call is not None and call.hangs_up_first and not call.has_hung_up:
+        return False
     return task is not None and task.cancelling() > 0

@@ -123,6 +123,10 @@ class RunningCall:
     enter it.
     """
 
+    # Whether the server cancels the call's task only after ``hang_up``, so that any other
+    # cancellation is the plugin's own doing.
+    hangs_up_first = False
+
     _token: "Token[RunningCall] | None" = None
     _hung_up = False
     _process = 0
@@ -211,6 +215,11 @@ def hung_up() -> threading.Event:
     """
     call = _RUNNING.get(None)
     return threading.Event() if call is None else call.hung_up
+
+
+def running_call() -> RunningCall | None:
+    """Return the running call; ``None`` outside a call."""
+    return _RUNNING.get(None)
 
 
 def has_hung_up() -> bool:

@@ -72,16 +72,12 @@ _OTHER_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", r
 
 # A Content-Length, of requests and of responses.
 LENGTH = re.compile(r"[0-9]{1,18}")
-# Errors in a request line: control characters, a CR that does not end the line, surrounding space,
-# and a version that is neither HTTP/1.0 nor HTTP/1.1.
-BAD_REQUEST_LINE = re.compile(
-    rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\A | \r\n| HTTP/(?!1\.[01]\r\n)"
-)
-
-# A request line: the verb, the target and the minor version. It rejects all that
-# ``BAD_REQUEST_LINE`` finds, and invalid verbs and targets.
+# A request line: the verb, the target and the minor version. Only CONNECT takes HOST:PORT, and only
+# OPTIONS takes "*".
 REQUEST_LINE = re.compile(
-    rb"([A-Z][!#$%&'*+.^_`|~0-9A-Z-]*) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n"
+    rb"(?!CONNECT (?![^/ ]+:[0-9]+ ))([A-Z][!#$%&'*+.^_`|~0-9A-Z-]*) "
+    rb"((?:/|[A-Za-z][A-Za-z0-9+.-]*:|(?<=OPTIONS )\*(?= ))[\x21-\x7e\x80-\xff]*) "
+    rb"HTTP/1\.([01])\r\n"
 )
 # The target of a call: a path, or the same in absolute form.
 REQUEST_TARGET = re.compile(rb"/(?!/)|https?://[^/?#@]+/", re.IGNORECASE)

@@ -51,6 +51,13 @@ LINES = {
     b"HEAD /Echo.Say HTTP/1.1": 405,
     b"OPTIONS * HTTP/1.1": 405,
     b"CONNECT elsewhere:80 HTTP/1.1": 405,
+    b"CONNECT /Echo.Say HTTP/1.1": 400,
+    b"GET Echo.Say HTTP/1.1": 400,
+    b"GET * HTTP/1.1": 400,
+    b"P\xffST /Echo.Say HTTP/1.1": 400,
+    b"P@ST /Echo.Say HTTP/1.1": 400,
+    b"PO:ST /Echo.Say HTTP/1.1": 400,
+    b'P"OST /Echo.Say HTTP/1.1': 400,
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03": 400,
     b"SSH-2.0-OpenSSH_9.2": 400,
 }

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from moby_plugins.domain.http_grammar import (
-    BAD_REQUEST_LINE,
+    REQUEST_LINE,
     ChunkLines,
     begins_final_response,
     check_framing,
@@ -276,12 +276,52 @@ def test_an_interim_response_does_not_close_the_connection() -> None:
             check_interim(options)
 
 
-@pytest.mark.parametrize(
-    "line", [b"POST /M.x HTTP/1.1\r\n", b"POST /\xff HTTP/1.1\r\n", b"\r\n", b""]
+@every(
+    "line",
+    [
+        b"POST /M.x HTTP/1.1\r\n",
+        b"POST /\xff HTTP/1.0\r\n",
+        b"GET http://h/x HTTP/1.1\r\n",
+        b"OPTIONS * HTTP/1.1\r\n",
+        b"CONNECT h:1 HTTP/1.1\r\n",
+        b"M-SEARCH! h:1 HTTP/1.1\r\n",
+    ],
 )
-def test_a_request_line_without_control_characters_passes(line: bytes) -> None:
-    """The rest of it is the server's to judge."""
-    assert not BAD_REQUEST_LINE.search(line)
+def test_a_request_line_is_a_verb_a_target_and_a_version(line: bytes) -> None:
+    """Which verbs and targets are answered, and how, is the server's to say."""
+    assert REQUEST_LINE.fullmatch(line)
+
+
+@every(
+    "line",
+    [
+        b"",
+        b"\r\n",
+        b"POST /M.x HTTP/1.1\n",
+        b"POST  /M.x HTTP/1.1\r\n",
+        b" POST /M.x HTTP/1.1\r\n",
+        b"POST /M.x HTTP/1.1 \r\n",
+        b"POST /M.x HTTP/1.2\r\n",
+        b"POST /M.x HTTP/2.0\r\n",
+        b"POST /M.x http/1.1\r\n",
+        b"POST /M.x\r\n",
+        b"POST /M\0x HTTP/1.1\r\n",
+        b"POST /M\rx HTTP/1.1\r\n",
+        b"POST /M x HTTP/1.1\r\n",
+        b"post /M.x HTTP/1.1\r\n",
+        b"P\xffST /M.x HTTP/1.1\r\n",
+        b"P@ST /M.x HTTP/1.1\r\n",
+        b"PO/ST /M.x HTTP/1.1\r\n",
+        b'P"OST /M.x HTTP/1.1\r\n',
+        b"POST M.x HTTP/1.1\r\n",
+        b"GET * HTTP/1.1\r\n",
+        b"CONNECT /M.x HTTP/1.1\r\n",
+        b"CONNECT http://h/x HTTP/1.1\r\n",
+    ],
+)
+def test_what_is_no_request_line_is_refused_by_both_servers(line: bytes) -> None:
+    """It is their only rule for one."""
+    assert not REQUEST_LINE.fullmatch(line)
 
 
 def refuses(body: bytes, size: int) -> bool:

@@ -4,6 +4,7 @@
 the bodies are awaited. If the server cancels the task, no response is sent.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from moby_plugins.adapters.server.answering import (
@@ -21,6 +22,7 @@ from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, NoAnswerError, Response
 from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
+from moby_plugins.ports import running_call
 
 
 class AsyncStartedResponse:
@@ -100,6 +102,7 @@ async def answer(
     method = request.method.partition("?")[0]
     try:
         response: object = await app(request)
+        await _absorb_own_cancellation()
         if not isinstance(response, AsyncResponse):
             raise TypeError(f"an application returns an AsyncResponse, not {quoted(response)}")
         begun = AsyncStartedResponse(response, method)
@@ -115,6 +118,18 @@ async def answer(
             raise
         return await _of(failed(error, method))
     return begun
+
+
+async def _absorb_own_cancellation() -> None:
+    """Let a cancellation that the app asked for itself come now, not while the response is sent."""
+    task, call = asyncio.current_task(), running_call()
+    if task is None or not task.cancelling() or call is None or not call.hangs_up_first:
+        return
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError as error:
+        if is_cancelled(error):
+            raise
 
 
 async def _of(response: Response) -> AsyncStartedResponse:

@@ -117,7 +117,10 @@ class AsyncTCPDialer:
                 raise
             else:
                 return sock
-        raise failure or OSError("the host name has no address")
+        try:
+            raise failure or OSError("the host name has no address")
+        finally:
+            del failure  # it would keep this frame, and the frame keeps it
 
     async def _addresses(self, call: Call, until: float) -> list[Any]:
         dialer = self._dialer

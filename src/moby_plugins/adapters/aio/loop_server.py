@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from moby_plugins.adapters.aio.server import CUT, AsyncServer
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
-from moby_plugins.failures import logger
+from moby_plugins.failures import log_failure, logger
 
 # Called when serving has ended, with the error if there was one.
 OnEnd: TypeAlias = Callable[[BaseException | None], object]
@@ -77,7 +77,9 @@ class LoopServer:
     def _serve(self) -> None:
         failure: BaseException | None = None
         try:
-            asyncio.run(self._run())
+            with asyncio.Runner() as runner:
+                loop = runner.get_loop()
+                _run_through(loop, loop.create_task(self._run()))
         except BaseException as error:
             failure = error
         if self._started.is_set():
@@ -101,3 +103,17 @@ class LoopServer:
         finally:
             stopping.cancel()
             await server.stop(self._drain)
+
+
+def _run_through(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None]) -> None:
+    """Run the loop until ``serving`` has ended, whatever a task or callback of the plugin raises.
+
+    asyncio stops a loop for these two, ``sys.exit()`` in a task that a method starts among them.
+    """
+    while True:
+        try:
+            return loop.run_until_complete(serving)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if serving.done():
+                raise
+            log_failure("a task or callback of the plugin failed", error)

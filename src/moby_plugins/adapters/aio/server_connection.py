@@ -237,7 +237,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self._loop.call_later(LINGER, self._transport.abort)
 
     async def _serve(self, head: Head) -> None:
-        self.call = call = RunningCall()
+        self.call = call = _Call()
         held = Held(self._owner.inflight)
         is_kept = False
         body = _Body(self, head)
@@ -359,6 +359,10 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
+
+
+class _Call(RunningCall):
+    hangs_up_first = True
 
 
 class _Body:

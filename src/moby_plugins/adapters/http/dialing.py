@@ -305,7 +305,10 @@ class TCPDialer:
                 raise
             else:
                 return sock
-        raise failure or OSError("the host name has no address")
+        try:
+            raise failure or OSError("the host name has no address")
+        finally:
+            del failure  # it would keep this frame, and the frame keeps it
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
         """Start to dial; return ``None`` for a host name, which would have to be resolved.

@@ -77,7 +77,10 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
 
     def _end(self, error: ssl.SSLError) -> None:
         if not is_unclean_end(error):
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # it would keep this frame, and the frame keeps it
         if self.aborted:
             raise ClosedHereError
         self.cut_off = True

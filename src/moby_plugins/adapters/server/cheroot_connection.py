@@ -25,11 +25,11 @@ from cheroot.ssl import Adapter
 
 from moby_plugins.domain.http import CHUNK_BYTES
 from moby_plugins.domain.http_grammar import (
-    BAD_REQUEST_LINE,
     CHUNK_SIZE,
     MAX_CHUNK_LINE,
     MAX_TRAILERS,
     REQUEST_HEADER,
+    REQUEST_LINE,
     REQUEST_TARGET,
     Lines,
     read_headers,
@@ -196,9 +196,10 @@ class _RequestLines:
 
     def readline(self) -> bytes:
         line = self._lines.readline()
-        if BAD_REQUEST_LINE.search(line):
+        # cheroot skips one empty line before a request.
+        if line not in {b"", b"\r\n"} and not REQUEST_LINE.fullmatch(line):
             raise ValueError(
-                "invalid request line: a control character, odd space or another version"
+                "invalid request line: a bad verb or target, odd space or another version"
             )
         return line
 

@@ -29,17 +29,20 @@ async def retry(
             return await attempt(tries.number)
         except PluginError as error:
             delay = delay_after(error, tries, on_retry)
+            if delay is None:
+                raise
         await pause(ending, tries, delay)
 
 
-def delay_after(error: PluginError, tries: Tries, on_retry: OnRetry | None) -> float:
-    """Return the seconds until the next attempt; raise ``error`` if there is no next attempt.
+def delay_after(error: PluginError, tries: Tries, on_retry: OnRetry | None) -> float | None:
+    """Return the seconds until the next attempt; ``None`` if there is none, and ``error`` is final.
 
     The retry is logged, and ``on_retry`` is called.
     """
     delay = tries.after(error, asyncio.get_running_loop().time())
     if delay is None:
-        raise error
+        # The caller raises it: raised here, it would keep this frame, which keeps the error.
+        return None
     log_retry(error, delay)
     if on_retry is not None:
         on_retry(error, delay)

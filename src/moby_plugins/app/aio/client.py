@@ -259,6 +259,8 @@ class AsyncClient(ClientBase[AsyncRequest]):
                 self._retry_callback(on_retry),
             )
             delay = delay_after(error, tries, callback)
+            if delay is None:
+                raise
         await pause(self._ending, tries, delay)
         return await try_again(
             lambda number: self.attempt(self._numbered(request, number), into, timeout),
