@@ -116,6 +116,18 @@ ROWS = {
     "trailers that end in LF": _last(b"\r\n0\r\nX: y\n\n", REFUSED, REFUSED),
     "a trailer with a length": _last(b"\r\n0\r\nContent-Length: 9\r\n\r\n", READ, READ),
     "a trailer with a coding": _last(b"\r\n0\r\nTransfer-Encoding: gzip\r\n\r\n", READ, READ),
+    "a trailer with no length": _last(b"\r\n0\r\nContent-Length: x\r\n\r\n", READ, REFUSED),
+    "a trailer with a length less than none": _last(
+        b"\r\n0\r\ncontent-length: -1\r\n\r\n", READ, REFUSED
+    ),
+    "a trailer with an empty length": _last(b"\r\n0\r\nContent-Length:\r\n\r\n", READ, REFUSED),
+    "a trailer with a length of 23 digits": _last(
+        b"\r\n0\r\nContent-Length: " + b"1" * 23 + b"\r\n\r\n", READ, REFUSED
+    ),
+    "trailers with two lengths": _last(
+        b"\r\n0\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", READ, REFUSED
+    ),
+    "a trailer with an empty coding": _last(b"\r\n0\r\nTransfer-Encoding: \r\n\r\n", READ, REFUSED),
     "a trailer without a colon": _last(b"\r\n0\r\nnonsense\r\n\r\n", REFUSED, REFUSED),
     "a folded trailer": _last(b"\r\n0\r\nX: a\r\n b\r\n\r\n", READ, REFUSED),
     "a space before a trailer": _last(b"\r\n0\r\n X: a\r\n\r\n", REFUSED, REFUSED),

@@ -222,6 +222,18 @@ ROWS = {
     "an interim response that closes with more": _interim(
         b"HTTP/1.1 103 X\r\nConnection: close:\r\n\r\n", READ, REFUSED
     ),
+    "an interim response without a body that says so": _interim(
+        b"HTTP/1.1 100 X\r\nContent-Length: 0\r\n\r\n", READ, READ
+    ),
+    "an interim response with a length": _interim(
+        b"HTTP/1.1 103 X\r\nContent-Length: 5\r\n\r\n", READ, REFUSED
+    ),
+    "an unknown interim response with a length": _interim(
+        b"HTTP/1.1 150 X\r\nContent-Length: 5\r\n\r\n", READ, REFUSED
+    ),
+    "an interim response in chunks": _interim(
+        b"HTTP/1.1 199 X\r\nTransfer-Encoding: chunked\r\n\r\n", READ, REFUSED
+    ),
     "an interim response of more than 48 KiB": _interim(
         b"HTTP/1.1 103 X\r\nX: " + b"y" * (48 << 10) + b"\r\n\r\n", READ, REFUSED
     ),

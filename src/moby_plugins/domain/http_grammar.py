@@ -187,10 +187,18 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
         raise ValueError(f"unknown Transfer-Encoding: {', '.join(codings)!r:.80}")
 
 
-def check_interim(options: Iterable[str]) -> None:
-    """Raise ``ValueError`` if a connection option of an interim response is ``close``."""
+def check_interim(
+    options: Iterable[str], lengths: Sequence[str] | None, codings: Sequence[str] | None
+) -> None:
+    """Raise ``ValueError`` if a header of an interim response says that it ends, or has a body.
+
+    Takes the connection options, and the values of Content-Length and of Transfer-Encoding, if any.
+    Such a response has no body, and some parsers would look for one.
+    """
     if "close" in ",".join(options).lower():
         raise ValueError("an interim response with Connection: close")
+    if codings or (lengths and lengths[0].strip(" \t0")):
+        raise ValueError("an interim response with a body")
 
 
 def check_request_framing(length: bytes | None, coding: bytes | None) -> None:
@@ -234,6 +242,38 @@ def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
         check_request_framing(*(headers.get(name) for name in _FRAMING))
 
 
+class Trailers:
+    """A check of the lines that follow a chunked body, given one after the other."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._has_length = False
+
+    def end_with(self, line: bytes) -> bool:
+        """Return whether ``line`` is the empty line after the trailers.
+
+        Raises ``ValueError`` for a line that is no trailer, for too many, and for a trailer that is
+        about the end of a body and not valid, or there twice: some parsers reject it.
+        """
+        if line == b"\r\n":
+            return True
+        match = REQUEST_HEADER.fullmatch(line)
+        if match is None:
+            raise ValueError(f"a malformed trailer: {line!r:.80}")
+        self._count += 1
+        if self._count > MAX_TRAILERS:
+            raise ValueError(f"more than {MAX_TRAILERS} trailers")
+        name, value = match[1].title(), match[2].strip(b" \t").decode("latin-1")
+        if name in _FRAMING:
+            is_length = name == _FRAMING[0]
+            if not (LENGTH.fullmatch(value) if is_length else value) or (
+                is_length and self._has_length
+            ):
+                raise ValueError(f"a bad trailer {name.decode()}")
+            self._has_length = self._has_length or is_length
+        return False
+
+
 class ChunkLines:
     """A check of the lines of a chunked body, in addition to the parser that reads it.
 
@@ -244,7 +284,7 @@ class ChunkLines:
     def __init__(self) -> None:
         self._line = b""
         self._skip = 0  # bytes of chunk data, with their CRLF, before the next line
-        self._trailers = -1  # until the last chunk's size was read
+        self._trailers: Trailers | None = None  # until the last chunk's size was read
         self._is_over = False
 
     def check(self, data: bytes) -> None:
@@ -264,20 +304,15 @@ class ChunkLines:
     def _next(self) -> int:
         """Check a complete line; return how many bytes of data follow before the next line."""
         line, self._line = self._line, b""
-        if self._trailers >= 0:
-            self._trailers += 1
-            self._is_over = line == b"\r\n"
-            if not (self._is_over or REQUEST_HEADER.fullmatch(line)):
-                raise ValueError(f"a malformed trailer: {line!r:.80}")
-            if self._trailers > MAX_TRAILERS + 1:
-                raise ValueError(f"more than {MAX_TRAILERS} trailers")
+        if self._trailers is not None:
+            self._is_over = self._trailers.end_with(line)
             return 0
         match = CHUNK_SIZE.fullmatch(line)
         if match is None:
             raise ValueError(f"not a chunk size: {line!r:.80}")
         size = int(match[1], 16)
         if not size:
-            self._trailers = 0
+            self._trailers = Trailers()
             return 0
         return size + len(b"\r\n")
 

@@ -269,11 +269,14 @@ def test_a_response_with_a_length_says_how_large_it_is(data: bytes, size: int | 
 
 def test_an_interim_response_does_not_close_the_connection() -> None:
     """Whatever else its connection options are, and in any case."""
-    check_interim([])
-    check_interim(["keep-alive, Upgrade", "x"])
+    check_interim([], None, None)
+    check_interim(["keep-alive, Upgrade", "x"], ["00"], [])
     for options in (["close"], ["keep-alive, Close"], ["x", "CLOSE"]):
         with pytest.raises(ValueError, match=r"^an interim response with Connection: close$"):
-            check_interim(options)
+            check_interim(options, None, None)
+    for lengths, codings in ((["1"], None), (None, ["chunked"]), (["0"], ["gzip"])):
+        with pytest.raises(ValueError, match=r"^an interim response with a body$"):
+            check_interim([], lengths, codings)
 
 
 @every(

@@ -17,10 +17,9 @@ from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.http_grammar import (
     CHUNK_SIZE,
     MAX_CHUNK_LINE,
-    MAX_TRAILERS,
-    REQUEST_HEADER,
     REQUEST_LINE,
     REQUEST_TARGET,
+    Trailers,
     read_headers,
 )
 
@@ -79,7 +78,7 @@ class Incoming:
         self._left = 0
         self._in_chunks = False
         self._chunk_ends = False
-        self._trailers = -1  # -1 while chunk sizes follow
+        self._trailers: Trailers | None = None  # while chunk sizes follow
 
     def __len__(self) -> int:
         return len(self._data)
@@ -140,7 +139,7 @@ class Incoming:
             # HTTP/1.0 has no chunks.
             raise bad_request("Transfer-Encoding in HTTP/1.0")
         self._left, self._in_chunks = length or 0, length is None
-        self._chunk_ends, self._trailers = False, -1
+        self._chunk_ends, self._trailers = False, None
         connection = headers.get("Connection", "").lower()
         keeps_alive = connection != "close" if minor else connection == "keep-alive"
         return Head(verb, method, headers, length, keeps_alive, minor)
@@ -176,20 +175,17 @@ class Incoming:
             if line != b"\r\n":
                 raise ValueError("it is badly chunked")
             self._chunk_ends = False
-        elif self._trailers >= 0:
-            self._trailers += 1
-            if line == b"\r\n":
+        elif self._trailers is not None:
+            if self._trailers.end_with(line):
                 self._in_chunks = False
                 return False
-            if self._trailers > MAX_TRAILERS or not REQUEST_HEADER.fullmatch(line):
-                raise ValueError("its trailers are cut off or too long")
         else:
             match = CHUNK_SIZE.fullmatch(line)
             if match is None:
                 raise ValueError("it is badly chunked")
             self._left = int(match[1], 16)
             if not self._left:
-                self._trailers = 0
+                self._trailers = Trailers()
         return True
 
     def _line(self, most: int) -> bytes | None:

@@ -5,7 +5,7 @@ once and cached. ``http.client`` would do both for every request.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Protocol
 
@@ -109,10 +109,12 @@ def plain_response(data: bytes, *, is_new: bool) -> Response | None:
     return Response(head.status, data[size:], ResponseHeaders(head.lines), is_new)
 
 
-def check_interim(options: Iterable[str]) -> None:
-    """Raise ``RefusedError`` for an interim response with the Connection option ``close``."""
+def check_interim(
+    options: Iterable[str], lengths: Sequence[str] | None, codings: Sequence[str] | None
+) -> None:
+    """Raise ``RefusedError`` for an interim response that closes the connection, or has a body."""
     try:
-        http_grammar.check_interim(options)
+        http_grammar.check_interim(options, lengths, codings)
     except ValueError as error:
         raise RefusedError(str(error)) from error
 

@@ -201,7 +201,7 @@ class ResponseParser:
             raise RefusedError(f"a status of {status}")
         if not is_final(status):
             options = (value for name, value in self._headers if name in _CONNECTION)
-            check_interim(value.decode("latin-1") for value in options)
+            check_interim((value.decode("latin-1") for value in options), lengths, codings)
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:

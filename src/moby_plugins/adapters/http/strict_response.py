@@ -20,13 +20,12 @@ from moby_plugins.domain.http_grammar import (
     MAX_CHUNK_LINE,
     MAX_HEAD_BYTES,
     MAX_INTERIM,
-    MAX_TRAILERS,
     NO_FIELD,
-    REQUEST_HEADER,
     RESPONSE_FIELD,
     STATUS_LINE,
     SWITCHING_PROTOCOLS,
     PlainHead,
+    Trailers,
     is_final,
     plain_head,
 )
@@ -165,13 +164,12 @@ class StrictResponse(HTTPResponse):
         return int(match[1], 16)
 
     def _read_and_discard_trailer(self) -> None:
-        for _ in range(MAX_TRAILERS + 1):
-            line = self.fp.readline(MAX_CHUNK_LINE)
-            if line == b"\r\n":
-                return
-            if not REQUEST_HEADER.fullmatch(line):
-                break
-        raise IncompleteRead(b"")
+        trailers = Trailers()
+        try:
+            while not trailers.end_with(self.fp.readline(MAX_CHUNK_LINE)):
+                pass
+        except ValueError as error:
+            raise IncompleteRead(b"") from error
 
     def _safe_read(self, amt: int) -> bytes:
         # Only called by read1(), for the two bytes that end a chunk.
@@ -193,9 +191,10 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
 
 
 def _check_interim(headers: HTTPMessage) -> None:
-    check_framing(headers.get_all("content-length"), headers.get_all("transfer-encoding"))
+    lengths, codings = headers.get_all("content-length"), headers.get_all("transfer-encoding")
+    check_framing(lengths, codings)
     options = headers.get_all("connection", []) + headers.get_all("proxy-connection", [])
     try:
-        http_grammar.check_interim(options)
+        http_grammar.check_interim(options, lengths, codings)
     except ValueError as error:
         raise HTTPException(str(error)) from error

@@ -27,11 +27,10 @@ from moby_plugins.domain.http import CHUNK_BYTES
 from moby_plugins.domain.http_grammar import (
     CHUNK_SIZE,
     MAX_CHUNK_LINE,
-    MAX_TRAILERS,
-    REQUEST_HEADER,
     REQUEST_LINE,
     REQUEST_TARGET,
     Lines,
+    Trailers,
     read_headers,
 )
 from moby_plugins.domain.text import shown
@@ -112,13 +111,12 @@ class RequestBody:
         return size
 
     def _skip_trailers(self) -> None:
-        for _ in range(MAX_TRAILERS + 1):
-            line = self._stream.readline(MAX_CHUNK_LINE)
-            if line == b"\r\n":
-                return
-            if not REQUEST_HEADER.fullmatch(line):
-                break
-        raise OSError("its trailers are cut off or too long")
+        trailers = Trailers()
+        try:
+            while not trailers.end_with(self._stream.readline(MAX_CHUNK_LINE)):
+                pass
+        except ValueError as error:
+            raise OSError("its trailers are cut off or too long") from error
 
 
 class _Raw(socket.SocketIO):
