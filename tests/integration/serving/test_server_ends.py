@@ -59,12 +59,16 @@ def shut_listener_down(descriptor: int) -> None:
         sock.shutdown(socket.SHUT_RDWR)
 
 
+class InterruptedFromOutsideError(BaseException):
+    """What no server expects."""
+
+
 def interrupt_server(_: int) -> None:
     """An exception that comes from outside into the thread that serves."""
     (thread,) = [each for each in threading.enumerate() if each.name == "plugin server"]
     assert thread.ident is not None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+        ctypes.c_ulong(thread.ident), ctypes.py_object(InterruptedFromOutsideError)
     )
 
 
