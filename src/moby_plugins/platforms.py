@@ -1,10 +1,11 @@
-"""The features of the platform that parts of this library need, and a check for them.
+"""The features of the platform that parts of this library need, a check, and an opener of files.
 
 The library can be imported on any platform; a missing feature is reported when a part is first
 used. Linux and macOS have all features. On Windows, Python has neither UNIX sockets nor ``poll``:
 only plugins in memory and third-party transports work there (``docs/platforms.md``).
 """
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -51,3 +52,12 @@ def _missing(part: str) -> Iterator[str]:
             continue
         if attribute and not hasattr(loaded, attribute):
             yield needed
+
+
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file like ``os.open``, without waiting: an opener for ``open``.
+
+    ``open`` would wait for the other end of a FIFO, and make a terminal the controlling one of this
+    process.
+    """
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))

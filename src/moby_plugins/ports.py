@@ -1,6 +1,6 @@
 """The ports: interfaces through which the core finds plugins, reaches them, and reads the time.
 
-Start reading the library at ``Discovery``, below the events of a running call. ``Discovery``,
+Start reading the library at ``Discovery``, below ``RunningCall``. ``Discovery``,
 ``Transport``, ``BeginningTransport`` and ``Clock`` have contract suites
 (``moby_plugins.testing.contracts``), which every implementation must pass. Several threads may call
 each method at once.
@@ -121,10 +121,11 @@ class RunningCall:
     The server enters this context around each step of the plugin's code, and calls ``hang_up``
     when the host has hung up, or when the server abandons the response. One thread at a time may
     enter it.
+
+    ``hangs_up_first`` is true if the server cancels the call's task only after ``hang_up``: without
+    that, the plugin has cancelled the task itself.
     """
 
-    # Whether the server cancels the call's task only after ``hang_up``, so that any other
-    # cancellation is the plugin's own doing.
     hangs_up_first = False
 
     _token: "Token[RunningCall] | None" = None

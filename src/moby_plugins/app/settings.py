@@ -18,6 +18,7 @@ from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
 from moby_plugins.domain.text import listed, quoted, shown
+from moby_plugins.platforms import open_at_once
 from moby_plugins.ports import Connect, Discovery, callable_or_none
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ BUILT_IN = {
 }
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _MAX_BYTES = (1 << 63) - 1
+# How much of a number that is too large is shown.
 _SHOWN_DIGITS = 40
 # The most bytes of a settings file; a larger file is probably not a settings file.
 MAX_SETTINGS_BYTES = 1 << 20
@@ -362,7 +364,7 @@ class Settings:
         import tomllib
 
         try:
-            with open(path, "rb", opener=_open_at_once) as file:
+            with open(path, "rb", opener=open_at_once) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise ValueError("not a regular file")
                 data = file.read(MAX_SETTINGS_BYTES + 1)
@@ -417,11 +419,6 @@ class Settings:
             _check_keys(values["retry"], RetryPolicy)
             values["retry"] = RetryPolicy(**values["retry"])
         return cls(**values)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # ``open`` would wait for a FIFO's other end.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
 def _check_keys(values: Mapping[str, Any], kind: type) -> None:

@@ -31,12 +31,14 @@ _HOST_AND_PORT = r"[\w.-]+:[0-9]+(/|$)"
 _HOST = r"[^\s\[\]:/?#@<>\"\\^`{|}%\x00-\x1f\x7f]*"
 # What Go accepts before the "@" of an address.
 _USER_INFO = r"(?a:[\w.~!$&'()*+,;=%:@-]*)"
-# The text before an "@", one of its look-alikes or its escape, in a text that is not a valid
-# address.
-_PRIVATE = "(?is)((?:[A-Za-z][A-Za-z0-9+.-]*:/|(?:unix|tcp|https?):)?/*)?.*(?:[@\uff20\ufe6b]|%40)"
-# A path, in which "@" has no special meaning; an address that lacks its scheme has one in front.
-_PATH = "(?i)unix:/(?://)?[^/]|/++(?![^/]*(?:[@\uff20\ufe6b]|%40))"
-_ABSOLUTE = f"(?=/)(?:{_PATH.removeprefix('(?i)')})"
+# An "@", its escape, or a character that looks like it.
+_AT = "(?:[@\uff20\ufe6b]|%40)"
+# The text before it, in a text that is not a valid address.
+_PRIVATE = rf"(?is)((?:[A-Za-z][A-Za-z0-9+.-]*:/|(?:unix|tcp|https?):)?/*)?.*{_AT}"
+# A path, in which "@" has no special meaning. In the first directory it has: ``//user@host`` is an
+# address without its scheme.
+_ABSOLUTE = rf"/++(?![^/]*{_AT})"
+_PATH = rf"(?i)unix:/(?://)?[^/]|{_ABSOLUTE}"
 # A text that was probably meant as an address.
 _LIKELY = r"[A-Za-z][A-Za-z0-9+.-]*:/|/|[\w.-]+:[0-9]"
 # How many characters are shown of any other text, which may be the content of an unrelated file.

@@ -190,10 +190,10 @@ def check_framing(lengths: Sequence[str] | None, codings: Sequence[str] | None) 
 def check_interim(
     options: Iterable[str], lengths: Sequence[str] | None, codings: Sequence[str] | None
 ) -> None:
-    """Raise ``ValueError`` if a header of an interim response says that it ends, or has a body.
+    """Raise ``ValueError`` if an interim response closes the connection, or announces a body.
 
     Takes the connection options, and the values of Content-Length and of Transfer-Encoding, if any.
-    Such a response has no body, and some parsers would look for one.
+    No interim response has a body, but some parsers would read one.
     """
     if "close" in ",".join(options).lower():
         raise ValueError("an interim response with Connection: close")
@@ -249,11 +249,12 @@ class Trailers:
         self._count = 0
         self._has_length = False
 
-    def end_with(self, line: bytes) -> bool:
+    def ended_by(self, line: bytes) -> bool:
         """Return whether ``line`` is the empty line after the trailers.
 
-        Raises ``ValueError`` for a line that is no trailer, for too many, and for a trailer that is
-        about the end of a body and not valid, or there twice: some parsers reject it.
+        Raises ``ValueError`` for a line that is not a trailer and for too many trailers. Some
+        parsers also read the trailers Content-Length and Transfer-Encoding, so an invalid or second
+        length and an empty encoding are errors too.
         """
         if line == b"\r\n":
             return True
@@ -264,13 +265,14 @@ class Trailers:
         if self._count > MAX_TRAILERS:
             raise ValueError(f"more than {MAX_TRAILERS} trailers")
         name, value = match[1].title(), match[2].strip(b" \t").decode("latin-1")
-        if name in _FRAMING:
-            is_length = name == _FRAMING[0]
-            if not (LENGTH.fullmatch(value) if is_length else value) or (
-                is_length and self._has_length
-            ):
-                raise ValueError(f"a bad trailer {name.decode()}")
-            self._has_length = self._has_length or is_length
+        is_bad = False
+        if name == b"Content-Length":
+            is_bad = self._has_length or not LENGTH.fullmatch(value)
+            self._has_length = True
+        elif name == b"Transfer-Encoding":
+            is_bad = not value
+        if is_bad:
+            raise ValueError(f"a bad trailer {name.decode()}")
         return False
 
 
@@ -305,7 +307,7 @@ class ChunkLines:
         """Check a complete line; return how many bytes of data follow before the next line."""
         line, self._line = self._line, b""
         if self._trailers is not None:
-            self._is_over = self._trailers.end_with(line)
+            self._is_over = self._trailers.ended_by(line)
             return 0
         match = CHUNK_SIZE.fullmatch(line)
         if match is None:

@@ -166,10 +166,11 @@ def _with_halves(data: bytes) -> Any:
 
 def may_have_long_strings(data: bytes) -> bool:
     """Return false if each string in ``data`` is shorter than ``LARGE_BYTES``."""
-    # A string that is as long holds one of these halves whole.
+    if len(data) <= LARGE_BYTES:
+        return False
+    # A string of that size covers at least one of these pieces completely.
     half = LARGE_BYTES // 2
-    starts = range(0, len(data) - half + 1, half) if len(data) > LARGE_BYTES else ()
-    for at in starts:
+    for at in range(0, len(data) - half + 1, half):
         quote = data.find(b'"', at, at + half)
         if quote < 0 or data[quote - 1 : quote] == b"\\":
             return True

@@ -135,7 +135,7 @@ def mask_settings(
         text = _WORD.sub(lambda word: _without_user(word[0], replace), text)
     if "bearer" in folded or "basic" in folded:
         text = _SCHEME.sub(hide, text)
-    if any(prefix in text for prefix in _TOKENS):
+    if holds_token(text):
         text = _KNOWN_TOKEN.sub(hide, text)
     if "-" in text and next(_starts(text), None) is not None:
         text = _AFTER_FLAG.sub(hide, text)

@@ -22,7 +22,6 @@ from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, NoAnswerError, Response
 from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
-from moby_plugins.ports import running_call
 
 
 class AsyncStartedResponse:
@@ -102,7 +101,9 @@ async def answer(
     method = request.method.partition("?")[0]
     try:
         response: object = await app(request)
-        await _absorb_own_cancellation()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            await _absorb_own_cancellation()
         if not isinstance(response, AsyncResponse):
             raise TypeError(f"an application returns an AsyncResponse, not {quoted(response)}")
         begun = AsyncStartedResponse(response, method)
@@ -121,10 +122,7 @@ async def answer(
 
 
 async def _absorb_own_cancellation() -> None:
-    """Let a cancellation that the app asked for itself come now, not while the response is sent."""
-    task, call = asyncio.current_task(), running_call()
-    if task is None or not task.cancelling() or call is None or not call.hangs_up_first:
-        return
+    """Let a cancellation that the app asked for come now, and not while the response is sent."""
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError as error:

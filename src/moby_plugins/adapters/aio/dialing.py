@@ -120,7 +120,7 @@ class AsyncTCPDialer:
         try:
             raise failure or OSError("the host name has no address")
         finally:
-            del failure  # it would keep this frame, and the frame keeps it
+            del failure  # its traceback holds this frame, which would hold it
 
     async def _addresses(self, call: Call, until: float) -> list[Any]:
         dialer = self._dialer

@@ -176,7 +176,7 @@ class Incoming:
                 raise ValueError("it is badly chunked")
             self._chunk_ends = False
         elif self._trailers is not None:
-            if self._trailers.end_with(line):
+            if self._trailers.ended_by(line):
                 self._in_chunks = False
                 return False
         else:

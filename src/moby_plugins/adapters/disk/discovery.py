@@ -26,6 +26,7 @@ from moby_plugins.domain.plugin import (
 )
 from moby_plugins.domain.text import VERY_NEAR, nearest, quoted, shown
 from moby_plugins.failures import logger
+from moby_plugins.platforms import open_at_once
 
 SOCKET_SUFFIXES = (".sock",)
 SPEC_SUFFIXES = (".spec", ".json")
@@ -301,12 +302,7 @@ def _stat_is(path: str, is_kind: _IsKind) -> bool:
 
 
 def _content(path: str) -> bytes | None:
-    with open(path, "rb", opener=_open_at_once) as file:
+    # Since stat() it may have been replaced by a FIFO or a terminal.
+    with open(path, "rb", opener=open_at_once) as file:
         regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         return file.read(MAX_SPEC_BYTES + 1) if regular else None
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # Since stat() it may have been replaced by a FIFO, which open() would wait for, or by a
-    # terminal, which would become the controlling one of this process.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))

@@ -22,6 +22,7 @@ from moby_plugins.domain.errors import PluginError, SpecError
 from moby_plugins.domain.handshake import HandshakeOutcome
 from moby_plugins.domain.permissions import FOR_GROUP_TO_WRITE, ROOT
 from moby_plugins.domain.plugin import Candidate, is_plugin_name
+from moby_plugins.platforms import open_at_once
 from moby_plugins.ports import Survey
 
 # The most links that the kernel follows in one path.
@@ -223,7 +224,7 @@ def _failures(attempt: Callable[[str], object], paths: Iterable[str]) -> Iterato
 
 def _open(path: str) -> None:
     # Does not block, even if the file was replaced since.
-    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY))
+    os.close(open_at_once(path, os.O_RDONLY))
 
 
 def _connect(path: str) -> None:

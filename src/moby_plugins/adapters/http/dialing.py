@@ -308,7 +308,7 @@ class TCPDialer:
         try:
             raise failure or OSError("the host name has no address")
         finally:
-            del failure  # it would keep this frame, and the frame keeps it
+            del failure  # its traceback holds this frame, which would hold it
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
         """Start to dial; return ``None`` for a host name, which would have to be resolved.

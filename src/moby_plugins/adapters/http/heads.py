@@ -112,7 +112,7 @@ def plain_response(data: bytes, *, is_new: bool) -> Response | None:
 def check_interim(
     options: Iterable[str], lengths: Sequence[str] | None, codings: Sequence[str] | None
 ) -> None:
-    """Raise ``RefusedError`` for an interim response that closes the connection, or has a body."""
+    """Raise ``RefusedError`` for an interim response that closes or announces a body."""
     try:
         http_grammar.check_interim(options, lengths, codings)
     except ValueError as error:

@@ -166,7 +166,7 @@ class StrictResponse(HTTPResponse):
     def _read_and_discard_trailer(self) -> None:
         trailers = Trailers()
         try:
-            while not trailers.end_with(self.fp.readline(MAX_CHUNK_LINE)):
+            while not trailers.ended_by(self.fp.readline(MAX_CHUNK_LINE)):
                 pass
         except ValueError as error:
             raise IncompleteRead(b"") from error

@@ -24,6 +24,7 @@ from moby_plugins.adapters.http.deadline_socket import (
 from moby_plugins.domain.address import TLS_1_2, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
+from moby_plugins.platforms import open_at_once
 
 # The most bytes of a file with certificates or a key; a system's roots take a quarter of it.
 MAX_TLS_FILE_BYTES = 1 << 20
@@ -80,7 +81,7 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
             try:
                 raise error
             finally:
-                del error  # it would keep this frame, and the frame keeps it
+                del error  # its traceback holds this frame, which would hold it
         if self.aborted:
             raise ClosedHereError
         self.cut_off = True
@@ -215,7 +216,7 @@ def _regular(path: str) -> Iterator[str]:
     Raises ``OSError`` for anything but a regular file, such as a FIFO, and for one that is too
     large.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    descriptor = open_at_once(path, os.O_RDONLY)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -113,7 +113,7 @@ class RequestBody:
     def _skip_trailers(self) -> None:
         trailers = Trailers()
         try:
-            while not trailers.end_with(self._stream.readline(MAX_CHUNK_LINE)):
+            while not trailers.ended_by(self._stream.readline(MAX_CHUNK_LINE)):
                 pass
         except ValueError as error:
             raise OSError("its trailers are cut off or too long") from error
