@@ -99,6 +99,8 @@ def lives(name: str, reached: Collection[str] = ()) -> bool:
     room, module = name.split(".")[1:3]
     tests = COPY / "mutants" / "tests" / "unit" / room
     near = [str(each) for each in tests.glob(f"test_{module}*.py")]
+    if not (near or reached):
+        return True  # without a name, pytest would run all tests
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--rootdir=."]
     try:
         done = subprocess.run(

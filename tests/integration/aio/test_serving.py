@@ -142,8 +142,10 @@ def test_a_plugin_on_tcp_has_a_spec_while_it_is_served(loop: str, short_path: Pa
     assert list(short_path.iterdir()) == []
 
 
-def test_a_plugin_can_speak_tls(loop: str, short_path: Path, tmp_path: Path) -> None:
-    """One after the other, and beside a peer that does not shake hands."""
+def test_a_plugin_can_speak_tls(
+    loop: str, short_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One after the other, beside a peer that shakes no hands; no end of one is warned of."""
     cert, key = Certificates(tmp_path).server_files()
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -163,6 +165,7 @@ def test_a_plugin_can_speak_tls(loop: str, short_path: Path, tmp_path: Path) -> 
                     assert await asyncio.to_thread(ask, addr, HELLO, context) == SAID
 
     run(loop, main())
+    assert "eof_received" not in caplog.text
     assert list(short_path.iterdir()) == []
 
 

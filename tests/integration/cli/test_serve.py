@@ -242,6 +242,7 @@ def test_a_group_that_there_is_not_is_an_error_before_a_socket_is_made(
     [
         (["shelves"], "'shelves' is not of the form MODULE:APP"),
         (["shelves:"], "is not of the form MODULE:APP"),
+        (["../x:app"], "is not of the form MODULE:APP"),
         (["none:app"], "there is no module 'none' here or installed"),
         (["shelves.none:app"], "there is no module 'shelves.none' here"),
         (["shelves:none"], "shelves has no 'none'; it has Needy, Shelves, app, shelves"),

@@ -63,9 +63,7 @@ async def interrupted_in_a_callback() -> None:
 
 async def cancelled_by_itself() -> None:
     """In the task of the call itself."""
-    own = asyncio.current_task()
-    assert own is not None
-    own.cancel()
+    await cancelled_in_the_end()
     await asyncio.sleep(0)
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import define
+
 from moby_plugins.app.client import Client
 from moby_plugins.app.registry import Registry
 from moby_plugins.domain.address import Address, TLSOptions
@@ -105,3 +107,27 @@ class _NotingLine(Line):
     def send(self, request: Request, timeout: float | None) -> Response:
         self._crossings.append(f"{self._label} {request.method}")
         return super().send(request, timeout)
+
+
+@define(eq=False)
+class Pending:
+    """A response that is there, or of which only a parser can tell."""
+
+    is_whole: bool = True
+    ends: float | None = None
+    closed: int = 0
+
+    def fileno(self) -> int:
+        return 0
+
+    def events(self) -> int:
+        return 0
+
+    def advance(self, _: int) -> bool:
+        return True
+
+    def finish(self) -> Response:
+        return Response(200, b"")
+
+    def close(self) -> None:
+        self.closed += 1

@@ -11,40 +11,26 @@ from moby_plugins.app.client import Client
 from moby_plugins.app.handshake import Handshake
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.address import TLSOptions
-from moby_plugins.domain.errors import TransportError, WaitCancelledError
+from moby_plugins.domain.errors import StatusError, TransportError, WaitCancelledError
 from moby_plugins.domain.plugin import Managed, Manifest, Plugin
 from moby_plugins.ports import PendingResponse
 from moby_plugins.testing import FakeClock, MemoryDiscovery, Request, Response
 from tests.cases import every
+from tests.unit.app.in_memory import Pending
 
 ADDR = "tcp://host:1"
 
 
 @define(eq=False)
-class Begun:
-    """A response that was begun, and is finished or closed."""
+class Begun(Pending):
+    """The plugin's response to the handshake, which counts how often it is finished."""
 
     status: int = 200
     finished: int = 0
-    closed: int = 0
-    is_whole: bool = True
-    ends: float | None = None
-
-    def fileno(self) -> int:
-        return 0
-
-    def events(self) -> int:
-        return 0
-
-    def advance(self, _: int) -> bool:
-        return True
 
     def finish(self) -> Response:
         self.finished += 1
         return Response(self.status, b'{"Implements": ["VolumeDriver"]}')
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 @define(eq=False)
@@ -118,10 +104,10 @@ def test_an_attempt_that_was_begun_is_finished_by_the_first_call() -> None:
 
 def test_a_second_attempt_is_a_request_of_its_own() -> None:
     """What was begun is not finished again; the plugin is not looked up again."""
-    transport = Beginning(Begun(500))
+    transport = Beginning(Begun(status=500))
     made, discovery, _ = handshake(transport)
     made.begin()
-    with pytest.raises(Exception, match=r"Plugin\.Activate"):
+    with pytest.raises(StatusError, match=r"Plugin\.Activate"):
         made(1)
 
     plugin = made(2)

@@ -9,34 +9,10 @@ from attrs import define, field
 
 from moby_plugins.app.retrying import MAX_BEGUN, OnRetry, Outcome, retry_side_by_side
 from moby_plugins.domain.errors import TransportError
-from moby_plugins.domain.http import Response
 from moby_plugins.domain.retry import RetryPolicy, is_retryable
 from moby_plugins.ports import PendingResponse
 from moby_plugins.testing import FakeClock
-
-
-@define(eq=False)
-class Pending:
-    """A response that is there, or of which only a parser can tell."""
-
-    is_whole: bool = True
-    ends: float | None = None
-    closed: bool = False
-
-    def fileno(self) -> int:
-        return 0
-
-    def events(self) -> int:
-        return 0
-
-    def advance(self, _: int) -> bool:
-        return True
-
-    def finish(self) -> Response:
-        return Response(200, b"")
-
-    def close(self) -> None:
-        self.closed = True
+from tests.unit.app.in_memory import Pending
 
 
 @define

@@ -1,6 +1,7 @@
 """What each finding about a machine's plugins tells a person: what, why, and what to do."""
 
 import errno
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.cases import every
 
 SOCKET, SPEC = "/run/p/db.sock", "/etc/p/db.json"
 NESTED = f"/run/docker/plugins/{'a' * 64}/db.sock"
+BY_TLS = Candidate(SPEC, Plugin("db", "https://h:1", TLSOptions(ca_file="/ca")))
 BY_SOCKET = Candidate(SOCKET, Plugin.local("db", f"unix://{SOCKET}"))
 
 
@@ -178,51 +180,6 @@ def test_a_finding_about_files_is_complete(machine: Observations, finding: Findi
                     "the user name and password in the address are left out: they are never sent",
                     "all who can read the file can read them, and the plugin never receives them",
                     "remove the part before the @ from the address",
-                )
-            ],
-        ),
-        (
-            seen(
-                Candidate(SPEC, Plugin("db", "https://h:1", TLSOptions(ca_file="/ca"))),
-                failures={"/ca": errno.ENOENT},
-            ),
-            [
-                Finding(
-                    PROBLEM,
-                    "/etc/p/db.json",
-                    "CAFile /ca is missing",
-                    "hosts cannot speak TLS with the plugin",
-                    "put the file there, or correct the spec",
-                )
-            ],
-        ),
-        (
-            seen(
-                Candidate(SPEC, Plugin("db", "https://h:1", TLSOptions(ca_file="/ca"))),
-                failures={"/ca": errno.EACCES},
-            ),
-            [
-                Finding(
-                    PROBLEM,
-                    "/etc/p/db.json",
-                    "CAFile /ca cannot be read",
-                    "hosts cannot speak TLS with the plugin",
-                    "run this as the host's user, or let that user read the file",
-                )
-            ],
-        ),
-        (
-            seen(
-                Candidate(SPEC, Plugin("db", "https://h:1", TLSOptions(ca_file="/ca"))),
-                kinds={"/ca": "directory"},
-            ),
-            [
-                Finding(
-                    PROBLEM,
-                    "/etc/p/db.json",
-                    "CAFile /ca is a directory",
-                    "hosts cannot speak TLS with the plugin",
-                    "put the file there, or correct the spec",
                 )
             ],
         ),
@@ -465,3 +422,34 @@ def test_a_finding_about_a_plugin_is_complete(
 ) -> None:
     """It says why it matters and what to do, so that no manual is needed."""
     assert [*diagnose(machine)] == findings
+
+
+@every(
+    ("observed", "what", "remedy"),
+    [
+        (
+            {"failures": {"/ca": errno.ENOENT}},
+            "is missing",
+            "put the file there, or correct the spec",
+        ),
+        (
+            {"failures": {"/ca": errno.EACCES}},
+            "cannot be read",
+            "run this as the host's user, or let that user read the file",
+        ),
+        (
+            {"kinds": {"/ca": "directory"}},
+            "is a directory",
+            "put the file there, or correct the spec",
+        ),
+    ],
+)
+def test_a_tls_file_that_cannot_be_used_is_a_finding(
+    observed: dict[str, Any], what: str, remedy: str
+) -> None:
+    """It is missing, or of another kind, or not readable; the rest of the text is the same."""
+    assert diagnose(seen(BY_TLS, **observed)) == (
+        Finding(
+            PROBLEM, SPEC, f"CAFile /ca {what}", "hosts cannot speak TLS with the plugin", remedy
+        ),
+    )

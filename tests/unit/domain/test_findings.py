@@ -74,6 +74,26 @@ def test_an_engine_that_does_not_tell_is_a_problem() -> None:
     assert problem.what == reason
 
 
+# What is found of a plugin on disk, and of a managed one with its name.
+BOTH = (
+    Finding(
+        WARNING,
+        SPEC.path,
+        "hides the managed plugin shelf:latest in volume commands",
+        "an engine that has listed its volumes takes the plugin on disk for docker volume, and the"
+        " managed one for all else",
+        "give one of the two another name, or remove it",
+    ),
+    Finding(
+        WARNING,
+        SPEC.path,
+        "hidden by shelf:latest at unix:///e.sock",
+        "hosts use the first that they find, and never see this one",
+        "remove the one that is not meant",
+    ),
+)
+
+
 @every(
     ("plugin", "hidden", "failure", "findings"),
     [
@@ -81,25 +101,7 @@ def test_an_engine_that_does_not_tell_is_a_problem() -> None:
             GOOD,
             (SPEC,),
             0,
-            [
-                Finding(
-                    WARNING,
-                    SPEC.path,
-                    "hides the managed plugin shelf:latest in volume commands",
-                    (
-                        "an engine that has listed its volumes takes the plugin on disk for docker"
-                        " volume, and the managed one for all else"
-                    ),
-                    "give one of the two another name, or remove it",
-                ),
-                Finding(
-                    WARNING,
-                    SPEC.path,
-                    "hidden by shelf:latest at unix:///e.sock",
-                    "hosts use the first that they find, and never see this one",
-                    "remove the one that is not meant",
-                ),
-            ],
+            [*BOTH],
         ),
         (
             OFF,
@@ -116,23 +118,7 @@ def test_an_engine_that_does_not_tell_is_a_problem() -> None:
                         " shelf:latest"
                     ),
                 ),
-                Finding(
-                    WARNING,
-                    SPEC.path,
-                    "hides the managed plugin shelf:latest in volume commands",
-                    (
-                        "an engine that has listed its volumes takes the plugin on disk for docker"
-                        " volume, and the managed one for all else"
-                    ),
-                    "give one of the two another name, or remove it",
-                ),
-                Finding(
-                    WARNING,
-                    SPEC.path,
-                    "hidden by shelf:latest at unix:///e.sock",
-                    "hosts use the first that they find, and never see this one",
-                    "remove the one that is not meant",
-                ),
+                *BOTH,
             ],
         ),
         (

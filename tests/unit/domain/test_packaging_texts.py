@@ -8,6 +8,13 @@ from tests.cases import every
 from tests.unit.domain.test_packaging import RUNS, SOUND, judge
 
 TYPES = ["docker.volumedriver/1.0"]
+NO_PROGRAM = Finding(
+    PROBLEM,
+    "config.json: entrypoint",
+    "it is missing",
+    "an engine has nothing to run, and enabling fails",
+    'name the program and its arguments, such as ["/usr/bin/python3", "/app"]',
+)
 
 
 @every(
@@ -147,26 +154,8 @@ TYPES = ["docker.volumedriver/1.0"]
                 'leave it out, or write "moby.plugins.http/v1"',
             ),
         ),
-        (
-            {"entrypoint": []},
-            Finding(
-                PROBLEM,
-                "config.json: entrypoint",
-                "it is missing",
-                "an engine has nothing to run, and enabling fails",
-                'name the program and its arguments, such as ["/usr/bin/python3", "/app"]',
-            ),
-        ),
-        (
-            {"entrypoint": [""]},
-            Finding(
-                PROBLEM,
-                "config.json: entrypoint",
-                "it is missing",
-                "an engine has nothing to run, and enabling fails",
-                'name the program and its arguments, such as ["/usr/bin/python3", "/app"]',
-            ),
-        ),
+        ({"entrypoint": []}, NO_PROGRAM),
+        ({"entrypoint": [""]}, NO_PROGRAM),
         (
             {"workdir": "app"},
             Finding(

@@ -86,45 +86,44 @@ def test_sockets_that_no_engine_reaches(socket: str, concern: str) -> None:
     assert socket_concern(socket) == concern
 
 
+WANTED = Wanted(
+    reference="mp/shelf:1",
+    kinds=("VolumeDriver", "authz"),
+    socket="shelf.sock",
+    entrypoint=("/usr/bin/python3", "/app"),
+    propagated_mount="/var/lib/shelf",
+    env=(variable("DEBUG=0"), variable("TOKEN"), variable("_z9=")),
+    mounts=(Mount.parsed("state:/var/lib/s:/state"), Mount.parsed(":/etc/x:/x:ro")),
+    capabilities=(capability("sys_admin"),),
+    devices=("/dev/net/tun",),
+)
+
+
 def test_what_is_laid_out_is_read_without_a_finding() -> None:
     """All that can be asked for, as an engine takes it; the network is empty."""
-    wanted = Wanted(
-        reference="mp/shelf:1",
-        kinds=("VolumeDriver", "authz"),
-        socket="shelf.sock",
-        entrypoint=("/usr/bin/python3", "/app"),
-        propagated_mount="/var/lib/shelf",
-        env=(variable("DEBUG=0"), variable("TOKEN")),
-        mounts=(Mount.parsed("state:/var/lib/s:/state"), Mount.parsed(":/etc/x:/x:ro")),
-        capabilities=(capability("sys_admin"),),
-        devices=("/dev/fuse",),
-    )
-
-    config = read_config(json.dumps(wanted.as_json()).encode())
+    config = read_config(json.dumps(WANTED.as_json()).encode())
 
     assert config.findings == ()
     assert config.types == ("docker.volumedriver/1.0", "docker.authz/1.0")
     assert config.kinds == {"volumedriver", "authz"}
+    assert config.part("network") == {"type": ""}
+    assert config.part("linux")["capabilities"] == ["CAP_SYS_ADMIN"]
     assert [each["source"] for each in config.mounts] == ["/var/lib/s", "/etc/x"]
+    assert [each["settable"] for each in config.mounts] == [["source"], []]
+    assert config.mounts[1]["options"] == ["rbind", "ro"]
+    assert [(each["name"], each.get("value")) for each in config.fields["env"]] == [
+        ("PYTHONUNBUFFERED", "1"),
+        ("DEBUG", "0"),
+        ("TOKEN", None),
+        ("_z9", ""),
+    ]
 
 
 def test_what_is_laid_out_is_written_as_engines_call_it() -> None:
     """Every key to the letter: an engine takes any case, and other tools do not."""
-    wanted = Wanted(
-        reference="mp/shelf:1",
-        kinds=("VolumeDriver", "authz"),
-        socket="shelf.sock",
-        entrypoint=("/usr/bin/python3", "/app"),
-        propagated_mount="/var/lib/shelf",
-        env=(variable("DEBUG=0"), variable("TOKEN"), variable("_z9=")),
-        mounts=(Mount.parsed("state:/var/lib/s:/state"), Mount.parsed(":/etc/x:/x:ro")),
-        capabilities=(capability("sys_admin"),),
-        devices=("/dev/net/tun",),
-        network="host",
-    )
     settable = {"description": "", "settable": ["value"]}
 
-    assert wanted.as_json() == {
+    assert WANTED.as_json() == {
         "description": "mp/shelf:1",
         "documentation": "",
         "entrypoint": ["/usr/bin/python3", "/app"],
@@ -133,7 +132,7 @@ def test_what_is_laid_out_is_written_as_engines_call_it() -> None:
             "types": ["docker.volumedriver/1.0", "docker.authz/1.0"],
             "socket": "shelf.sock",
         },
-        "network": {"type": "host"},
+        "network": {"type": ""},
         "linux": {
             "capabilities": ["CAP_SYS_ADMIN"],
             "devices": [{"name": "tun", "description": "", "path": "/dev/net/tun", "settable": []}],
@@ -175,6 +174,7 @@ def test_what_was_not_asked_for_is_empty_or_left_out() -> None:
     assert bare["description"] == "shelf"
     assert Wanted(reference="shelf", description="Books.").as_json()["description"] == "Books."
     assert bare["network"] == {"type": ""}
+    assert Wanted(reference="shelf", network="host").as_json()["network"] == {"type": "host"}
     assert bare["linux"] == {"capabilities": [], "devices": []}
     assert "propagatedMount" not in bare
 
