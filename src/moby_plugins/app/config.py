@@ -25,6 +25,7 @@ from moby_plugins.app.settings import (
     TRANSPORT,
     Settings,
 )
+from moby_plugins.descriptors import is_refusal, shared_descriptors, with_descriptors
 from moby_plugins.domain.address import Address, TLSOptions, check_tls, warnings_about
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.domain.observer import Observer
@@ -45,7 +46,6 @@ from moby_plugins.ports import (
 if TYPE_CHECKING:
     from requests import Session
 
-    from moby_plugins.adapters.descriptors import Descriptors
     from moby_plugins.adapters.http.dialing import Lookups
     from moby_plugins.adapters.http.pool import IdleConnections
     from moby_plugins.app.subsystem import Subsystem
@@ -59,6 +59,7 @@ S = TypeVar("S", bound="Subsystem")
 Made_co = TypeVar("Made_co", covariant=True)
 
 
+@with_descriptors
 def new_client(
     addr: str,
     tls_config: TLSOptions | None = None,
@@ -103,6 +104,7 @@ def new_client(
     )
 
 
+@with_descriptors
 def new_local_registry(
     settings: Settings | None = None,
     *,
@@ -128,7 +130,7 @@ def new_local_registry(
         TypeError: If an argument has another type.
     """
     settings = or_environment(settings)
-    from moby_plugins.adapters.descriptors import SheddingDiscovery
+    from moby_plugins.adapters.shedding import SheddingDiscovery
 
     connect = connect_by_scheme(settings)
     found_by = new_local_discovery(settings) if discovery is None else discovery
@@ -171,6 +173,7 @@ def _observer(named: str | Observer) -> Observer:
     return observer
 
 
+@with_descriptors
 def new_local_discovery(settings: Settings | None = None) -> Survey:
     """Return the discovery of the plugins on this machine, which can also list ignored files.
 
@@ -270,6 +273,7 @@ def connect_by_name(name: str) -> Connect:
     return Transports().connect(name)
 
 
+@with_descriptors
 def connect_by_requests(session: "Session") -> Connect:
     """Return a ``Connect`` whose transports send requests over a given ``requests.Session``.
 
@@ -334,6 +338,10 @@ class ConnectByScheme(Generic[Made_co]):
             raise SpecError(f"no transport for {wanted}; there are: {known}")
         for warning in warnings_about(address, tls):
             logger.warning("%s: %s", shown(address.text), warning)
+        return self._made(named, address, tls)
+
+    @with_descriptors
+    def _made(self, named: object, address: Address, tls: TLSOptions | None) -> Made_co:
         if isinstance(named, str):
             return self._named.connect(named)(address, tls)
         transport = cast("Callable[[Address, TLSOptions | None], Made_co]", named)(address, tls)
@@ -407,7 +415,7 @@ class Transports:
         check_platform("calling over sockets")
         try:
             connect = import_module(BUILT_IN[name]).connect
-        except ImportError as error:
+        except (ImportError, OSError) as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
             needed = missing or f"what cannot be imported ({shown(error)})"
             package = "'moby-plugins[speed]'" if name == "httptools" else "moby-plugins"
@@ -425,6 +433,8 @@ def _decide() -> tuple[str, str]:
         # The names that the adapter imports; another package called httptools may lack them.
         _ = httptools.HttpResponseParser, httptools.HttpParserError, httptools.HttpParserUpgrade
     except Exception as error:  # a broken library may raise anything while it is imported
+        if is_refusal(error):
+            raise  # it may be imported at the next attempt
         return "urllib3", f"httptools cannot be imported: {shown(error)}"
     return fastest(version)
 
@@ -452,14 +462,6 @@ def idle_connections() -> "IdleConnections":
         limit, _ = getrlimit(RLIMIT_NOFILE)
         most = most if limit == RLIM_INFINITY else min(max(limit // 4, 1), most)
     return IdleConnections(most, shared_descriptors())
-
-
-@cache
-def shared_descriptors() -> "Descriptors":
-    """Return the process's list of connections that can be closed when descriptors run out."""
-    from moby_plugins.adapters.descriptors import Descriptors
-
-    return Descriptors()
 
 
 @cache

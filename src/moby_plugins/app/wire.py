@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
 import attrs
 
+from moby_plugins.descriptors import with_descriptors
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.json import first_value, kind_of
 from moby_plugins.domain.text import quoted, shown
@@ -80,7 +81,7 @@ def encode(args: Any) -> bytes:
 
     ``args`` may be an attrs value or any other value that cattrs can convert. Half of a surrogate
     pair becomes U+FFFD, as in Go. Raise ``ValueError`` or ``TypeError`` if a value has no JSON
-    form.
+    form, and ``WireError`` if cattrs cannot be imported.
     """
     if args is None:
         return b""
@@ -124,7 +125,7 @@ def structure(value: Any, into: Any) -> Any:
         raise _UnknownTypeError(_unknown_type_text(into, error)) from error
     try:
         return hook(value, into)
-    except _UnknownTypeError:
+    except (_UnknownTypeError, WireError):
         raise
     except _MismatchError as error:
         raise WireError(str(error)) from error
@@ -186,6 +187,8 @@ def _hook(into: Any) -> Hook:
         make = next((make for fits, make in _FACTORIES if fits(into)), None)
         # Most messages need only these types, and are decoded without importing cattrs.
         return make(into) if make else _converter().get_structure_hook(into)
+    except WireError:
+        raise
     except Exception as error:  # cattrs raises various errors for a type that it does not know
         raise _UnknownTypeError(_unknown_type_text(into, error)) from error
 
@@ -196,10 +199,10 @@ def _unknown_type_text(into: Any, error: Exception) -> str:
 
 @cache
 def _converter() -> "Converter":
-    # Imported on first use, because importing cattrs is slow.
-    from cattrs import Converter
-
-    converter = Converter(detailed_validation=False)
+    try:
+        converter = _new_converter()
+    except OSError as error:  # a later call may have a descriptor for the import
+        raise WireError(f"cattrs cannot be imported: {shown(error)}") from error
     for kind, hook in _PLAIN_HOOKS.items():
         converter.register_structure_hook(kind, hook)
     converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
@@ -208,6 +211,14 @@ def _converter() -> "Converter":
         converter.register_structure_hook_factory(fits, make)
     converter.register_unstructure_hook_factory(attrs.has, _attrs_unhook)
     return converter
+
+
+@with_descriptors
+def _new_converter() -> "Converter":
+    # Imported on first use, because importing cattrs is slow.
+    from cattrs import Converter
+
+    return Converter(detailed_validation=False)
 
 
 # cattrs passes these hooks derived types, too: enumerations of strings, for example.

@@ -6,6 +6,8 @@ import resource
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import cast
 
 from moby_plugins import (
     PluginError,
@@ -16,7 +18,11 @@ from moby_plugins import (
     new_client,
     new_local_registry,
 )
+from moby_plugins.app.activation import ActivePlugin
 from tests.integration.descriptors import descriptors
+
+# The arguments of a call that takes a while.
+SLOW = {"Name": "slow"}
 
 
 def all_of_them(registry: Registry, _: str) -> None:
@@ -88,6 +94,60 @@ def opened_without_descriptors(registry: Registry, specs: str) -> None:
                     os.close(descriptor)
 
 
+def first_use(registry: Registry, specs: str) -> None:
+    """Use all descriptors up, and do what imports modules at first use, over idle connections."""
+    tls = TLSOptions(ca_file=os.path.join(specs, "ca.pem"))
+    settings = Settings(sockets_path=specs, specs_paths=(specs,))
+    active = registry.get_all("VolumeDriver")
+    client = active[0].client
+    steps: dict[str, Callable[[], object]] = {
+        "a type": lambda: client.call("VolumeDriver.Get", into=cast("type[object]", int | None)),
+        "TLS": lambda: new_client("https://127.0.0.1:1", tls).close(),
+        "another registry": lambda: len(new_local_registry(settings).scan()) > 9,
+    }
+    for name, step in steps.items():
+        for plugin in active:
+            plugin.client.call("VolumeDriver.Get", {"Name": "x"})
+        taken: list[int] = []
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        try:
+            print(name, step())
+        except Exception as error:  # whatever it is, it is printed
+            print(name, repr(error))
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+
+
+def at_once(registry: Registry, specs: str, transport: str = "auto") -> None:
+    """Call more plugins at once than there are descriptors, by threads and by tasks."""
+    import asyncio  # here, as it loads what the other stories load at first use
+
+    from moby_plugins import aio
+
+    active = registry.get_all("VolumeDriver")
+    ready = Barrier(len(active))
+
+    def call(plugin: ActivePlugin) -> object:
+        ready.wait()
+        return plugin.client.call("VolumeDriver.Get", SLOW)
+
+    with ThreadPoolExecutor(len(active)) as threads:
+        print("threads", [*threads.map(call, active)] == [1] * len(active))
+
+    async def call_all() -> list[object]:
+        async with aio.new_local_registry(settings_of(transport, specs)) as plugins:
+            found = await plugins.get_all("VolumeDriver")
+            calls = (plugin.client.call("VolumeDriver.Get", SLOW) for plugin in found)
+            answers: list[object] = await asyncio.gather(*calls)
+            return answers
+
+    registry.close()
+    print("tasks", asyncio.run(call_all()) == [1] * len(active))
+
+
 def got_again(registry: Registry, name: str) -> str:
     """Activate a plugin that is active."""
     registry.invalidate(name)
@@ -108,20 +168,26 @@ STORIES: dict[str, Callable[[Registry, str], None]] = {
     "all": all_of_them,
     "none-left": none_left,
     "opened": opened_without_descriptors,
+    "first-use": first_use,
+    "at-once": at_once,
 }
 
 
 def main(story: str, transport: str, specs: str) -> None:
     """A registry that never tries again, with 256 descriptors."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-    settings = Settings(
+    with new_local_registry(settings_of(transport, specs)) as registry:
+        STORIES[story](registry, specs)
+
+
+def settings_of(transport: str, specs: str) -> Settings:
+    """Settings for the plugins of ``specs``, which never try again."""
+    return Settings(
         sockets_path=os.path.join(specs, "none"),
         specs_paths=(specs,),
         transports=dict.fromkeys(("unix", "tcp"), transport),
         retry=RetryPolicy.never(),
     )
-    with new_local_registry(settings) as registry:
-        STORIES[story](registry, specs)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ By hand: ``MANY_PLUGINS=10000 pytest tests/integration/process/test_many_plugins
 """
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,10 @@ MANIFEST = http(b'{"Implements":["VolumeDriver"]}')
 
 
 def behave(conversation: Conversation) -> None:
-    """Shake hands, and answer 1 to all else, until the host hangs up."""
+    """Shake hands, and answer 1 to all else, until the host hangs up; slowly, if asked to."""
     while request := conversation.read_request():
+        if b"slow" in request:
+            time.sleep(0.1)
         conversation.send(MANIFEST if b"Plugin.Activate" in request else http(b"1"))
 
 
@@ -81,3 +84,21 @@ def test_whatever_is_opened_goes_on_where_descriptors_run_out(transport: str, sp
         "get plugin-00001",
     ]
     assert len(refused) == 2
+
+
+@pytest.mark.parametrize("transport", sorted(BUILT_IN))
+def test_what_is_imported_at_first_use_goes_on_where_descriptors_run_out(
+    transport: str, specs: Path
+) -> None:
+    """Modules are files: where none can be opened, idle connections are closed for them too."""
+    Certificates(specs)
+
+    assert told("first-use", transport, specs) == ["a type 1", "TLS None", "another registry True"]
+
+
+@pytest.mark.parametrize("transport", sorted(BUILT_IN))
+def test_more_calls_at_once_than_descriptors_wait_for_each_other(
+    transport: str, specs: Path
+) -> None:
+    """No call fails: a dial waits until another call has closed its connection."""
+    assert told("at-once", transport, specs) == ["threads True", "tasks True"]

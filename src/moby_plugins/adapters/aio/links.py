@@ -70,6 +70,10 @@ class Link:
         self._writes = False
         self._poll: select.poll | None = None
 
+    def fileno(self) -> int:
+        """Return the descriptor of the socket, -1 once it is closed."""
+        return self._sock.fileno()
+
     def start(self, on_readable: Callable[[], object]) -> None:
         """Call ``on_readable`` whenever the socket is readable."""
         self._on_readable = on_readable

@@ -11,16 +11,21 @@ from moby_plugins.adapters.aio.connection import AsyncConnection
 from moby_plugins.adapters.aio.dialing import AsyncDialer, async_dialer_for
 from moby_plugins.adapters.aio.links import Link
 from moby_plugins.adapters.aio.pool import Call, LoopPool
-from moby_plugins.adapters.descriptors import ATTEMPTS
 from moby_plugins.adapters.http.dialing import Lookups
 from moby_plugins.adapters.http.errors import not_reached
-from moby_plugins.adapters.http.pool import DIAL_TIMEOUT, PROCESS, IdleConnections
+from moby_plugins.adapters.http.pool import (
+    DIAL_TIMEOUT,
+    PROCESS,
+    ROOM_PAUSE,
+    IdleConnections,
+)
+from moby_plugins.descriptors import RAISED
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
-from moby_plugins.domain.errors import PluginError
 
-# Seconds for loops in other threads to close idle connections and so free descriptors.
-_ROOM_PAUSE = 0.01
+# The longest time in seconds from an attempt to dial without a descriptor to the next: many calls
+# may be waiting.
+_LONGEST_PAUSE = 0.1
 
 
 def connect(
@@ -101,7 +106,7 @@ class AsyncSocketTransport:
         try:
             await pool.take_turn(call)
             return pool.take() or await self._dialled(pool, call)
-        except OSError as error:
+        except (OSError, ImportError) as error:
             raise not_reached(error, self._address) from error
 
     async def _dialled(self, pool: LoopPool[AsyncConnection], call: Call) -> AsyncConnection:
@@ -115,18 +120,27 @@ class AsyncSocketTransport:
     async def _link(self, pool: LoopPool[AsyncConnection], call: Call, until: float) -> Link:
         """Return a connected link; if no descriptor is left, close idle connections first.
 
-        Raises ``OSError`` or ``PluginError`` of the last attempt, ``TimeoutError`` at the time
-        ``until``.
+        If there are none, wait for calls that use connections. Raises what the last attempt raised,
+        and ``TimeoutError`` at the time ``until``.
         """
-        for attempt in range(1, ATTEMPTS):
+        descriptors, pause = self._shared.descriptors, ROOM_PAUSE
+        attempt = 0
+        while True:
+            attempt += 1
             try:
-                return await self._dialer(call, until)
-            except (OSError, PluginError) as error:
+                link = await self._dialer(call, until)
+            except RAISED as error:
                 call.check()
-                if not self._shared.descriptors.made_room(error, attempt):
+                if not (descriptors.made_room(error, attempt) or descriptors.will_have_room(error)):
                     raise
-            await call.wait_until(min(pool.loop.time() + _ROOM_PAUSE, until))
-        return await self._dialer(call, until)
+                if pool.loop.time() >= until:
+                    raise
+            else:
+                descriptors.add_used(link)
+                return link
+            # Loops in other threads close their idle connections in this time.
+            await call.wait_until(min(pool.loop.time() + pause, until))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _new_pool(self, loop: asyncio.AbstractEventLoop) -> LoopPool[AsyncConnection]:
         for other in tuple(self._pools.values()):

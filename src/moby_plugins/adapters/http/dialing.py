@@ -13,13 +13,13 @@ from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
 
-from moby_plugins.adapters.descriptors import check_descriptors, is_refusal
 from moby_plugins.adapters.http.deadline_socket import (
     DeadlineSocket,
     OpenSockets,
     RespondedEarlyError,
 )
 from moby_plugins.adapters.http.unix_socket import UnixSocketDialer
+from moby_plugins.descriptors import check_descriptors, is_refusal
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown
@@ -416,7 +416,7 @@ def _tls_dialer(address: Address, tls: TLSOptions | None, lookups: Lookups | Non
         dialer.read(_SOON)
     except OSError:
         pass
-    except SpecError as error:
+    except (SpecError, ImportError) as error:
         if not is_refusal(error):
             raise
     return dialer

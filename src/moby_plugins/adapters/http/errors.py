@@ -68,7 +68,7 @@ def first_match(
     return None
 
 
-def not_reached(error: OSError, address: Address) -> PluginError:
+def not_reached(error: OSError | ImportError, address: Address) -> PluginError:
     """Return the ``PluginError`` for an error that a dial raised."""
     translated = first_match((timed_out(), *NOT_ANSWERED), [error], address, answered=False)
     return translated or TransportError(shown(error), address.text)

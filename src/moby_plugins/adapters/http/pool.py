@@ -12,10 +12,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from moby_plugins.adapters.descriptors import Descriptors, is_refusal
+from moby_plugins.adapters.http.deadline_socket import ClosedHereError
 from moby_plugins.adapters.http.dialing import Dialer, EndingDialer, Socket, StartingDialer
 from moby_plugins.adapters.http.errors import not_reached
 from moby_plugins.adapters.http.exchanges import Connection, PendingExchange
+from moby_plugins.descriptors import Descriptors, is_refusal
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
 
@@ -25,6 +26,8 @@ DIAL_TIMEOUT = 10.0
 IDLE_CONNECTIONS = 16
 # The most idle connections of all transports of a registry.
 MAX_IDLE_CONNECTIONS = 128
+# Seconds that a dial without a descriptor waits for other calls to end, before its next attempt.
+ROOM_PAUSE = 0.01
 # The largest body of a request that ``begin`` takes: every socket buffer has room for it.
 MOST_BEGUN_BYTES = 8 << 10
 
@@ -184,6 +187,7 @@ class PooledTransport:
         if started is None:
             return None
         sock, is_connected = started
+        self._shared.descriptors.add_used(sock)
         release = partial(self._release, PROCESS.number)
         connection = self.connection_class(self._address, sock)
         translate = partial(not_reached, address=self._address)
@@ -208,13 +212,29 @@ class PooledTransport:
         return self.connection_class.__module__.rpartition(".")[2]
 
     def _dialled(self, ends: float | None) -> Connection:
+        descriptors = self._shared.descriptors
         try:
-            sock = self._shared.descriptors.tried(partial(self._dialer, dial_time(ends)))
-        except OSError as error:
+            until = time.monotonic() + dial_time(ends)
+            sock = descriptors.tried_while(partial(self._pause, until), partial(self._dial, until))
+        except (OSError, ImportError) as error:
             raise not_reached(error, self._address) from error
+        descriptors.add_used(sock)
         # The time-out of the dial does not apply to the exchange.
         sock.settimeout(None)
         return self.connection_class(self._address, sock)
+
+    def _dial(self, until: float) -> Socket:
+        return self._dialer(max(until - time.monotonic(), 1e-3))
+
+    def _pause(self, until: float) -> bool:
+        """Wait a moment for calls to end, and return true; false at the time ``until``."""
+        if self._closed:
+            raise ClosedHereError
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(left, ROOM_PAUSE))
+        return True
 
     def _take(self, process: int) -> Connection | None:
         while (idle := self._shared.take(self._idle)) is not None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from moby_plugins.adapters.descriptors import check_descriptors
 from moby_plugins.adapters.http.deadline_socket import (
     EARLY_BYTES,
     LONGEST,
@@ -21,6 +20,7 @@ from moby_plugins.adapters.http.deadline_socket import (
     Deadline,
     left_until,
 )
+from moby_plugins.descriptors import check_descriptors
 from moby_plugins.domain.address import TLS_1_2, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import shown

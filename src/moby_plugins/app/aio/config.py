@@ -18,12 +18,12 @@ from moby_plugins.app.config import (
     new_local_discovery,
     observers_of,
     or_environment,
-    shared_descriptors,
     shared_lookups,
 )
 from moby_plugins.app.observing import Observers
 from moby_plugins.app.settings import ASYNC_TRANSPORT, AUTO, BUILT_IN, Settings
 from moby_plugins.async_ports import AsyncConnect
+from moby_plugins.descriptors import shared_descriptors, with_descriptors
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.observer import Observer
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _BUILT_IN = "moby_plugins.adapters.aio.transport"
 
 
+@with_descriptors
 def new_client(
     addr: str,
     tls_config: TLSOptions | None = None,
@@ -80,6 +81,7 @@ def new_client(
     )
 
 
+@with_descriptors
 def new_local_registry(
     settings: Settings | None = None,
     *,
@@ -105,7 +107,7 @@ def new_local_registry(
         TypeError: If an argument has another type.
     """
     settings = or_environment(settings)
-    from moby_plugins.adapters.descriptors import SheddingDiscovery
+    from moby_plugins.adapters.shedding import SheddingDiscovery
 
     found_by = new_local_discovery(settings) if discovery is None else discovery
     filled("discovery", found_by, "scan", "lookup")
@@ -160,9 +162,11 @@ class _AsyncTransports:
         check_platform("calling over sockets")
         try:
             connect = import_module(_BUILT_IN).connect
-        except ModuleNotFoundError as error:
+        except (ImportError, OSError) as error:
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            needed = missing or f"what cannot be imported ({shown(error)})"
             raise SettingsError(
-                f"the asynchronous transport needs {error.name}: pip install 'moby-plugins[aio]'"
+                f"the asynchronous transport needs {needed}: pip install 'moby-plugins[aio]'"
             ) from error
         idle: IdleConnections = idle_connections()
         return cast("AsyncConnect", partial(connect, idle=idle, lookups=shared_lookups()))

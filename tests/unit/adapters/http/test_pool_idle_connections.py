@@ -23,6 +23,10 @@ class FakeSocket:
     def settimeout(self, _: float | None) -> None:
         """Take any."""
 
+    def fileno(self) -> int:
+        """It never has a descriptor."""
+        return -1
+
 
 class Plugins:
     """Plugins that answer at once, and the connections to them."""

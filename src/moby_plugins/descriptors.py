@@ -1,29 +1,31 @@
 """Retry operations for which no file descriptor was left, after closing idle connections.
 
 A host with many plugins keeps idle connections that it can do without. So each operation that
-opens a descriptor (for a connection, a file, a directory or the resolver) runs through
-``Descriptors``, which closes idle connections and tries again if there is none left.
+opens a descriptor (for a connection, a file, a directory, the resolver or an imported module) runs
+through ``Descriptors``, which closes idle connections and tries again if there is none left. A dial
+also waits for the connections of running calls, until its time-out.
 """
 
 import errno
 import os
 import weakref
 from collections.abc import Callable
-from functools import partial
-from typing import Protocol, TypeVar
-
-from attrs import frozen
+from functools import cache, partial, wraps
+from typing import ParamSpec, Protocol, TypeVar
 
 from moby_plugins.domain.errors import PluginError
-from moby_plugins.domain.plugin import Plugin
-from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 # Errors for no descriptor left, in this process and in the whole system.
 _REFUSALS = (errno.EMFILE, errno.ENFILE)
-# The most attempts of one operation, as other threads may take the freed descriptors.
+# Their texts, with which the loader of C extensions ends its own error.
+_REFUSED = tuple(map(os.strerror, _REFUSALS))
+# The most attempts of one operation that does not wait: other threads may take what is freed.
 ATTEMPTS = 8
+# What an operation raises that found no descriptor.
+RAISED = (OSError, PluginError, ImportError)
 
 
 class Holder(Protocol):
@@ -31,6 +33,14 @@ class Holder(Protocol):
 
     def shed(self) -> bool:
         """Close spare descriptors without waiting; return false if there were none."""
+        ...
+
+
+class Used(Protocol):
+    """A connection that a call uses."""
+
+    def fileno(self) -> int:
+        """Return its descriptor, -1 once it is closed."""
         ...
 
 
@@ -42,10 +52,16 @@ class Descriptors:
 
     def __init__(self) -> None:
         self._holders: dict[weakref.ref[Holder], None] = {}
+        # Each with the id of the process that opened it: a forked child's parent closes its own.
+        self._used: dict[weakref.ref[Used], int] = {}
 
     def add(self, holder: Holder) -> None:
         """Add ``holder`` to the list, as a weak reference."""
         self._holders[weakref.ref(holder, self._forget)] = None
+
+    def add_used(self, connection: Used) -> None:
+        """List ``connection``, weakly: once it is closed, its descriptor is free for others."""
+        self._used[weakref.ref(connection, self._used.pop)] = os.getpid()
 
     def tried(self, do: Callable[[], T]) -> T:
         """Call ``do`` and return its result; if no descriptor was left, free some and try again.
@@ -58,10 +74,22 @@ class Descriptors:
         for attempt in range(1, ATTEMPTS):
             try:
                 return do()
-            except (OSError, PluginError) as error:
+            except RAISED as error:
                 if not self.made_room(error, attempt):
                     raise
         return do()
+
+    def tried_while(self, pause: Callable[[], bool], do: Callable[[], T]) -> T:
+        """Call ``do`` as ``tried`` does, and again while connections in use may become free.
+
+        ``pause`` waits a moment before each further attempt; it returns false if no time is left.
+        """
+        while True:
+            try:
+                return self.tried(do)
+            except RAISED as error:
+                if not (self.will_have_room(error) and pause()):
+                    raise
 
     def made_room(self, error: BaseException, attempt: int) -> bool:
         """Free descriptors if ``error`` says that none was left; return whether to try again.
@@ -69,6 +97,17 @@ class Descriptors:
         ``attempt`` is the number of the failed one, from 1.
         """
         return is_refusal(error) and (self._shed() or attempt == 1)
+
+    def will_have_room(self, error: BaseException) -> bool:
+        """Return whether ``error`` says that none was left, but calls use some, and will end."""
+        if not is_refusal(error):
+            return False
+        process = os.getpid()
+        used = [(reference(), made_by) for reference, made_by in self._used.copy().items()]
+        return any(
+            connection is not None and made_by == process and connection.fileno() >= 0
+            for connection, made_by in used
+        )
 
     def _shed(self) -> bool:
         holders = [reference() for reference in self._holders.copy()]
@@ -82,6 +121,8 @@ def is_refusal(error: BaseException | None) -> bool:
     """Return whether ``error``, or one of its causes, says that no descriptor was left."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _REFUSALS:
+            return True
+        if isinstance(error, ImportError) and str(error).endswith(_REFUSED):
             return True
         error = error.__cause__
     return False
@@ -99,29 +140,20 @@ def check_descriptors() -> None:
             os.close(descriptor)
 
 
-@frozen
-class SheddingDiscovery:
-    """A discovery that retries the look-ups of ``discovery`` if no descriptor was left."""
+@cache
+def shared_descriptors() -> Descriptors:
+    """Return the process's list of connections that can be closed when descriptors run out."""
+    return Descriptors()
 
-    discovery: Discovery
-    descriptors: Descriptors
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the look-ups of ``discovery`` only read local files."""
-        return isinstance(self.discovery, LocalDiscovery) and self.discovery.is_local
+def with_descriptors(function: Callable[P, T]) -> Callable[P, T]:
+    """Return ``function``, tried again with idle connections closed if it finds no descriptor.
 
-    def ended_by(self, cancel: Cancellation) -> "SheddingDiscovery":
-        """Return a copy whose look-ups end once ``cancel`` is set, if ``discovery`` supports it."""
-        return SheddingDiscovery(ended_by(self.discovery, cancel), self.descriptors)
+    For functions that import modules on first use.
+    """
 
-    def scan(self) -> list[str]:
-        """Return the names that ``discovery`` finds."""
-        return self.descriptors.tried(self.discovery.scan)
+    @wraps(function)
+    def tried(*args: P.args, **kwargs: P.kwargs) -> T:
+        return shared_descriptors().tried(partial(function, *args, **kwargs))
 
-    def lookup(self, name: str) -> Plugin:
-        """Return the plugin ``name`` that ``discovery`` finds."""
-        return self.descriptors.tried(partial(self.discovery.lookup, name))
-
-    def __repr__(self) -> str:
-        return repr(self.discovery)
+    return tried

@@ -2,19 +2,19 @@
 
 import errno
 import gc
+import os
 import weakref
 from collections.abc import Callable
 
 import pytest
 
 from moby_plugins import PluginNotFoundError, SpecError
-from moby_plugins.adapters.descriptors import (
+from moby_plugins.descriptors import (
     Descriptors,
-    SheddingDiscovery,
     check_descriptors,
     is_refusal,
+    with_descriptors,
 )
-from moby_plugins.domain.plugin import Plugin
 from tests.cases import every
 
 
@@ -135,36 +135,85 @@ def test_a_holder_that_is_gone_is_not_asked() -> None:
     assert descriptors.tried(Step(refused(errno.EMFILE))) == 2
 
 
-class Directory:
-    """A discovery that is refused a descriptor at each first time."""
+class Connection:
+    """One that a call uses, until it is closed."""
 
     def __init__(self) -> None:
-        self.scanning = Step(spec_error(errno.EMFILE))
-        self.looking = Step(spec_error(errno.EMFILE))
+        self.is_open = True
 
-    def scan(self) -> list[str]:
-        self.scanning()
-        return ["shelf"]
-
-    def lookup(self, name: str) -> Plugin:
-        self.looking()
-        return Plugin.local(name, "unix:///shelf.sock")
-
-    def __repr__(self) -> str:
-        return "a directory"
+    def fileno(self) -> int:
+        """Its descriptor, -1 once it is closed."""
+        return 3 if self.is_open else -1
 
 
-def test_a_look_up_goes_on() -> None:
-    """As a scan does; and a registry is shown by the discovery that it was given."""
-    pool, descriptors = Pool(1), Descriptors()
-    descriptors.add(pool)
-    discovery = SheddingDiscovery(Directory(), descriptors)
+def test_it_waits_for_a_call_that_uses_a_connection() -> None:
+    """Until there is a descriptor: a call that ends closes its own, or gives it up."""
+    descriptors, connection = Descriptors(), Connection()
+    descriptors.add_used(connection)
+    pauses: list[int] = []
 
-    assert discovery.scan() == ["shelf"]
-    assert pool.asked == 1
-    assert discovery.lookup("shelf").name == "shelf"
-    assert pool.asked == 2
-    assert repr(discovery) == "a directory"
+    def pause() -> bool:
+        pauses.append(1)
+        return True
+
+    step = Step(*[refused(errno.EMFILE)] * 9)
+    assert descriptors.tried_while(pause, step) == 10
+    assert len(pauses) == 4  # two attempts, and a pause
+
+
+def test_it_does_not_wait_for_what_is_closed() -> None:
+    """Nor without a connection, nor for one that is collected: others hold all descriptors."""
+    descriptors, closed, collected = Descriptors(), Connection(), Connection()
+    for connection in (closed, collected):
+        descriptors.add_used(connection)
+    closed.is_open = False
+    del connection, collected
+    gc.collect()
+
+    def pause() -> bool:
+        raise AssertionError("it waits")
+
+    step = Step(*[refused(errno.EMFILE)] * 99)
+    with pytest.raises(OSError, match="Too many open files"):
+        descriptors.tried_while(pause, step)
+    assert step.tried == 2
+
+
+def test_it_waits_no_longer_than_there_is_time() -> None:
+    """It ends with the refusal once a pause says so."""
+    descriptors, connection = Descriptors(), Connection()
+    descriptors.add_used(connection)
+    left = [True, True, False]
+
+    step = Step(*[refused(errno.EMFILE)] * 99)
+    with pytest.raises(OSError, match="Too many open files"):
+        descriptors.tried_while(lambda: left.pop(0), step)
+    assert (step.tried, left) == (6, [])
+
+
+@every("number", [errno.EMFILE, errno.ENFILE])
+def test_a_c_extension_that_finds_no_descriptor_is_loaded_again(number: int) -> None:
+    """Its loader says so in words alone; another error of an import is raised at once."""
+    no_file = ImportError(f"_ssl.so: cannot open shared object file: {os.strerror(number)}")
+    assert Descriptors().tried(Step(no_file)) == 2
+
+    step = Step(ImportError("_ssl.so: undefined symbol"))
+    with pytest.raises(ImportError, match="undefined symbol"):
+        Descriptors().tried(step)
+    assert step.tried == 1
+
+
+def test_a_function_is_called_again_where_it_finds_no_descriptor() -> None:
+    """With the same arguments; it keeps its name."""
+    step = Step(refused(errno.EMFILE))
+
+    @with_descriptors
+    def load(what: str, *, of: str) -> str:
+        """Load it."""
+        return f"{what} of {of} {step()}"
+
+    assert load("the clock", of="brass") == "the clock of brass 2"
+    assert (load.__name__, load.__doc__) == ("load", "Load it.")
 
 
 def test_a_process_that_has_descriptors_is_told_nothing() -> None:
