@@ -39,6 +39,7 @@ _STATUS_LINE = (
 STATUS_LINE = re.compile(_STATUS_LINE.encode())
 # A header or trailer of a response.
 RESPONSE_FIELD = re.compile(_FIELD.encode())
+_line = re.compile(rb"[^\n]*\n|[^\n]+")
 _head = re.compile(f"{_STATUS_LINE}(?:{_FIELD})*\r?\n".encode())
 _interim_begun = re.compile(rb"HTTP/1\.1 1(?!01)[0-9]{2}")
 _interim_head = re.compile(_interim_begun.pattern + rb"[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
@@ -87,6 +88,29 @@ _SINGLE = {b"Content-Length", b"Host", b"Transfer-Encoding"}
 _FRAMING = (b"Content-Length", b"Transfer-Encoding")
 
 
+def _tails(example: bytes) -> tuple[bytes, ...]:
+    return tuple(example[start:] for start in range(len(example) + 1))
+
+
+class Begun(NamedTuple):
+    """A kind of line, and text that completes any beginning of it."""
+
+    line: re.Pattern[bytes]
+    tails: tuple[bytes, ...]
+
+    def by(self, text: bytes) -> bool:
+        """Return whether a line of this kind begins with ``text``; if that is long, perhaps."""
+        return len(text) > MAX_CHUNK_LINE or any(
+            self.line.fullmatch(text + tail) for tail in self.tails
+        )
+
+
+STATUS_LINE_BEGUN = Begun(STATUS_LINE, _tails(b"HTTP/1.1 101\r\n"))
+RESPONSE_FIELD_BEGUN = Begun(re.compile(rf"{_FIELD}|\r?\n".encode()), _tails(b"X:\r\n"))
+CHUNK_SIZE_BEGUN = Begun(CHUNK_SIZE, _tails(b'0;x="x"\r\n'))
+TRAILER_BEGUN = Begun(re.compile(rf"{_NAME}:{_VALUE}\r\n|\r\n".encode()), _tails(b"X:\r\n"))
+
+
 def is_final(status: int) -> bool:
     """Return whether a response with ``status`` is final rather than interim."""
     return status >= _FIRST_FINAL or status == SWITCHING_PROTOCOLS
@@ -106,6 +130,20 @@ def check_heads(data: bytes) -> int:
             return match.end()
         position = match.end()
     raise _blame(data[position:])
+
+
+def check_begun(heads: bytes, checked: int) -> None:
+    """Check the beginning of one or more heads, whose last line may be incomplete.
+
+    Only lines that end after the first ``checked`` bytes are checked. Raises ``ValueError`` for a
+    line that is malformed whatever follows.
+    """
+    start = heads.rfind(b"\n", 0, checked) + 1
+    for line in _line.findall(heads, start):
+        is_first = not start or heads.endswith((b"\n\n", b"\n\r\n"), 0, start)
+        if not (STATUS_LINE_BEGUN if is_first else RESPONSE_FIELD_BEGUN).by(line):
+            raise ValueError(f"not a status line: {line!r:.80}" if is_first else NO_FIELD)
+        start += len(line)
 
 
 class PlainHead(NamedTuple):
@@ -298,6 +336,9 @@ class ChunkLines:
             if len(self._line) > MAX_CHUNK_LINE:
                 raise ValueError(f"a line of more than {MAX_CHUNK_LINE} bytes among chunks")
             if not end:
+                begun = CHUNK_SIZE_BEGUN if self._trailers is None else TRAILER_BEGUN
+                if not begun.by(self._line):
+                    raise ValueError(f"a malformed line among chunks: {self._line!r:.80}")
                 position = len(data)
                 break
             position = end + self._next()

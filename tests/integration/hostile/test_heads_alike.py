@@ -1,12 +1,14 @@
 """The table of heads, at each engine and at the plugin's end: one outcome for every reader."""
 
+from collections.abc import Callable
+
 import pytest
 
 from moby_plugins import StatusError, TransportError, WireError
 from tests.cases import case
 from tests.chunks import ROWS as CHUNKS
 from tests.dummy_plugin import Behaviour, Conversation, answering, http
-from tests.heads import BODY, POST, READ, REFUSED, ROWS
+from tests.heads import BODY, OK, POST, READ, REFUSED, ROWS
 from tests.integration.hostile.bounds import SOON, bounded
 from tests.integration.hostile.hosts import Served
 from tests.integration.hostile.plugins import Against, call
@@ -14,6 +16,28 @@ from tests.integration.hostile.test_requests import statuses
 
 REFUSED_ROWS = {name: row for name, row in ROWS.items() if row.ours == REFUSED}
 SERVED_ROWS = {name: row for name, row in ROWS.items() if row.served}
+# Beginnings of lines that nothing can complete.
+HOPELESS = {
+    "another protocol": b"ICY",
+    "another version": b"HTTP/2",
+    "a status of letters": b"HTTP/1.1 2x",
+    "a status of two digits": b"HTTP/1.1 20 ",
+    "a reason with a NUL": b"HTTP/1.1 200 O\0",
+    "a space in a name": OK + b"X Y",
+    "no name": OK + b":",
+    "a space before the colon": OK + b"Content-Length: 1\r\nX :",
+    "a fold": OK + b"X: y\r\n z",
+    "a control character": OK + b"X: \x01",
+    "an interim header": b"HTTP/1.1 103 Hints\r\nX Y",
+}
+HOPELESS_AMONG_CHUNKS = {
+    "a sign": b"-",
+    "no digit": b"x",
+    "an extension without a name": b"1;=",
+    "another size": b"1\r\n1\r\ng",
+    "a trailer with a space": b"1\r\n1\r\n0\r\nX Y",
+    "a trailer without a name": b"1\r\n1\r\n0\r\n:",
+}
 # One size of a chunk, in several ways.
 SIZES = [b"1", b"1 ", b"1       ", b"0001", b"1;a=b", b'1;a="b;c"']
 
@@ -54,6 +78,71 @@ def test_a_connection_with_a_refused_head_is_not_used_again(against: Against) ->
                 with pytest.raises(TransportError):
                     call(client, 1)
 
+                assert call(client, 2) == 2
+                assert len(connections) == 2
+
+
+def hanging(sent: bytes) -> Behaviour:
+    """A plugin that sends no more, and stays."""
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(sent)
+        conversation.hang()
+
+    return behave
+
+
+def hanging_up(sent: bytes) -> Behaviour:
+    """A plugin that sends no more, and leaves."""
+
+    def behave(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(sent)
+
+    return behave
+
+
+@pytest.mark.parametrize("behaviour", [hanging, hanging_up])
+def test_a_line_that_nothing_can_complete_is_refused(
+    behaviour: Callable[[bytes], Behaviour], against: Against
+) -> None:
+    """At once, without waiting for its end, and the same where the connection ends in it."""
+    for name, sent in HOPELESS.items():
+        with case(name), bounded(SOON), against(behaviour(sent), timeout=None) as client:
+            with pytest.raises(TransportError) as caught:
+                call(client, 1)
+            assert type(caught.value) is TransportError
+            assert not caught.value.answered
+
+    for name, sent in HOPELESS_AMONG_CHUNKS.items():
+        with (
+            case(name),
+            bounded(SOON),
+            against(behaviour(whole(sent)), timeout=None) as client,
+            pytest.raises(WireError, match="cut off or badly chunked"),
+        ):
+            call(client, 1)
+
+
+BEHIND = {
+    "a plain response": OK + b"Content-Length: 1\r\n\r\n1",
+    "a parsed head": OK + b"Connection: keep-alive\r\nContent-Length: 1\r\n\r\n1",
+    "after an interim response": b"HTTP/1.1 103 X\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\n1",
+    "chunks": OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
+    "a trailer": OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\nX: y\r\n\r\n",
+    "no body": OK + b"Connection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+def test_a_connection_with_bytes_behind_a_response_is_not_used_again(against: Against) -> None:
+    """Whether they come with the response or after it: they would be taken for the next one."""
+    for name, response in BEHIND.items():
+        with case(name):
+            connections: list[Conversation] = []
+            behaviour = then_answers(response + http(b"3"), connections)
+            with bounded(SOON), against(behaviour) as client:
+                assert call(client, 1) in {1, None}
                 assert call(client, 2) == 2
                 assert len(connections) == 2
 

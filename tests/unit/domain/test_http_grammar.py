@@ -8,6 +8,7 @@ from moby_plugins.domain.http_grammar import (
     REQUEST_LINE,
     ChunkLines,
     begins_final_response,
+    check_begun,
     check_framing,
     check_heads,
     check_interim,
@@ -28,6 +29,43 @@ EARLY_HINTS = b"HTTP/1.1 103 X\r\nLink: y\r\n\r\n"
 def test_a_head_that_is_read_is_no_error(row: str) -> None:
     """Whatever follows it."""
     check_heads(ROWS[row].response)
+
+
+@every("row", [name for name, row in ROWS.items() if row.ours == READ])
+def test_a_head_is_no_error_wherever_it_stops(row: str) -> None:
+    """Each beginning of it may become a head, whatever of it was checked before."""
+    response = ROWS[row].response
+    head = response[: check_heads(response)]
+    for end in range(min(len(head), 400)):
+        check_begun(head[:end], max(end - 1, 0))
+        check_begun(head[:end], 0)
+
+
+@every(
+    "begun",
+    [
+        (b"X", 0),
+        (b"HTTP/2", 5),
+        (b"HTTP/1.1 20 ", 11),
+        (OK + b":", len(OK)),
+        (OK + b"X Y", len(OK) + 2),
+        (OK + b"X : ", len(OK) + 2),
+        (OK + b"X: y\r\n z", len(OK) + 6),
+        (OK + b"X: y\rz", len(OK) + 5),
+        (b"HTTP/1.1 200 O\0\r\nX", 3),
+        (EARLY_HINTS + b"X: y", len(EARLY_HINTS)),
+        (EARLY_HINTS.replace(b"\r", b"") + b"X: y", 9),
+    ],
+)
+def test_a_line_that_nothing_can_complete_is_refused(begun: tuple[bytes, int]) -> None:
+    """Before it ends: the status line of a head, or one of its headers."""
+    with pytest.raises(ValueError, match=r"not a status line|a malformed header line"):
+        check_begun(*begun)
+
+
+def test_only_what_is_new_of_a_head_is_checked() -> None:
+    """So a head that comes byte by byte is not read again and again."""
+    check_begun(b"nonsense\r\nX: y", 14)
 
 
 # What is wrong with these is told by their framing, or by HTTP itself.
@@ -378,3 +416,27 @@ def test_a_line_among_chunks_has_a_bound(end: bytes) -> None:
 def test_as_many_trailers_are_skipped_as_the_bound_says() -> None:
     """And what follows the empty line after them is none of the body's."""
     ChunkLines().check(b"a\r\n" + b"\n" * 10 + b"\r\n0\r\n" + b"X: y\r\n" * 99 + b"\r\nnext\n")
+
+
+@every("row", [name for name, row in CHUNKS.items() if row.ours == READ])
+def test_a_body_in_chunks_is_no_error_wherever_it_stops(row: str) -> None:
+    """Each beginning of it may become a whole one."""
+    body = CHUNKS[row].of(b"1")
+    for end in range(min(len(body), 400)):
+        ChunkLines().check(body[:end])
+
+
+@every("begun", [b"-", b"x", b"1 x", b"1;=", b"1\r\n1\r\ng", b"0\r\n:", b"0\r\nX Y", b"0\r\n X"])
+def test_a_line_among_chunks_that_nothing_can_complete_is_refused(begun: bytes) -> None:
+    """Before it ends, however its bytes come."""
+    with pytest.raises(ValueError, match="a malformed line among chunks"):
+        ChunkLines().check(begun)
+    with pytest.raises(ValueError, match="a malformed line among chunks"):
+        check_each(begun)
+
+
+def check_each(body: bytes) -> None:
+    """Check a body whose bytes come one by one."""
+    lines = ChunkLines()
+    for position in range(len(body)):
+        lines.check(body[position : position + 1])

@@ -119,6 +119,17 @@ def check_interim(
         raise RefusedError(str(error)) from error
 
 
+def check_begun(heads: bytes, checked: int) -> None:
+    """Check the beginning of heads, of which ``checked`` bytes were checked before.
+
+    Raises ``RefusedError`` for a line that is malformed whatever follows.
+    """
+    try:
+        http_grammar.check_begun(heads, checked)
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+
+
 def check_heads(data: bytes) -> int:
     """Return the offset at which the heads at the beginning of ``data`` end.
 

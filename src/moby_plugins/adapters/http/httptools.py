@@ -24,6 +24,7 @@ from moby_plugins.adapters.http.exchanges import Release
 from moby_plugins.adapters.http.heads import (
     RefusedError,
     ResponseHeaders,
+    check_begun,
     check_heads,
     check_interim,
     head_of,
@@ -299,9 +300,11 @@ class ResponseParser:
     def _bound_head(self, data: bytes) -> None:
         if not self._begun:
             raise RefusedError("an empty line instead of a status line")
+        checked = len(self._head)
         self._head += data
         if len(self._head) > MAX_HEAD_BYTES:
             raise RefusedError(f"a head of more than {MAX_HEAD_BYTES} bytes")
+        check_begun(self._head, checked)
 
     def _count(self, data: bytes) -> None:
         # The rest of a body of known length needs no parsing, which would copy it.

@@ -2,28 +2,36 @@
 
 ``http.client`` is too lenient for a host that trusts no plugin. It ignores a negative
 Content-Length, stops at a header line without a colon, accepts a bare CR as a line end, accepts
-the end of the connection as the end of the status line, the headers or the trailer, skips no
-interim response but 100, and reads chunk sizes with ``int()``, which accepts ``-5`` and then reads
-without end. Each override in ``StrictResponse`` raises an ``HTTPException`` or ``OSError``
+the end of the connection as the end of the status line, the headers or the trailer, waits for the
+end of a line that cannot be valid, skips no interim response but 100, reads chunk sizes with
+``int()``, which accepts ``-5`` and then reads without end, and drops what follows the body
+unseen. Each override in ``StrictResponse`` raises an ``HTTPException`` or ``OSError``
 instead, by the rules of ``domain/http_grammar.py``. It overrides methods of ``http.client`` that
 are the same in Python 3.11 to 3.13; tests check that they are still called.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, parse_headers
 from typing import Any, cast
 
+from moby_plugins.adapters.http.deadline_socket import Deadline
 from moby_plugins.domain import http_grammar
 from moby_plugins.domain.http_grammar import (
     BODILESS,
     CHUNK_SIZE,
+    CHUNK_SIZE_BEGUN,
     MAX_CHUNK_LINE,
     MAX_HEAD_BYTES,
     MAX_INTERIM,
     NO_FIELD,
     RESPONSE_FIELD,
+    RESPONSE_FIELD_BEGUN,
     STATUS_LINE,
+    STATUS_LINE_BEGUN,
     SWITCHING_PROTOCOLS,
+    TRAILER_BEGUN,
+    Begun,
     PlainHead,
     Trailers,
     is_final,
@@ -45,6 +53,22 @@ class BrokenHeadersError(OSError):
     """The connection broke, ended or timed out between the status line and the body."""
 
 
+def _line(file: Any, limit: int, begun: Begun) -> bytes:
+    """Return the next line of ``file``, at most ``limit`` bytes; less at the end of the file.
+
+    Without waiting for more, raise ``HTTPException`` for what is not ``begun`` as it must.
+    """
+    line = b""
+    while len(line) < limit and (buffered := file.peek()):
+        end = buffered.find(b"\n", 0, limit - len(line)) + 1
+        line += file.read(end or min(len(buffered), limit - len(line)))
+        if end:
+            break
+        if not begun.by(line):
+            raise HTTPException(f"a malformed line: {line!r:.80}")
+    return line
+
+
 class _StatusLines:
     """A file that yields only complete status lines."""
 
@@ -55,7 +79,7 @@ class _StatusLines:
         self.size = 0
 
     def readline(self, limit: int) -> bytes:
-        line: bytes = self._file.readline(limit)
+        line = _line(self._file, limit, STATUS_LINE_BEGUN)
         self.size += len(line)
         if line.endswith(b"\n"):
             if not STATUS_LINE.fullmatch(line):
@@ -72,7 +96,7 @@ class _InterimHeaderLines:
         self.size = size
 
     def readline(self, limit: int) -> bytes:
-        line: bytes = self._file.readline(limit)
+        line = _line(self._file, limit, RESPONSE_FIELD_BEGUN)
         self.size += len(line)
         if self.size > MAX_HEAD_BYTES:
             raise HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
@@ -107,6 +131,12 @@ class StrictResponse(HTTPResponse):
     will_close: bool
     # Set if the head was read without ``http.client``, whose mail parser takes longer than a call.
     _plain: PlainHead | None = None
+    # Whether bytes that were not requested follow the body.
+    has_surplus: bool = False
+
+    def __init__(self, sock: Deadline, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._sock = sock
 
     def _read_status(self) -> tuple[str, int, str]:
         file = self.fp
@@ -149,6 +179,14 @@ class StrictResponse(HTTPResponse):
             self.will_close |= bool(self.chunked or lengths or self.status == SWITCHING_PROTOCOLS)
             self.chunked = False
 
+    def look_behind(self) -> None:
+        """Set ``has_surplus`` at the end of the body, before the file is closed."""
+        if self.fp is not None:
+            # With a deadline that has passed, ``peek`` raises instead of waiting.
+            self._sock.bound(0.0)
+            with suppress(OSError):
+                self.has_surplus = bool(self.fp.peek())
+
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield the names and values of the headers."""
         if self._plain is not None:
@@ -158,7 +196,7 @@ class StrictResponse(HTTPResponse):
             yield name, value.strip(" \t")
 
     def _read_next_chunk_size(self) -> int:
-        match = CHUNK_SIZE.fullmatch(self.fp.readline(MAX_CHUNK_LINE))
+        match = CHUNK_SIZE.fullmatch(self._line_among_chunks(CHUNK_SIZE_BEGUN))
         if match is None:
             raise IncompleteRead(b"")  # its text is not shown: ``_ANSWERED`` maps it to ``CUT_OFF``
         return int(match[1], 16)
@@ -166,9 +204,16 @@ class StrictResponse(HTTPResponse):
     def _read_and_discard_trailer(self) -> None:
         trailers = Trailers()
         try:
-            while not trailers.ended_by(self.fp.readline(MAX_CHUNK_LINE)):
+            while not trailers.ended_by(self._line_among_chunks(TRAILER_BEGUN)):
                 pass
         except ValueError as error:
+            raise IncompleteRead(b"") from error
+        self.look_behind()
+
+    def _line_among_chunks(self, begun: Begun) -> bytes:
+        try:
+            return _line(self.fp, MAX_CHUNK_LINE, begun)
+        except HTTPException as error:
             raise IncompleteRead(b"") from error
 
     def _safe_read(self, amt: int) -> bytes:
