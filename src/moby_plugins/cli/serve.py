@@ -6,13 +6,13 @@ import os
 import re
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from importlib import import_module
 from typing import Any, TypeAlias, cast
 
 import click
 
-from moby_plugins import Observer, Settings, SettingsError
+from moby_plugins import Observer, Settings, SettingsError, SpecError
 from moby_plugins.app.config import observers_of, system_clock
 from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import AccessLog, as_app, is_async_app
@@ -248,7 +248,13 @@ def _implemented(app: Served) -> tuple[str, ...]:
 
 
 def _run(server: PluginServer, what: str, sources: Sources | None) -> None:
-    with stopped_by_signals(server), server:
+    with stopped_by_signals(server), ExitStack() as stack:
+        try:
+            stack.enter_context(server)
+        except SpecError:
+            if not server.stop_requested():
+                raise
+            return  # asked to stop while it waited for another server's socket
         print(f"serving {what} at {server.addr}", file=sys.stderr, flush=True)
         watching = nullcontext() if sources is None else sources.watched(server.request_stop)
         with watching:

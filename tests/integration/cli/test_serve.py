@@ -1,7 +1,9 @@
 """``moby-plugins serve``, run as a process."""
 
+import fcntl
 import signal
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -93,6 +95,30 @@ def test_sighup_ends_it_as_sigterm_does(machine: Machine, module: Path) -> None:
         process.send_signal(signal.SIGHUP)
         assert process.wait(SECONDS) == 0
     assert list(machine.sockets.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_another_server(
+    number: signal.Signals, machine: Machine, module: Path
+) -> None:
+    """One that has the same socket begins too: the end of the wait is no error."""
+    with (machine.sockets / ".shelves.sock.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with machine.running(machine.command("serve", "shelves:app")) as process:
+            ends = time.monotonic() + SECONDS
+            while not catches(process.pid, number) and time.monotonic() < ends:
+                time.sleep(0.01)
+            process.send_signal(number)
+            assert process.wait(SECONDS) == 0
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+
+
+def catches(process: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of the signal."""
+    status = Path(f"/proc/{process}/status").read_text()
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (number - 1) & 1)
 
 
 def test_under_nohup_sighup_does_not_end_it(machine: Machine, module: Path) -> None:

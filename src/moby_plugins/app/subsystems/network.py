@@ -55,11 +55,15 @@ class GatewayNeeds:
 
 @frozen
 class IPAMData:
-    """The addresses of a network; all but ``address_space`` are in CIDR notation."""
+    """The addresses of a network; all but ``address_space`` are in CIDR notation.
+
+    Raises ``ValueError`` for an invalid pool or gateway. Auxiliary addresses are not checked: the
+    engine's documents show them without the prefix that engines send.
+    """
 
     address_space: str
-    pool: str = field(default="", metadata=omitempty())
-    gateway: str = field(default="", metadata=omitempty())
+    pool: str = field(default="", validator=_cidr, metadata=omitempty())
+    gateway: str = field(default="", validator=_cidr, metadata=omitempty())
     aux_addresses: Mapping[str, str] = field(factory=dict, metadata=omitempty())
 
 

@@ -18,6 +18,7 @@ from moby_plugins.app.subsystems.log import SOURCES, LogEntry, LogInfo, PartialL
 from moby_plugins.app.subsystems.network import (
     SCOPES,
     EndpointInterface,
+    IPAMData,
     JoinResponse,
     NetworkCapabilities,
     StaticRoute,
@@ -77,6 +78,8 @@ _OURS: Fields = {
     (LogInfo, "container_created"): _TIMES,
     (ReadConfig, "since"): _TIMES,
     (ReadConfig, "until"): _TIMES,
+    (IPAMData, "pool"): _CIDRS | st.just(""),
+    (IPAMData, "gateway"): _CIDRS | st.just(""),
     (EndpointInterface, "address"): _CIDRS | st.just(""),
     (EndpointInterface, "address_ipv6"): _CIDRS | st.just(""),
     (EndpointInterface, "mac_address"): _MACS | st.just(""),

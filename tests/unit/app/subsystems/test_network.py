@@ -1,5 +1,6 @@
 """NetworkDriver: table B3 of protocol.md."""
 
+import json
 from typing import Any
 
 import pytest
@@ -270,3 +271,19 @@ def test_a_gateway_or_a_route_that_an_engine_could_not_read_is_refused(reply: An
     """B3: plain addresses for gateways and next hops, CIDR for destinations."""
     with pytest.raises(WireError):
         replying(NetworkDriver, "Join", reply).join("n", "e", "s", {})
+
+
+@every("value", ["10.0.0.0", "10.0.0.0/255.255.0.0", "fe80::%eth0/64", "10.0.0.0/033"])
+def test_the_addresses_of_a_network_are_read_as_an_engine_reads_them(value: str) -> None:
+    """B3: in CIDR notation, where they are sent and where they are received."""
+    with pytest.raises(ValueError, match="pool"):
+        IPAMData("local", pool=value)
+    with pytest.raises(ValueError, match="gateway"):
+        IPAMData("local", gateway=value)
+
+    part, received = part_of(NetworkDriver, {"create_network": None})
+    for name in ("Pool", "Gateway"):
+        data = {"AddressSpace": "x", name: value}
+        body = json.dumps({"NetworkID": "n", "IPv4Data": [data]})
+        assert asked(PluginApp(part), "NetworkDriver.CreateNetwork", body)[0] == 400
+    assert received == []
