@@ -1,5 +1,7 @@
 """The library's log, and the logging of failures in user code: methods, handlers, observers.
 
+``call_all`` calls several functions of which some may fail.
+
 All modules use ``logger``. It has a handler that does nothing, so that a program without a logging
 configuration prints nothing to standard error.
 
@@ -13,7 +15,7 @@ too; only a ``KeyboardInterrupt`` passes.
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -50,6 +52,33 @@ def log_failed_call(what: str, error: BaseException) -> None:
     level = logging.WARNING if is_kind(error, StatusError) else logging.ERROR
     with _ignoring_failures_of_the_log():
         logger.log(level, "%s", _one_line(f"{shown(what)}: {_named(error)}{_place(error)}"))
+
+
+def call_all(calls: Iterable[Callable[[], object]]) -> None:
+    """Call each function, also after one has raised; then raise the first exception.
+
+    For closing several things. A ``KeyboardInterrupt``, or another exception that is no
+    ``Exception``, is raised before others. The exceptions that are not raised are logged.
+    """
+    raised: list[BaseException] = []
+    for call in calls:
+        try:
+            call()
+        except BaseException as error:
+            raised.append(error)
+    if not raised:
+        return
+    raised.sort(key=lambda each: isinstance(each, Exception))  # keeps the order otherwise
+    try:
+        _log_all("closing what was left failed too", raised[1:])
+        raise raised[0]
+    finally:
+        raised.clear()  # their tracebacks refer to this frame: break the cycle
+
+
+def _log_all(what: str, errors: Iterable[BaseException]) -> None:
+    for error in errors:
+        log_failure(what, error)
 
 
 def log_failure(what: str, error: BaseException) -> None:

@@ -139,7 +139,11 @@ class Cancellation:
                 _, callback = self._callbacks.popitem()
             except KeyError:  # another thread has taken the last one
                 return
-            callback()
+            try:
+                callback()
+            except BaseException:
+                self.set()  # the others are called all the same
+                raise
 
     def is_set(self) -> bool:
         """Return whether ``set`` was called."""

@@ -17,7 +17,7 @@ from moby_plugins.domain.errors import (
     WireError,
     sign,
 )
-from moby_plugins.failures import log_failed_call, log_failure
+from moby_plugins.failures import call_all, log_failed_call, log_failure
 
 HOSTILE = "\n2026-01-01 CRITICAL sshd: \x1b[2J\u2028\U000e0001" * 1_000
 LINE_BYTES = 4096
@@ -281,3 +281,43 @@ def test_an_exception_that_cannot_be_shown_is_logged_all_the_same(
     assert written[0].endswith("M.x failed")
     assert type(error).__name__ in "".join(written[1:])
     assert len(written) < 100
+
+
+def test_of_several_calls_each_is_made_and_the_first_exception_is_raised(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What is not raised is logged; no exception is left in a cycle."""
+    called: list[int] = []
+
+    def call(number: int, error: BaseException | None = None) -> Callable[[], object]:
+        def run() -> None:
+            called.append(number)
+            if error is not None:
+                raise error
+
+        return run
+
+    with pytest.raises(OSError, match="first"):
+        call_all([call(1), call(2, OSError("first")), call(3, ValueError("second")), call(4)])
+    call_all([call(5)])
+
+    assert called == [1, 2, 3, 4, 5]
+    [record] = caplog.records
+    assert record.getMessage() == "closing what was left failed too"
+    assert "ValueError: second" in str(record.exc_text)
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
+def test_of_several_calls_an_interrupt_is_raised_before_an_error(interrupt: BaseException) -> None:
+    """It is meant for the caller, whichever came first."""
+
+    def fail() -> None:
+        raise ValueError
+
+    def interrupted() -> None:
+        raise interrupt
+
+    for calls in ([fail, interrupted], [interrupted, fail]):
+        with pytest.raises(type(interrupt)) as caught:
+            call_all(calls)
+        assert caught.value is interrupt

@@ -23,6 +23,24 @@ def test_setting_calls_back_once() -> None:
     assert (cancel.is_set(), called) == (True, [threading.get_ident()])
 
 
+def test_a_callback_that_raises_keeps_no_other_from_being_called() -> None:
+    """All are called, the last one first; then what was raised passes."""
+    cancel, called = Cancellation(), []
+
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    with (
+        cancel.calling(lambda: called.append(1)),
+        cancel.calling(fail),
+        cancel.calling(lambda: called.append(2)),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        cancel.set()
+
+    assert called == [2, 1]
+
+
 def test_what_is_registered_late_is_called_at_once() -> None:
     """Where it is set already."""
     cancel, called = Cancellation(), []

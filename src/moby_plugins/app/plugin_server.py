@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, Self, TypeAlias
@@ -13,7 +14,7 @@ from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.errors import PluginError, SpecError, error_text
 from moby_plugins.domain.http import App
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.failures import logger
+from moby_plugins.failures import call_all, logger
 from moby_plugins.ports import filled
 
 # Seconds that running calls have to end when the server stops.
@@ -135,8 +136,7 @@ class PluginServer:
                     self._server, self._addr, self._withdraw = self._listen(self._app)
                     self._server.start()
                 except BaseException:
-                    self._withdraw()
-                    self._stop_metrics()
+                    call_all([self._withdraw, self._stop_metrics])
                     raise
                 self._is_served = True
 
@@ -213,14 +213,12 @@ class PluginServer:
         if not first:
             self._stopped.wait()
             return
+        ends: list[Callable[[], object]] = []
+        if self._server is not None:
+            ends = [partial(self._server.stop, self._drain), self._stop_metrics]
         try:
-            self._notify_systemd("STOPPING=1")
-            self._withdraw()
-            if self._server is not None:
-                self._server.stop(self._drain)
+            call_all([partial(self._notify_systemd, "STOPPING=1"), self._withdraw, *ends])
         finally:
-            if self._server is not None:
-                self._stop_metrics()
             self._stopped.set()
             self.request_stop()
 

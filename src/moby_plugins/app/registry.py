@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from moby_plugins.app.activation import (
     CLOSED,
@@ -32,7 +32,7 @@ from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.failures import logger
+from moby_plugins.failures import call_all, logger
 from moby_plugins.ports import (
     Cancellation,
     Clock,
@@ -367,12 +367,13 @@ class Registry:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
 
         Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``. May be
-        called more than once, by any thread.
+        called more than once, by any thread. If closing a client raises, the others are closed all
+        the same; then the first exception is raised, and others are logged.
         """
-        self._closing.set()
-        for plugin in self._activations.close():
-            plugin.client.close()
-            notify_dropped(self._observers, plugin)
+        try:
+            self._closing.set()
+        finally:
+            close_all(self._activations.close(), self._observers)
 
     def __repr__(self) -> str:
         discovery, connect = shown(self._discovery), shown(self._connect)
@@ -384,6 +385,15 @@ class Registry:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def close_all(plugins: Iterable[Any], observers: Observers) -> None:
+    """Close the client of each plugin, and report it as dropped; then raise the first exception."""
+    call_all(
+        call
+        for plugin in plugins
+        for call in (plugin.client.close, partial(notify_dropped, observers, plugin))
+    )
 
 
 def check_handler(interface: object, handler: object) -> None:

@@ -36,7 +36,7 @@ from attrs import define, frozen
 
 from moby_plugins.domain.errors import PluginError, WaitCancelledError, in_full
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries
-from moby_plugins.failures import logger
+from moby_plugins.failures import call_all, logger
 from moby_plugins.ports import Cancellation, Clock, PendingResponse, Selector, SleepEvent
 
 # The most worker threads. So many attempts may hang before another attempt has to wait.
@@ -337,9 +337,8 @@ class _Workers(Generic[T, R]):
 
     def _drop_rest(self, task: _Task[T] | None) -> None:
         # Close the responses that were begun: no attempt will finish and close them.
-        while task is not None:
-            self._drop(task)
-            task = self._take()
+        if task is not None:
+            call_all(partial(self._drop, each) for each in [task, *iter(self._take, None)])
 
     def _drop(self, task: _Task[T]) -> None:
         if task.pending is not None:
@@ -382,8 +381,7 @@ class _Workers(Generic[T, R]):
                     task = begun.pop(pending)
                     self._finish(task, pending)
         finally:
-            for pending in begun:
-                pending.close()
+            call_all(pending.close for pending in begun)
 
     def _begin(self, task: _Task[T], begin: Begin) -> None:
         now = self._clock.now()

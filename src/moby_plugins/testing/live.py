@@ -17,6 +17,7 @@ from moby_plugins.app.subsystem import Subsystem
 from moby_plugins.domain.http import App
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.domain.text import quoted
+from moby_plugins.failures import call_all
 from moby_plugins.platforms import check_platform
 
 # Seconds for one call of the client, and for running calls when the plugin is stopped.
@@ -162,14 +163,15 @@ class PluginDirectory:
         Args:
             path: The result of one of the other methods.
         """
-        path.unlink()
-        if path in self._listening:
-            self._listening.pop(path).close()
+        try:
+            path.unlink()
+        finally:
+            if path in self._listening:
+                self._listening.pop(path).close()
 
     def close(self) -> None:
         """Close all sockets, which leaves stale ones in the directory."""
-        while self._listening:
-            self._listening.popitem()[1].close()
+        call_all(self._listening.pop(path).close for path in tuple(self._listening))
 
     def __enter__(self) -> Self:
         for directory in (self.sockets, *self._specs):

@@ -163,6 +163,61 @@ def test_a_start_that_fails_half_way_leaves_nothing_behind() -> None:
     assert failing.events == ["listen", "withdraw"]
 
 
+class Metered:
+    """Metrics that note when they are stopped."""
+
+    def __init__(self, events: list[str]) -> None:
+        self._events = events
+
+    def start(self, _: Callable[[], bool]) -> None:
+        """Start nothing."""
+
+    def stop(self) -> None:
+        self._events.append("metrics stop")
+
+
+class Stuck(Underneath):
+    """A server whose file cannot be removed."""
+
+    def listen(self, served: App) -> tuple[HTTPServer, str, Callable[[], None]]:
+        super().listen(served)
+
+        def withdraw() -> None:
+            raise PermissionError("not mine")
+
+        return self, "unix:///run/x.sock", withdraw
+
+
+def test_a_file_that_cannot_be_removed_keeps_no_server_running() -> None:
+    """The server and its metrics are stopped all the same; then the error is raised."""
+    stuck = Stuck()
+    metrics = Metered(stuck.events)
+
+    with (
+        pytest.raises(PermissionError, match="not mine"),
+        PluginServer(app, stuck.listen, drain=2.5, metrics=metrics) as server,
+    ):
+        pass
+    server.stop()
+
+    assert stuck.events == ["listen", "start", "stop 2.5", "metrics stop"]
+
+
+def test_a_start_that_fails_stops_the_metrics_though_the_file_stays() -> None:
+    """Nothing that was started is left."""
+
+    class Failing(Stuck):
+        def start(self) -> None:
+            raise OSError("no threads")
+
+    failing = Failing()
+    with pytest.raises(PermissionError, match="not mine") as caught:
+        PluginServer(app, failing.listen, metrics=Metered(failing.events)).start()
+
+    assert isinstance(caught.value.__context__, OSError)
+    assert failing.events == ["listen", "metrics stop"]
+
+
 @pytest.mark.parametrize("drain", [-1, math.nan, 10**400, "5", None, True, [], "x" * 10_000])
 def test_odd_seconds_to_drain_are_an_error(drain: Any, underneath: Underneath) -> None:
     """Told when the server is made, in a line of bounded length."""

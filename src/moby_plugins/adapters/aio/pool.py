@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from moby_plugins.adapters.aio.links import may_touch
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError
 from moby_plugins.adapters.http.pool import PROCESS, IdleConnections, Kept, replaceable
+from moby_plugins.failures import call_all
 
 # The most calls at once to one plugin; a stream counts until its head was received. More would slow
 # the plugin down rather than speed up the calls. Also the most idle connections.
@@ -384,5 +386,4 @@ class LoopPool(Generic[C]):
                 call.fail(ClosedHereError)
             elif call.carrier is not None:  # its loop no longer runs its task
                 call.carrier.close()
-        while (idle := self.shared.take(self._idle)) is not None:
-            idle[1].close()
+        call_all(idle[1].close for idle in iter(partial(self.shared.take, self._idle), None))

@@ -22,6 +22,7 @@ from moby_plugins.adapters.http.pool import (
 from moby_plugins.descriptors import RAISED
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
+from moby_plugins.failures import call_all
 
 # The longest time in seconds from an attempt to dial without a descriptor to the next: many calls
 # may be waiting.
@@ -154,5 +155,4 @@ class AsyncSocketTransport:
 
 
 def _close_all(pools: dict[asyncio.AbstractEventLoop, LoopPool[AsyncConnection]]) -> None:
-    for pool in tuple(pools.values()):
-        pool.close()
+    call_all(pool.close for pool in tuple(pools.values()))

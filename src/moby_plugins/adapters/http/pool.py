@@ -19,6 +19,7 @@ from moby_plugins.adapters.http.exchanges import Connection, PendingExchange
 from moby_plugins.descriptors import Descriptors, is_refusal
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.http import Request, Response
+from moby_plugins.failures import call_all
 
 # Most seconds for one dial, as in the Docker Engine (protocol.md B0).
 DIAL_TIMEOUT = 10.0
@@ -203,9 +204,8 @@ class PooledTransport:
         """
         self._closed = True
         dialer: Any = self._dialer
-        if issubclass(type(dialer), EndingDialer):
-            dialer.end()
-        _close_all(self._shared, self._idle)
+        end = [dialer.end] if issubclass(type(dialer), EndingDialer) else []
+        call_all([*end, partial(_close_all, self._shared, self._idle)])
 
     def __repr__(self) -> str:
         # The name in the settings: each connection class is in a module of that name.
@@ -254,8 +254,7 @@ class PooledTransport:
 
 
 def _close_all(shared: IdleConnections, pool: deque[Idle]) -> None:
-    while (idle := shared.take(pool)) is not None:
-        idle[1].close()
+    call_all(idle[1].close for idle in iter(partial(shared.take, pool), None))
 
 
 def replaceable(idle: tuple[int, Kept], process: int) -> bool:

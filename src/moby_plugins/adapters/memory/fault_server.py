@@ -34,7 +34,7 @@ from moby_plugins.adapters.server.listeners import Listener, listen_tcp, listen_
 from moby_plugins.domain.address import Address, ServerTLS, TLSOptions
 from moby_plugins.domain.errors import SettingsError, TransportError, error_text, status_line
 from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Response
-from moby_plugins.failures import log_failure
+from moby_plugins.failures import call_all, log_failure
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Clock, Connect, Transport, filled
 
@@ -411,9 +411,7 @@ class FaultServer:
             running, self._running = self._running, None
         if running is not None:
             listener, connections = running
-            listener.withdraw()
-            connections.close()
-            listener.socket.close()
+            call_all([listener.withdraw, connections.close, listener.socket.close])
 
     def assert_used_up(self) -> None:
         """Raise ``AssertionError`` for unused replies: see ``MemoryTransport.assert_used_up``."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.failures import log_failure, logger
+from moby_plugins.failures import call_all, log_failure, logger
 
 if TYPE_CHECKING:
     from moby_plugins.adapters.server.scraping import ScrapingServer
@@ -128,8 +128,7 @@ class MetricsServer:
         """Stop listening, and cut off running requests. May be called more than once."""
         server, self._server = self._server, None
         if server is not None:
-            server.shutdown()
-            server.server_close()
+            call_all([server.shutdown, server.server_close])
 
     def __repr__(self) -> str:
         return f"<MetricsServer at {shown(self._url or self._addr)}>"

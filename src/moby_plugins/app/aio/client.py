@@ -454,8 +454,10 @@ class AsyncClient(ClientBase[AsyncRequest]):
         Running calls, and reads of a stream, end at once with ``WaitCancelledError`` and are not
         retried. May be called more than once, by any thread.
         """
-        self._ending.end(CLOSED)
-        self._transport.close()
+        try:
+            self._ending.end(CLOSED)
+        finally:
+            self._transport.close()
 
     def __repr__(self) -> str:
         named = f" {quoted(self._name)}" if self._name else ""

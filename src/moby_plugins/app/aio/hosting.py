@@ -33,6 +33,7 @@ from moby_plugins.domain.errors import PluginError, error_text
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES
 from moby_plugins.domain.plugin import SOCKETS_PATH
 from moby_plugins.domain.text import quoted
+from moby_plugins.failures import call_all
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import filled
 
@@ -211,8 +212,7 @@ async def _served(
             server = AsyncServer(opened.socket, app, opened.context, inflight)
             server.start()
         except BaseException:
-            opened.withdraw()
-            opened.socket.close()
+            call_all([opened.withdraw, opened.socket.close])
             raise
         try:
             serving.set()
@@ -222,8 +222,7 @@ async def _served(
         finally:
             serving.clear()
             try:
-                notify_systemd("STOPPING=1")
-                opened.withdraw()
+                call_all([partial(notify_systemd, "STOPPING=1"), opened.withdraw])
             finally:
                 await server.stop(drain)
     finally:
@@ -269,6 +268,5 @@ async def _opened(open_: Opening) -> Opened:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([opening])
         if opening.exception() is None:
-            opening.result().withdraw()
-            opening.result().socket.close()
+            call_all([opening.result().withdraw, opening.result().socket.close])
         raise

@@ -11,11 +11,12 @@ from moby_plugins.app.activation import Activations
 from moby_plugins.app.aio.lead import AsyncActivePlugin, AsyncHandler
 from moby_plugins.app.aio.leading import AsyncLeaders
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
-from moby_plugins.app.observing import Observers, notify_dropped
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.registry import (
     ACTIVATION_TIMEOUT,
     OnFailure,
     check_handler,
+    close_all,
     leave_out,
     those_of,
 )
@@ -328,12 +329,11 @@ class AsyncRegistry:
 
         Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``. Handlers that
         run in tasks of the registry are cancelled, and waited for. May be called more than once,
-        and by a handler.
+        and by a handler. If closing a client raises, the others are closed all the same; then the
+        first exception is raised, and others are logged.
         """
         try:
-            for plugin in self._activations.close():
-                plugin.client.close()
-                notify_dropped(self._observers, plugin)
+            close_all(self._activations.close(), self._observers)
         finally:
             await self._leaders.end()
 

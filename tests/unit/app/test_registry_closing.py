@@ -1,0 +1,75 @@
+"""A registry that closes, closes the clients of all its plugins: of threads, and of tasks."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from moby_plugins.ports import Observer, PluginDropped
+from tests.observers import Notes
+from tests.unit.app.hosts import NewHost
+
+PLUGINS = {"a": ["A"], "b": ["A"], "c": ["A"]}
+
+
+class Interrupted(Observer):
+    """Raises a ``KeyboardInterrupt`` for the first plugin that is dropped."""
+
+    def __init__(self) -> None:
+        self._interrupts = [KeyboardInterrupt()]
+
+    def plugin_dropped(self, event: PluginDropped, /) -> None:
+        """Raise it."""
+        if self._interrupts:
+            raise self._interrupts.pop()
+
+
+def sticking(host: Any, names: str) -> None:
+    """Make the lines to these plugins raise when they are closed; they are in order of names."""
+    for name, line in zip(PLUGINS, host.lines, strict=True):
+        line.close = partial(_close, line.close, name if name in names else "")
+
+
+def _close(close: Callable[[], None], name: str) -> None:
+    close()
+    if name:
+        raise OSError(f"{name} sticks")
+
+
+def test_a_client_that_cannot_be_closed_keeps_no_other_open(
+    new_host: NewHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All are closed and told as dropped; then the first error is raised, and others are logged."""
+    notes = Notes()
+    host = new_host(PLUGINS, observers=[notes])
+    for name in PLUGINS:
+        host.registry.get(name)
+    sticking(host, "ab")
+
+    with pytest.raises(OSError, match="a sticks"):
+        host.registry.close()
+
+    assert host.closed() == [1, 1, 1]
+    assert [event.plugin.name for event in notes.of(PluginDropped)] == ["a", "b", "c"]
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "b sticks" in str(record.exc_text)
+    host.registry.close()  # once more: there is nothing left
+    assert host.closed() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("names", ["", "b", "abc"])
+def test_an_interrupt_of_an_observer_keeps_no_client_open(new_host: NewHost, names: str) -> None:
+    """It is raised when all are closed, before any error."""
+    notes = Notes()
+    host = new_host(PLUGINS, observers=[Interrupted(), notes])
+    for name in PLUGINS:
+        host.registry.get(name)
+    sticking(host, names)
+
+    with pytest.raises(KeyboardInterrupt):
+        host.registry.close()
+
+    assert host.closed() == [1, 1, 1]
+    assert [event.plugin.name for event in notes.of(PluginDropped)] == ["a", "b", "c"]
