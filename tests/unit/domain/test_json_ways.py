@@ -1,0 +1,136 @@
+"""In which way a text with halves of surrogate pairs is decoded: the one that is fast for it."""
+
+import sys
+from types import FrameType
+from typing import Any
+
+from moby_plugins.domain.json import LARGE_BYTES, first_value
+from tests.cases import every
+
+# The functions by which the ways differ, in the order in which they are looked for.
+WAYS = ("in_pieces", "mended", "without_halves")
+HALF = r"\ud83d"
+
+
+def way(text: str) -> list[str]:
+    """Which of ``WAYS`` decoded the text."""
+    called: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            called.add(frame.f_code.co_name)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        first_value(text.encode())
+    finally:
+        sys.setprofile(before)
+    # Under mutation each name has others around it.
+    return [each for each in WAYS if any(f"x_{each}_" in f"x_{name}_" for name in called)]
+
+
+def string(escapes: int, size: int, escape: str = HALF) -> str:
+    """A string with so many escapes, of so many bytes with its quotes."""
+    inside = escape * escapes
+    return f'"{"x" * (size - 2 - len(inside))}{inside}"'
+
+
+@every(
+    "text",
+    [
+        string(3, 128 * 3 - 1),
+        string(20, 20 * 6 + 2),
+        string(20, 128 * 20 - 1),
+        string(9, 128 * 9 - 1, r"\uDE00"),
+        # Quotes that are escaped end no string, and a text in one sample of several parts.
+        r'"' + r"\"" * 40 + HALF * 70 + "x" * 600 + '"',
+        f"[{','.join([string(1500, 60_000)] * 2)}]",
+    ],
+)
+def test_halves_in_few_strings_are_replaced_in_what_was_decoded(text: str) -> None:
+    """A string that has many, and is not short."""
+    assert way(text) == ["mended"]
+
+
+@every(
+    "text",
+    [
+        # One escape for 128 bytes is few.
+        string(3, 128 * 3),
+        string(20, 128 * 20),
+        # Fewer than five of them for four quotes: a half in each string.
+        f"[{','.join([string(1, 60)] * 9)}]",
+        f"[{','.join([string(5, 60)] + [string(1, 60)] * 3)}]",
+    ],
+)
+def test_other_halves_are_replaced_in_the_text(text: str) -> None:
+    """Where there are few, or the strings are short."""
+    assert way(text) == ["without_halves"]
+
+
+def test_strings_are_short_at_one_quote_for_24_bytes() -> None:
+    """A byte more, and they are not."""
+    strings = ",".join([string(3, 46)] * 4)
+    at_limit = f"[{strings}]"
+    at_limit += " " * (8 * 24 - len(at_limit))
+
+    assert way(at_limit) == ["without_halves"]
+    assert way(at_limit + " ") == ["mended"]
+
+
+def test_five_halves_for_four_quotes_are_few() -> None:
+    """One more, and they are many."""
+    ten, eleven = (f"[{','.join([string(3, 80)] * 3 + [string(n, 80)])}]" for n in (1, 2))
+
+    assert way(ten) == ["without_halves"]
+    assert way(eleven) == ["mended"]
+
+
+def test_equal_keys_are_found_in_the_text() -> None:
+    """Keys that become equal in what was decoded do not tell which is the last one."""
+    many = HALF * 20
+    assert way(f'{{"{many}":1,"{many[:-1]}e":2}}') == ["mended", "without_halves"]
+
+
+def sampled(quotes: int, escapes: int, size: int = LARGE_BYTES + 64) -> str:
+    """An array of strings whose samples, 64 of 1024 bytes, hold so many quotes and escapes."""
+    step = size // 64
+    assert quotes % 2 == 0
+    # The quotes and escapes stand at the beginning; else there is one long string between samples.
+    short = '"",' * ((quotes - 2) // 2)
+    begin = f'[{short}"'
+    inside = HALF * escapes
+    assert len(begin) + len(inside) < 64 * step
+    return begin + spread(inside, len(begin), step) + '"]'
+
+
+def spread(inside: str, start: int, step: int) -> str:
+    """A string's content of which ``inside`` fills the samples from ``start`` on, then letters."""
+    parts, at = [], start
+    while inside:
+        room = 1024 - at % step
+        if room <= 0 or at % step >= 1024:
+            parts.append("x" * (step - at % step))
+            at += step - at % step
+            continue
+        some = inside[: room // 6 * 6]
+        if not some:
+            parts.append("x" * room)
+            at += room
+            continue
+        parts.append(some)
+        inside = inside[len(some) :]
+        at += len(some)
+    parts.append("x" * (64 * step - at))
+    return "".join(parts)
+
+
+def test_a_large_text_of_long_strings_is_decoded_in_pieces() -> None:
+    """Where its samples have fewer than 16 quotes, and few halves: one for 12 bytes or less."""
+    few, many = (64 << 10) // 12, (64 << 10) // 12 + 1
+
+    assert way(sampled(14, few)) == ["in_pieces"]
+    assert way(sampled(14, many)) == ["mended"]
+    assert way(sampled(16, few)) != ["in_pieces"]
+    assert way(sampled(14, 1, LARGE_BYTES // 2)) == ["without_halves"]
