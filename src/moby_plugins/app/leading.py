@@ -290,13 +290,16 @@ class Leaders:
         def settle(
             outcome: Outcome[ActivePlugin],
         ) -> tuple[Activation[ActivePlugin], BaseException | None]:
+            # The second result is what to raise in the caller's thread.
             activation, handshake = activations[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
             try:
                 self._settle(activation, handshake, started, outcome.value, error)
-            except KeyboardInterrupt as interrupt:  # of an observer: raised in the caller's thread
+            except KeyboardInterrupt as interrupt:  # of an observer
                 return activation, interrupt
-            return activation, outcome.error
+            if isinstance(outcome.error, Exception):  # of the plugin: not raised
+                return activation, None
+            return activation, outcome.error or outcome.refusal
 
         # Handlers run in this thread while the workers continue: a handler may wait for a plugin
         # that the workers are activating.
@@ -313,9 +316,9 @@ class Leaders:
         )
         with ending.cancellation.calling(end), closing(workers):
             try:
-                for activation, error in workers:
-                    if error is not None and not isinstance(error, Exception):
-                        raise error
+                for activation, raised in workers:
+                    if raised is not None:
+                        raise raised
                     if activation.pending_calls:
                         self._call_handlers(activation)
                     yield activation

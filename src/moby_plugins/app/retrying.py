@@ -181,11 +181,16 @@ class _Task(Generic[T]):
 
 @frozen
 class Outcome(Generic[T]):
-    """The value or the error with which an operation ended; ``index`` is its place in the list."""
+    """The value or the error with which an operation ended; ``index`` is its place in the list.
+
+    ``refusal`` is what ``on_retry`` raised, if that ended the operation: it is the caller's own, and
+    no error of the operation.
+    """
 
     index: int
     value: T | None = None
     error: BaseException | None = None
+    refusal: BaseException | None = None
 
 
 def retry_side_by_side(
@@ -202,7 +207,8 @@ def retry_side_by_side(
 ) -> Generator[R]:
     """Run many operations concurrently, and yield ``settle(outcome)`` for each as it ends.
 
-    Each operation is tried as often as ``policy`` allows; its last error becomes its outcome.
+    Each operation is tried as often as ``policy`` allows; its last error becomes its outcome, or
+    what ``on_retry`` raises its ``refusal``.
     Attempts and ``settle`` run in threads that this function starts, whether or not the iterator is
     being read: at most ``MAX_THREADS`` workers, and with ``begin`` and ``selector`` one beginner,
     as the module's docstring says. ``begin(index)`` begins the first attempt of an operation.
@@ -431,7 +437,7 @@ class _Workers(Generic[T, R]):
             return Outcome(task.index, error=error)
         try:
             return self._after(error, task)
-        except BaseException as raised:  # for example by a policy, ``on_retry`` or a log handler
+        except BaseException as raised:  # for example by a policy or a log handler
             return Outcome(task.index, error=raised)
 
     def _after(self, error: PluginError, task: _Task[T]) -> Outcome[T] | None:
@@ -441,6 +447,9 @@ class _Workers(Generic[T, R]):
             return Outcome(task.index, error=error)
         log_retry(error, delay)
         if (on_retry := self._on_retry.get(task.index)) is not None:
-            on_retry(error, delay)
+            try:
+                on_retry(error, delay)
+            except BaseException as raised:
+                return Outcome(task.index, refusal=raised)
         task.due = now + delay
         return None

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.errors import StatusError
+from moby_plugins.ports import ActivationFailed
 from moby_plugins.testing import drops, hangs, refused, script, status
+from tests.observers import Notes
 from tests.unit.app.hosts import Ask, NewHost
 from tests.unit.app.in_memory import MemoryHost
 
@@ -110,3 +112,34 @@ def test_a_get_all_that_is_cut_short_leaves_the_lead_to_those_who_wait() -> None
 
     assert isinstance(cut.exception(), StatusError)
     assert waiter.result().name == "p"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("mine"), StatusError(500, "A.B", "mine"), SystemExit("mine")], ids=repr
+)
+def test_what_the_on_retry_of_get_all_raises_is_its_own(
+    new_host: NewHost, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is raised once, in its caller; no plugin has failed, and who waits for one goes on."""
+    raised = [error]
+    left_out: list[str] = []
+
+    def give_up(*_: object) -> None:
+        if raised:
+            raise raised.pop()
+
+    notes = Notes()
+    replies = {"p": script(refused(), refused(), ACTIVE), "q": script(refused(), refused(), ACTIVE)}
+    host = new_host(replies, on_retry=give_up, observers=[notes])
+
+    everything, *ones = host.ask(
+        Ask(None, options={"on_failure": lambda name, _: left_out.append(name)}),
+        Ask("p", after=0.5),
+        Ask("q", after=0.5),
+    )
+
+    assert everything.error is error
+    assert [one.value.name for one in ones] == ["p", "q"]
+    assert left_out == []
+    assert notes.of(ActivationFailed) == []
+    assert not [text for text in caplog.messages if "left out" in text]
