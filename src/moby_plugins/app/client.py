@@ -11,7 +11,13 @@ from moby_plugins.app.retrying import Attempt, Ending, OnRetry
 from moby_plugins.app.retrying import retry as try_again
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
+from moby_plugins.domain.errors import (
+    PluginError,
+    StatusError,
+    TransportError,
+    WaitCancelledError,
+    WireError,
+)
 from moby_plugins.domain.http import STREAM_BYTES, Body, Request
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
@@ -80,7 +86,7 @@ class Stream:
         except PluginError as error:
             vars(error).update(self._names)
             if self._ending.reason:
-                raise self._ending.error(1) from error
+                raise self._cut_off() from error
             raise
 
     def __iter__(self) -> Iterator[bytes]:
@@ -93,6 +99,10 @@ class Stream:
         May be called more than once, by any thread.
         """
         self._body.close()
+
+    def _cut_off(self) -> WaitCancelledError:
+        """Return the error of a read after the client was closed."""
+        return self._ending.error(1)
 
     def __repr__(self) -> str:
         names = self._names

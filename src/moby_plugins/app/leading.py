@@ -293,13 +293,13 @@ class Leaders:
             # The second result is what to raise in the caller's thread.
             activation, handshake = activations[outcome.index], handshakes[outcome.index]
             error = ending.unless_own(outcome.error)
+            of_plugin = isinstance(outcome.error, Exception)
+            raised = None if of_plugin else outcome.error or outcome.refusal
             try:
                 self._settle(activation, handshake, started, outcome.value, error)
             except KeyboardInterrupt as interrupt:  # of an observer
-                return activation, interrupt
-            if isinstance(outcome.error, Exception):  # of the plugin: not raised
-                return activation, None
-            return activation, outcome.error or outcome.refusal
+                raised = interrupt
+            return activation, raised
 
         # Handlers run in this thread while the workers continue: a handler may wait for a plugin
         # that the workers are activating.

@@ -1,7 +1,8 @@
 """Observed attempts of calls and observed requests, for hosts and plugins that have observers.
 
 ``ObservedCall`` is one attempt of a call, and ``ObservedRequest`` a served request, synchronous or
-asynchronous; each reports an event for its start and one for its end.
+asynchronous; each reports an event for its start and one for its end. ``ObservedReading`` is the
+rest of a call whose response is a stream.
 """
 
 from collections.abc import Callable, Container, Iterable
@@ -14,8 +15,15 @@ from moby_plugins.app.observing import (
     call_each,
     log_failed_observer,
 )
+from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.async_http import AsyncRequest
-from moby_plugins.domain.errors import StatusError, WireError, is_kind, status_and_text
+from moby_plugins.domain.errors import (
+    StatusError,
+    WaitCancelledError,
+    WireError,
+    is_kind,
+    status_and_text,
+)
 from moby_plugins.domain.http import Request, as_bytes
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import CallEnded, CallStarted, RequestEnded, RequestStarted
@@ -157,6 +165,51 @@ def observe(
         observed.end(interrupt)
         raise interrupt
     return observed
+
+
+class ObservedReading:
+    """The reading of a stream by an observed call, which ends once: at the latest with its client.
+
+    ``ending`` is that of the client. It keeps this object until the stream has ended, but not the
+    stream's body.
+    """
+
+    def __init__(self, call: ObservedCall[Any], ending: Ending) -> None:
+        self._call = call
+        # Empty once the end was reported: also if two threads report it at once.
+        self._open = [call]
+        self._ending = ending
+        self._error: WaitCancelledError | None = None
+        # Whether a read has begun, which will report the end if the client is closed.
+        self.is_reading: bool = False
+        self._registered = ending.cancellation.calling(self._client_closed)
+        self._registered.__enter__()
+
+    def cut_off(self) -> WaitCancelledError:
+        """Return the error of a read after the client was closed, which observers get too."""
+        self._error = self._error or self._ending.error(1)
+        return self._error
+
+    def count(self, data: bytes) -> None:
+        """Count the next part of the body, which is empty at the end of the stream."""
+        self._call.received_bytes += len(data)
+        if not data:
+            self.end()
+        elif self._ending.reason:  # the client was closed during the read
+            self.end(self.cut_off())
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Report the end of the call; later calls do nothing."""
+        self._registered.__exit__(None, None, None)
+        try:
+            call = self._open.pop()
+        except IndexError:
+            return
+        call.end(error)
+
+    def _client_closed(self) -> None:
+        if not self.is_reading:
+            self.end(self.cut_off())
 
 
 class ObservedRequest:

@@ -8,7 +8,7 @@ from moby_plugins.app import wire
 from moby_plugins.app.accounting import ClientBase
 from moby_plugins.app.bodies import is_callers, raise_for_status, read_limited
 from moby_plugins.app.client import Client, Stream
-from moby_plugins.app.observed import ObservedCall, observe
+from moby_plugins.app.observed import ObservedCall, ObservedReading, observe
 from moby_plugins.app.observing import Observers, notifying_retries
 from moby_plugins.app.retrying import OnRetry
 from moby_plugins.deferred_names import AtDoor
@@ -21,7 +21,15 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
     WireError,
 )
-from moby_plugins.domain.http import OK, Body, Request, Response, Whole, too_large
+from moby_plugins.domain.http import (
+    OK,
+    STREAM_BYTES,
+    Body,
+    Request,
+    Response,
+    Whole,
+    too_large,
+)
 from moby_plugins.domain.observing import CallStarted, DriverFailed
 from moby_plugins.ports import PendingResponse, Transport, callable_or_none
 
@@ -132,12 +140,14 @@ class ObservedClient(ObservedClientBase[Request], Client):
             response = self._transport.send(request, self._time_out(timeout))
             observed.new_connection = getattr(response, "new_connection", None)
             observed.status = response.status
-            body = raise_for_status(_counted(response, observed), request.method)
+            body = response.body
+            if response.status != OK:
+                body = raise_for_status(_counted(response, observed), request.method)
         except BaseException as error:
             self._ended(observed, error)
             raise
-        body = _Followed(body, observed)
-        return Stream(body, request.method, self._address_text, self._name, self._ending)
+        of = (request.method, self._address_text, self._name, self._ending)
+        return ObservedStream(body, *of, reading=ObservedReading(observed, self._ending))
 
     def _telling(self, on_retry: OnRetry | None) -> OnRetry:
         callback = on_retry if on_retry is None else callable_or_none("on_retry", on_retry)
@@ -172,27 +182,37 @@ class _Counted:
         self._body.close()
 
 
-class _Followed:
-    """A body that counts its bytes; when it ends or is closed, the observed call has ended."""
+class ObservedStream(Stream):
+    """``Stream`` whose call is observed until it was read to its end, closed or cut off."""
 
-    def __init__(self, body: Body, observed: ObservedCall[Request]) -> None:
-        self._body = body
-        self._observed = observed
+    def __init__(self, *args: Any, reading: ObservedReading) -> None:
+        super().__init__(*args)
+        self._reading = reading
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int = STREAM_BYTES) -> bytes:
+        """Read as a plain stream does; report the end, or the error, to the observers."""
+        if size < 1:
+            return super().read(size)  # which raises ``ValueError``
+        reading = self._reading
+        reading.is_reading = True
         try:
-            data = self._body.read(size)
+            data = super().read(size)
         except BaseException as error:
-            self._observed.end(error)
+            reading.end(error)
             raise
-        if not data:
-            self._observed.end()
+        finally:
+            reading.is_reading = False
+        reading.count(data)
         return data
 
     def close(self) -> None:
+        """Close as a plain stream does; report the end to the observers."""
         try:
-            self._body.close()
+            super().close()
         except BaseException as error:
-            self._observed.end(error)
+            self._reading.end(error)
             raise
-        self._observed.end()
+        self._reading.end()
+
+    def _cut_off(self) -> WaitCancelledError:
+        return self._reading.cut_off()

@@ -183,8 +183,8 @@ class _Task(Generic[T]):
 class Outcome(Generic[T]):
     """The value or the error with which an operation ended; ``index`` is its place in the list.
 
-    ``refusal`` is what ``on_retry`` raised, if that ended the operation: it is the caller's own, and
-    no error of the operation.
+    ``refusal`` is what ``on_retry`` raised, if that ended the operation: it is the caller's own,
+    and no error of the operation.
     """
 
     index: int

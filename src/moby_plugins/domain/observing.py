@@ -44,7 +44,8 @@ class CallEnded:
 
     Args:
         started: The event of the attempt's beginning.
-        seconds: How long the attempt took; for a stream, until it was read to its end or closed.
+        seconds: How long the attempt took; for a stream, until it was read to its end or closed, or
+            its client was closed.
         status: The response's status; ``None`` without a response.
         error: What the attempt raised; ``None`` on success. Any status but 200 raises an error.
         received_bytes: How many bytes of the response's body were read.

@@ -194,6 +194,15 @@ def test_a_stream_that_is_left_or_breaks_ends_once(notes: Notes) -> None:
     assert cut.error is caught.value
 
 
+def test_a_size_that_cannot_be_read_ends_no_stream(notes: Notes) -> None:
+    """The caller may read on."""
+    with client({"M.x": b"abc"}, notes) as calling, calling.stream("M.x") as stream:
+        with pytest.raises(ValueError, match="1 or more"):
+            stream.read(0)
+        assert notes.of(CallEnded) == []
+        assert stream.read() == b"abc"
+
+
 def test_a_file_that_is_sent_is_told_with_its_size(notes: Notes) -> None:
     """An iterable has none before it was read."""
     with client({"M.x": {}}, notes) as calling:

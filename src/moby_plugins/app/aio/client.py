@@ -18,7 +18,13 @@ from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncBody, AsyncBytes, AsyncRequest
-from moby_plugins.domain.errors import PluginError, StatusError, TransportError, WireError
+from moby_plugins.domain.errors import (
+    PluginError,
+    StatusError,
+    TransportError,
+    WaitCancelledError,
+    WireError,
+)
 from moby_plugins.domain.http import OK, STREAM_BYTES
 from moby_plugins.domain.retry import IsRetryable, RetryPolicy, Tries, is_retryable, policy_given
 from moby_plugins.domain.text import quoted, shown
@@ -86,7 +92,7 @@ class AsyncStream:
         except PluginError as error:
             vars(error).update(self._names)
             if self._ending.reason:
-                raise self._ending.error(1) from error
+                raise self._cut_off() from error
             raise
 
     def __aiter__(self) -> Self:
@@ -101,6 +107,10 @@ class AsyncStream:
     def close(self) -> None:
         """Release the connection, or close it if a part of the body is unread. Never waits."""
         self._body.close()
+
+    def _cut_off(self) -> WaitCancelledError:
+        """Return the error of a read after the client was closed."""
+        return self._ending.error(1)
 
     def __repr__(self) -> str:
         names = self._names

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from moby_plugins.app import wire
 from moby_plugins.app.aio.bodies import read_limited, refuse
 from moby_plugins.app.aio.client import AsyncClient, AsyncStream
-from moby_plugins.app.observed import ObservedCall, observe
+from moby_plugins.app.observed import ObservedCall, ObservedReading, observe
 from moby_plugins.app.observed_client import ObservedClientBase
 from moby_plugins.app.observing import Observers, notifying_retries
 from moby_plugins.app.retrying import OnRetry
@@ -17,7 +17,8 @@ from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncBody, AsyncBytes, AsyncRequest, AsyncResponse
-from moby_plugins.domain.http import OK
+from moby_plugins.domain.errors import WaitCancelledError
+from moby_plugins.domain.http import OK, STREAM_BYTES
 
 _DOOR = AtDoor("moby_plugins.aio", __name__)
 
@@ -76,14 +77,15 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
             response = await self._transport.send(request, self._time_out(timeout))
             observed.new_connection = getattr(response, "new_connection", None)
             observed.status = response.status
-            body = _Counted(response.body, observed)
             if response.status != OK:
+                body = _Counted(response.body, observed)
                 await refuse(AsyncResponse(response.status, body), request.method)
         except BaseException as error:
             self._ended(observed, error)
             raise
-        followed = _Followed(body, observed)
-        return AsyncStream(followed, request.method, self._address_text, self._name, self._ending)
+        of = (request.method, self._address_text, self._name, self._ending)
+        reading = ObservedReading(observed, self._ending)
+        return ObservedAsyncStream(response.body, *of, reading=reading)
 
     def _retry_callback(self, on_retry: OnRetry | None) -> OnRetry:
         return notifying_retries(self._observers, self._name, super()._retry_callback(on_retry))
@@ -113,27 +115,37 @@ class _Counted:
         self._body.close()
 
 
-class _Followed:
-    """The counted body of a stream, whose end is the end of the observed call."""
+class ObservedAsyncStream(AsyncStream):
+    """``AsyncStream`` whose call is observed until it was read to its end, closed or cut off."""
 
-    def __init__(self, body: AsyncBody, observed: ObservedCall[AsyncRequest]) -> None:
-        self._body = body
-        self._observed = observed
+    def __init__(self, *args: Any, reading: ObservedReading) -> None:
+        super().__init__(*args)
+        self._reading = reading
 
-    async def read(self, size: int, /) -> bytes:
+    async def read(self, size: int = STREAM_BYTES) -> bytes:
+        """Read as a plain stream does; report the end, or the error, to the observers."""
+        if size < 1:
+            return await super().read(size)  # which raises ``ValueError``
+        reading = self._reading
+        reading.is_reading = True
         try:
-            data = await self._body.read(size)
+            data = await super().read(size)
         except BaseException as error:
-            self._observed.end(error)
+            reading.end(error)
             raise
-        if not data:
-            self._observed.end()
+        finally:
+            reading.is_reading = False
+        reading.count(data)
         return data
 
     def close(self) -> None:
+        """Close as a plain stream does; report the end to the observers."""
         try:
-            self._body.close()
+            super().close()
         except BaseException as error:
-            self._observed.end(error)
+            self._reading.end(error)
             raise
-        self._observed.end()
+        self._reading.end()
+
+    def _cut_off(self) -> WaitCancelledError:
+        return self._reading.cut_off()

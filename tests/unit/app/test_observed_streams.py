@@ -1,0 +1,129 @@
+"""What observers see of a stream is what its caller gets: in threads, and in tasks."""
+
+from typing import Any
+
+import pytest
+
+from moby_plugins import Observer, TransportError, WaitCancelledError, WireError
+from moby_plugins.app.aio.observed_client import AsyncObservedClient
+from moby_plugins.app.observed_client import ObservedClient
+from moby_plugins.app.observing import Observers
+from moby_plugins.domain.address import Address
+from moby_plugins.ports import CallEnded, CallStarted, OnCallEnded
+from moby_plugins.testing import (
+    AsyncMemoryTransport,
+    FakeClock,
+    MemoryTransport,
+    drips,
+    drops_mid_body,
+)
+from tests.observers import Failing, Notes
+from tests.unit.app.hosts import AnyClock, DrivenClient
+from tests.unit.app.in_memory import TCP
+
+
+class Texts(Observer):
+    """Keeps the text of each error as it is when the observer is called."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def call_started(self, _: CallStarted, /) -> OnCallEnded:
+        """Keep that of the end."""
+        return lambda ended: self.texts.append(f"{ended.error} in {vars(ended.error)['method']}")
+
+
+def client_of(reply: Any, clock: AnyClock, *observers: Observer) -> Any:
+    """A client of plugin ``p`` that replies so to ``M.x``."""
+    named: dict[str, Any] = {"name": "p", "observers": Observers(observers)}
+    if isinstance(clock, FakeClock):
+        plugin = MemoryTransport({"M.x": reply}, clock=clock, addr=TCP)
+        return ObservedClient(plugin, Address(TCP), clock=clock, **named)
+    transport = AsyncMemoryTransport({"M.x": reply}, addr=TCP)
+    return DrivenClient(AsyncObservedClient(transport, Address(TCP), **named), clock)
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """What was told."""
+    return Notes()
+
+
+def test_a_client_that_is_closed_while_its_stream_is_read_ends_it(
+    notes: Notes, clock: AnyClock
+) -> None:
+    """With the error that the caller gets, when it gets it."""
+    client = client_of(drips(b"abc"), clock, notes)
+    clock.at(1.5, client.close)
+
+    with client.stream("M.x") as stream:
+        assert stream.read() == b"a"
+        with pytest.raises(WaitCancelledError, match="this client is closed") as caught:
+            stream.read()
+        with pytest.raises(WaitCancelledError):
+            stream.read()
+
+    [ended] = notes.of(CallEnded)
+    assert ended.error is caught.value
+    assert isinstance(ended.error.__cause__, TransportError)
+    assert (ended.seconds, ended.received_bytes) == (1.5, 1)
+
+
+def test_a_stream_that_is_left_open_ends_with_its_client(notes: Notes, clock: AnyClock) -> None:
+    """With the error of a later read; closing the stream afterwards is no second end."""
+    client = client_of(drips(b"abc"), clock, notes)
+    stream, left = client.stream("M.x"), client.stream("M.x")
+    stream.read()
+    clock.advance(3)
+    assert notes.of(CallEnded) == []
+
+    client.close()
+
+    assert [type(ended.error) for ended in notes.of(CallEnded)] == [WaitCancelledError] * 2
+    assert [ended.seconds for ended in notes.of(CallEnded)] == [4.0, 4.0]
+    with pytest.raises(WaitCancelledError) as caught:
+        stream.read()
+    stream.close()
+    left.close()
+    client.close()
+    assert len(notes.of(CallEnded)) == 2
+    assert caught.value in [ended.error for ended in notes.of(CallEnded)]
+
+
+def test_a_stream_that_has_ended_does_not_end_again_with_its_client(
+    notes: Notes, clock: AnyClock
+) -> None:
+    """However it has ended."""
+    client = client_of(drips(b"ab"), clock, notes)
+    with client.stream("M.x") as stream:
+        assert b"".join(stream) == b"ab"
+    with client.stream("M.x"):
+        pass
+    client.close()
+
+    assert [ended.error for ended in notes.of(CallEnded)] == [None, None]
+
+
+def test_an_observer_sees_an_error_of_a_stream_with_its_method(clock: AnyClock) -> None:
+    """And with the plugin and its address, as the caller does."""
+    texts = Texts()
+    client = client_of(drops_mid_body(b"half"), clock, texts)
+    with client.stream("M.x") as stream, pytest.raises(WireError) as caught:
+        list(stream)
+
+    assert texts.texts == [f"{caught.value} in M.x"]
+
+
+def test_an_interrupt_of_an_observer_leaves_no_stream_without_an_end(
+    notes: Notes, clock: AnyClock
+) -> None:
+    """Of several that end with their client; the transport is closed, and then it is raised."""
+    client = client_of(drips(b"abc"), clock, Failing(KeyboardInterrupt()), notes)
+    streams = [client.stream("M.x") for _ in range(2)]
+
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+
+    assert len(notes.of(CallEnded)) == 2
+    with pytest.raises(WaitCancelledError):
+        streams[0].read()
