@@ -11,8 +11,9 @@ if TYPE_CHECKING:  # a test compares these imports with ``__all__``
     from moby_plugins.adapters.memory.async_transport import AsyncMemoryTransport
     from moby_plugins.adapters.memory.calls import Call, Calls
     from moby_plugins.adapters.memory.clock import ClockStuckError, FakeClock
-    from moby_plugins.adapters.memory.fake_time_loop import FakeTimeLoop, LoopStuckError
+    from moby_plugins.adapters.memory.fake_time_loop import FakeTimeLoop
     from moby_plugins.adapters.memory.fault_server import FaultServer
+    from moby_plugins.adapters.memory.jumping_selector import LoopStuckError
     from moby_plugins.adapters.memory.replay import any_body, same_body
     from moby_plugins.adapters.memory.replies import (
         Fault,
@@ -103,6 +104,7 @@ if not TYPE_CHECKING:  # a type checker would accept any name
             "testing.live",
             "adapters.memory.fault_server",
             # These modules import asyncio.
+            "adapters.memory.jumping_selector",
             "adapters.memory.fake_time_loop",
             "adapters.memory.async_transport",
             "testing.async_memory_registry",

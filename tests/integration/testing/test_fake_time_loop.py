@@ -4,12 +4,19 @@ import asyncio
 import socket
 import threading
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import pytest
 
-from moby_plugins.testing import FakeTimeLoop, LoopStuckError
+from moby_plugins.adapters.aio.transport import connect
+from moby_plugins.adapters.http.dialing import Lookup, Lookups
+from moby_plugins.aio import AsyncRequest
+from moby_plugins.domain.address import Address
+from moby_plugins.testing import FakeTimeLoop, FaultServer, LoopStuckError
 
 
 @pytest.fixture
@@ -46,6 +53,175 @@ def test_a_job_without_an_end_is_reported() -> None:
                 loop.run(main())
         finally:
             gone.set()
+
+
+def slow(seconds: float = 0.5) -> str:
+    """A job that is longer than the patience with what is silent."""
+    time.sleep(seconds)
+    return "done"
+
+
+def test_a_cancelled_job_holds_time_back_until_its_thread_has_ended(loop: FakeTimeLoop) -> None:
+    """Its thread goes on, and may still do what others see."""
+    log: list[tuple[str, float]] = []
+
+    def work() -> None:
+        slow()
+        log.append(("worked", loop.time()))
+
+    async def main() -> None:
+        task = asyncio.create_task(asyncio.to_thread(work))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(100)
+
+    loop.run(main())
+
+    assert (log, loop.time()) == ([("worked", 0.0)], 100.0)
+
+
+def test_a_cancelled_job_that_has_not_begun_holds_nothing_back(loop: FakeTimeLoop) -> None:
+    """Of a pool whose only thread is busy, and of a job that nothing waits for."""
+    began: list[int] = []
+
+    async def main() -> float:
+        loop.run_in_executor(pool, slow)
+        waiting = loop.run_in_executor(pool, began.append, 1)
+        waiting.cancel()
+        await asyncio.sleep(100)
+        return loop.time()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert loop.run(main()) == 100.0
+    assert began == []
+
+
+def test_the_watchdogs_time_counts_from_the_beginning_of_a_run() -> None:
+    """A loop may be made long before it runs."""
+    with asyncio.Runner(loop_factory=lambda: FakeTimeLoop(watchdog=0.2)) as runner:
+        runner.get_loop()
+        slow(0.3)
+        runner.run(asyncio.sleep(3))
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_any_executor_holds_time_back(kind: Any, loop: FakeTimeLoop) -> None:
+    """Threads of its own, the loop's default, or processes."""
+    executor = kind(1)
+    if kind is ThreadPoolExecutor:
+        loop.set_default_executor(executor)
+
+    async def main() -> tuple[str, float]:
+        given = None if kind is ThreadPoolExecutor else executor
+        async with asyncio.timeout(5):
+            return await loop.run_in_executor(given, slow), loop.time()
+
+    with executor:
+        assert loop.run(main()) == ("done", 0.0)
+
+
+@pytest.mark.parametrize("bound", [None, 5])
+def test_a_process_holds_time_back(bound: float | None, loop: FakeTimeLoop) -> None:
+    """Until it has ended, with pipes and without."""
+
+    async def main() -> tuple[int | None, bytes, float]:
+        async with asyncio.timeout(bound):
+            silent = await asyncio.create_subprocess_exec("sleep", "0.5")
+            await silent.wait()
+            shell = await asyncio.create_subprocess_shell("sleep 0.5; echo done", stdout=PIPE)
+            said, _ = await shell.communicate()
+        return silent.returncode, said, loop.time()
+
+    assert loop.run(main()) == (0, b"done\n", 0.0)
+    loop.run(asyncio.sleep(100))
+
+
+def test_a_thread_of_a_test_that_calls_the_loop_is_waited_for(loop: FakeTimeLoop) -> None:
+    """A future of another executor, and ``call_soon_threadsafe``, where nothing else is due."""
+
+    async def main() -> tuple[str, float]:
+        ended = asyncio.Event()
+        timer = threading.Timer(0.5, loop.call_soon_threadsafe, [ended.set])
+        timer.start()
+        await ended.wait()
+        timer.join()
+        return await asyncio.wrap_future(pool.submit(slow)), loop.time()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert loop.run(main()) == ("done", 0.0)
+
+
+def test_a_new_thread_holds_time_back_as_a_socket_does(loop: FakeTimeLoop) -> None:
+    """What it calls within the patience comes before a timer, and what comes later does not."""
+
+    async def main(seconds: float) -> tuple[str, float]:
+        async with asyncio.timeout(5):
+            return await asyncio.wrap_future(pool.submit(slow, seconds)), loop.time()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert loop.run(main(0.05)) == ("done", 0.0)
+        with pytest.raises(TimeoutError):
+            loop.run(main(0.8))
+
+
+def test_idle_threads_of_the_loop_hold_nothing_back(loop: FakeTimeLoop) -> None:
+    """Those of its default executor: a stuck loop is reported at once."""
+
+    async def main() -> None:
+        await asyncio.to_thread(slow, 0)
+        await asyncio.sleep(1000)
+        await loop.create_future()
+
+    began = time.monotonic()
+    with pytest.raises(LoopStuckError, match="no scheduled event can wake them"):
+        loop.run(main())
+    assert time.monotonic() - began < 0.2
+
+
+def test_a_thread_that_says_nothing_is_reported() -> None:
+    """After the watchdog's time, as it might wake the tasks."""
+    gone = threading.Event()
+    thread = threading.Thread(target=gone.wait)
+    thread.start()
+
+    async def main() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with closing(FakeTimeLoop(watchdog=0.2)) as loop:
+        try:
+            loop.run(asyncio.sleep(1000))
+            with pytest.raises(LoopStuckError) as stuck:
+                loop.run(main())
+        finally:
+            gone.set()
+            thread.join()
+    stuck.match(r"no thread called the loop for 0\.2 s")
+
+
+class SlowLookups(Lookups):
+    """Look-ups that are longer than the patience with what is silent."""
+
+    def resolving(self, resolve: Any, host: str, port: int) -> Lookup:
+        def slowly(host: str, port: int) -> Any:
+            slow()
+            return resolve(host, port)
+
+        return super().resolving(slowly, host, port)
+
+
+@pytest.mark.parametrize("lookups", [Lookups, SlowLookups])
+def test_a_look_up_of_a_name_holds_time_back(lookups: type[Lookups], loop: FakeTimeLoop) -> None:
+    """``tcp://localhost`` is resolved in a thread, and the call has its time afterwards."""
+
+    async def main(addr: str) -> bytes:
+        with closing(connect(Address(addr), None, lookups=lookups())) as transport:
+            response = await transport.send(AsyncRequest("Shelf.List"), 5)
+            return await response.body.read(99)
+
+    with FaultServer.tcp({"Shelf.List": ["books"]}) as server:
+        assert loop.run(main(server.addr.replace("127.0.0.1", "localhost"))) == b'["books"]\n'
+    assert loop.time() == 0.0
 
 
 def test_a_busy_socket_holds_time_back(loop: FakeTimeLoop) -> None:

@@ -9,8 +9,9 @@ import errno
 import os
 import socket
 import ssl
-from contextlib import suppress
-from typing import Any, Protocol
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, Protocol, TypeVar
 
 from moby_plugins.adapters.aio.links import Link, TLSLink
 from moby_plugins.adapters.aio.pool import Call, timed_out
@@ -26,6 +27,8 @@ from moby_plugins.adapters.http.dialing import (
 )
 from moby_plugins.adapters.http.unix_socket import UnixSocketDialer
 from moby_plugins.domain.address import Address, TLSOptions
+
+T = TypeVar("T")
 
 # First and longest pause in seconds between attempts to connect to a plugin with a full queue:
 # the system does not report when there is a place.
@@ -203,23 +206,39 @@ async def _ready(link: TLSLink, call: Call, until: float) -> None:
         link.unwatch_room()
 
 
+class _Joined(Executor):
+    """The thread of a running ``lookup``, as an executor: its jobs are run when that has ended."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
+        """Run a function that does not fail at the end of the look-up; return its future."""
+        job: Future[T] = Future()
+
+        def run() -> None:
+            if job.set_running_or_notify_cancel():
+                job.set_result(fn(*args, **options))
+
+        job.add_done_callback(self._lookup.unwatch)
+        self._lookup.watch(job, run)
+        return job
+
+
 async def _result(lookup: Lookup, call: Call, until: float) -> Any:
     """Return the host addresses or TLS context of ``lookup``; ``TimeoutError`` at ``until``."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-
-    def notify() -> None:
-        with suppress(RuntimeError):  # the loop was closed; others must still be woken
-            loop.call_soon_threadsafe(call.wake)
-
-    lookup.watch(call, notify)
+    # As a job of the loop, so that a loop with fake time sees the thread work.
+    done = loop.run_in_executor(_Joined(lookup), lookup.done.is_set)
+    done.add_done_callback(lambda _: call.wake())
     try:
-        while not lookup.done.is_set():
+        while not done.done():
             if loop.time() >= until:
                 raise TimeoutError(f"{lookup.late} after {until - began:.3g} s")
             await call.wait_until(until)
     finally:
-        lookup.unwatch(call)
+        done.cancel()
     return lookup.result()
 
 

@@ -218,21 +218,26 @@ class Lookup:
     def end(self) -> None:
         """Wake all callers that wait for this look-up."""
         self.done.set()
-        for notify in tuple(self._watchers.values()):
-            notify()
+        for who in tuple(self._watchers):
+            self._notify(who)
 
     def watch(self, who: object, notify: Callable[[], object]) -> None:
-        """Call ``notify`` once the look-up is done, in any thread.
+        """Call ``notify`` once, when the look-up is done, in any thread.
 
         ``who`` is the key for ``unwatch``: if that is called first, ``notify`` is not called.
         """
         self._watchers[who] = notify
-        if self.done.is_set():  # it ended before ``notify`` was listed
-            notify()
+        if self.done.is_set():  # perhaps it ended before ``notify`` was listed
+            self._notify(who)
 
     def unwatch(self, who: object) -> None:
         """Remove the callback that ``who`` passed to ``watch``."""
         self._watchers.pop(who, None)
+
+    def _notify(self, who: object) -> None:
+        notify = self._watchers.pop(who, None)  # in one step: two threads may be here
+        if notify is not None:
+            notify()
 
     def result(self) -> Any:
         """Return the result of the look-up, or raise its error; call this only once it is done."""

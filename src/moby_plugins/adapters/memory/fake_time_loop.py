@@ -1,49 +1,28 @@
 """An event loop with fake time for tests: instead of waiting, its time jumps.
 
 Nothing is patched, as asyncio has two public extension points: a loop takes a selector, and its
-``time`` can be overridden. The loop asks its selector to wait until the next timer is due. This
-selector polls the sockets without waiting, and:
-
-- If a socket is ready, or a callback is, time stands still.
-- While a job runs in an executor, time stands still: it is real work.
-- While a socket is open, time stands still, too, until no socket was ready for some real time: an
-  idle connection would otherwise stop time for ever.
-- Otherwise time jumps to the next moment at which something is due. A scripted event goes before
-  tasks that sleep until the same moment.
-- If nothing is due, no task can be woken: ``run`` raises ``LoopStuckError``.
+``time`` can be overridden. ``jumping_selector.py`` decides when time jumps. This module tells it
+what the loop's own jobs and processes do.
 """
 
 import asyncio
-import heapq
 import math
-import selectors
+import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import Context
 from inspect import iscoroutinefunction
-from itertools import count
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, cast
 
+from moby_plugins.adapters.memory.jumping_selector import DIGITS, JumpingSelector, LoopStuckError
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.retry import finite, no_nan
 from moby_plugins.domain.text import quoted
 
-_DOOR = AtDoor("moby_plugins.testing", __name__)
-
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-# The share of the watchdog's time after which silent sockets are assumed to be idle.
-_PATIENCE = 1 / 40
-# Decimal digits of times: asyncio compares times to a nanosecond, but sums of floats are inexact.
-_DIGITS = 9
-
-
-class LoopStuckError(RuntimeError):
-    """Raised if a ``FakeTimeLoop`` is stuck: no task can be woken, or a task never waits."""
-
-    __module__ = _DOOR
 
 
 class FakeTimeLoop(asyncio.SelectorEventLoop):
@@ -51,8 +30,17 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
     ``asyncio.sleep``, ``timeout``, ``wait_for`` and ``call_later`` all use its time. The class is
     also a ``loop_factory``: for ``asyncio.Runner``, pytest-asyncio and anyio. Its creator closes
-    it. Its time stands still during real work: jobs in executors (``asyncio.to_thread``), and open
-    sockets as long as they receive. It does not notice threads that a test starts by itself.
+    it. Where all tasks wait, its time moves at once to the next moment at which something is due,
+    a function of ``at`` before tasks that sleep until then. Real work delays this:
+
+    - Until they end: jobs in executors (``asyncio.to_thread``), cancelled ones included, and
+      processes that asyncio started.
+    - Until they were silent for a fortieth of ``watchdog``: sockets and pipes that are open, and
+      threads that were started after the loop, which may call ``call_soon_threadsafe``. A listening
+      socket delays nothing, nor does a UNIX connection between two tasks of this loop.
+
+    A thread that is silent for longer, or is older than the loop, is not waited for while anything
+    is due. If nothing is, the loop waits for any other thread.
 
     Args:
         start: Its initial time, in seconds.
@@ -72,14 +60,15 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         ```
     """
 
-    __module__ = _DOOR
+    __module__ = AtDoor("moby_plugins.testing", __name__)
     _closed = True  # for ``__del__``, if an argument is refused
 
     def __init__(self, start: float = 0.0, *, watchdog: float = 10.0) -> None:
         start, watchdog = float(finite("start", start)), no_nan("watchdog", watchdog)
-        self._jumping = _JumpingSelector(start, watchdog, self._moved)
+        self._jumping = JumpingSelector(start, watchdog, self._moved)
+        self._executor: Executor | None = None
         super().__init__(self._jumping)
-        self._jumping.own = len(self._jumping.get_map())
+        self._jumping.start()
 
     def __repr__(self) -> str:
         return f"<FakeTimeLoop at {self.time():g} s>"
@@ -119,7 +108,8 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
         Raises:
             LoopStuckError: If no task can continue; the message names the tasks. Raised at once if
-                no socket is open and no job runs in an executor, else after the watchdog's time.
+                no socket is open, no job or process goes on, and there is no other thread; else
+                after the watchdog's time. Raised also if cancelled tasks do not end.
             RuntimeError: If this loop, or another one in this thread, is running, or this loop is
                 closed.
         """
@@ -130,16 +120,24 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         if _is_in_loop():
             main.close()
             raise RuntimeError("another loop is running in this thread: await the coroutine there")
-        self._jumping.busy_since = time.monotonic()
         try:
-            return self.run_until_complete(main)
-        finally:
-            self._end_what_is_left()
+            result = self.run_until_complete(main)
+        except BaseException:
+            with suppress(LoopStuckError):  # of tasks that do not end; the first error is raised
+                self._end_what_is_left()
+            raise
+        self._end_what_is_left()
+        return result
+
+    def run_forever(self) -> None:
+        """Run until ``stop`` is called, as any loop; may raise ``LoopStuckError``."""
+        self._jumping.busy_since = time.monotonic()
+        super().run_forever()
 
     def _moved(self, now: float) -> None:
         # asyncio runs timers that are due within a nanosecond. After about three months, floats
         # are coarser than that, and a timer that is due would never be run.
-        self._clock_resolution = max(10.0**-_DIGITS, 2 * math.ulp(now))
+        self._clock_resolution = max(10.0**-DIGITS, 2 * math.ulp(now))
 
     def _end_what_is_left(self) -> None:
         left = asyncio.all_tasks(self)
@@ -194,13 +192,31 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         Returns:
             A future of the function's result.
         """
-        future = super().run_in_executor(executor, func, *args)
-        self._jumping.jobs += 1
-        future.add_done_callback(self._job_ended)
+        taking = _Taking(self._own_executor() if executor is None else executor)
+        future = super().run_in_executor(taking, func, *args)
+        job = taking.job
+        # Once the job is done, its thread still has to tell this to the loop.
+        self._jumping.hold_while(lambda: not (job.done() and future.done()))
         return future
 
-    def _job_ended(self, _: object) -> None:
-        self._jumping.jobs -= 1
+    def _own_executor(self) -> Executor:
+        if self._executor is None:
+            self.set_default_executor(
+                ThreadPoolExecutor(thread_name_prefix="asyncio", initializer=self._note_worker)
+            )
+        return cast("Executor", self._executor)
+
+    def _note_worker(self) -> None:
+        self._jumping.workers.add(threading.current_thread())
+
+    def set_default_executor(self, executor: Executor) -> None:
+        """Set the executor of ``run_in_executor(None, …)``, as in any loop.
+
+        Args:
+            executor: A ``ThreadPoolExecutor``.
+        """
+        super().set_default_executor(cast("ThreadPoolExecutor", executor))
+        self._executor = executor
 
     async def shutdown_default_executor(self, *timeout: Any) -> None:
         """Wait for the jobs of the default executor, as in any loop.
@@ -208,78 +224,54 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         Args:
             timeout: Seconds, if this version of Python supports them.
         """
-        self._jumping.jobs += 1  # a thread waits for them
+        ended = self.create_future()  # a thread waits for them
+        self._jumping.hold_while(lambda: not ended.done())
         try:
             await super().shutdown_default_executor(*timeout)
         finally:
-            self._jumping.jobs -= 1
+            ended.cancel()
+
+    async def subprocess_exec(self, *args: Any, **options: Any) -> tuple[Any, Any]:
+        """Start a process, as in any loop; time stands still until it has ended.
+
+        Args:
+            args: The arguments, as of any loop.
+            options: The options, as of any loop.
+
+        Returns:
+            The transport and the protocol.
+        """
+        return self._noted(await super().subprocess_exec(*args, **options))
+
+    async def subprocess_shell(self, *args: Any, **options: Any) -> tuple[Any, Any]:
+        """Start a shell, as in any loop; time stands still until it has ended.
+
+        Args:
+            args: The arguments, as of any loop.
+            options: The options, as of any loop.
+
+        Returns:
+            The transport and the protocol.
+        """
+        return self._noted(await super().subprocess_shell(*args, **options))
+
+    def _noted(self, process: tuple[Any, Any]) -> tuple[Any, Any]:
+        transport: asyncio.SubprocessTransport = process[0]
+        self._jumping.hold_while(lambda: transport.get_returncode() is None)
+        return process
 
 
-class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that advances its time ``now`` instead of waiting.
+class _Taking(Executor):
+    """Another executor, whose future of the last job is ``job``."""
 
-    ``own`` is the number of the loop's own sockets, and ``jobs`` that of jobs in executors.
-    """
+    job: Future[Any]
 
-    def __init__(self, start: float, watchdog: float, moved: Callable[[float], object]) -> None:
-        super().__init__()
-        self.now = start
-        self.own = 0
-        self.jobs = 0
-        # The real time at which the loop was last about to wait.
-        self.busy_since = time.monotonic()
-        self._watchdog = watchdog
-        self._moved = moved
-        self._script: list[tuple[float, int, Callable[[], object]]] = []
-        self._order = count()
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
 
-    def add(self, moment: float, do: Callable[[], object]) -> None:
-        heapq.heappush(self._script, (float(moment), next(self._order), do))
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        events = super().select(0)
-        # Rounded, since a shorter sleep does not move time.
-        due = math.inf if timeout is None else round(self.now + timeout, _DIGITS)
-        if self._script and due > self.now:
-            due = min(due, self._script[0][0])
-        if not events and due <= self.now:
-            if time.monotonic() - self.busy_since > self._watchdog:
-                self._give_up(f"time did not move in {self._watchdog:g} s of real time")
-        else:
-            events = events or self._wait(due)
-            self.busy_since = time.monotonic()
-        if not events and (timeout is None or timeout > 0):
-            self._jump(due)
-        return events
-
-    def _wait(self, due: float) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for real work; return an empty list if time should jump."""
-        sockets = len(self.get_map()) - self.own
-        if not (self.jobs or sockets):
-            if due == math.inf:
-                self._give_up("all tasks wait, and no scheduled event can wake them")
-            return []
-        if sockets and not self.jobs and due < math.inf:
-            return super().select(self._watchdog * _PATIENCE)
-        events = super().select(self._watchdog)
-        if not events:
-            real = "a job in an executor has not ended" if self.jobs else "no socket was ready"
-            self._give_up(f"all tasks wait, and {real} for {self._watchdog:g} s of real time")
-        return events
-
-    def _jump(self, due: float) -> None:
-        self.now = max(self.now, due)
-        self._moved(self.now)
-        # Only the events of this moment, not those that they add.
-        added = next(self._order)
-        while self._script and self._script[0][:2] < (self.now, added):
-            heapq.heappop(self._script)[-1]()
-
-    def _give_up(self, reason: str) -> None:
-        # Raised here, it ends the running loop, which can then run again.
-        self.busy_since = time.monotonic()
-        tasks = sorted(f"{task.get_name()} in {_named(task)}" for task in asyncio.all_tasks())
-        raise LoopStuckError(f"{reason}: {'; '.join(tasks) or 'there is no task'}")
+    def submit(self, fn: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
+        self.job = job = self._executor.submit(fn, *args, **options)
+        return job
 
 
 def _is_in_loop() -> bool:
@@ -288,8 +280,3 @@ def _is_in_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _named(task: asyncio.Task[Any]) -> str:
-    coroutine = task.get_coro()
-    return getattr(coroutine, "__qualname__", None) or repr(coroutine)

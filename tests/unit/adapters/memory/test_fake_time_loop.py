@@ -4,7 +4,7 @@ import asyncio
 import gc
 import math
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 
 import pytest
@@ -187,6 +187,74 @@ def test_an_event_that_adds_itself_is_reported() -> None:
         again()
         with pytest.raises(LoopStuckError, match=r"time did not move in 0\.02 s"):
             loop.run(never())
+
+
+def test_an_event_comes_while_a_task_keeps_the_loop_busy(loop: FakeTimeLoop) -> None:
+    """An event of this moment, or of one before it, is called in the loop's next turn."""
+    log: list[float] = []
+
+    async def main() -> None:
+        await asyncio.sleep(5)
+        for moment in (5, 2):
+            loop.at(moment, lambda: log.append(loop.time()))
+        while len(log) < 2:  # noqa: ASYNC110  it keeps the loop busy
+            await asyncio.sleep(0)
+
+    loop.run(main())
+
+    assert log == [5.0, 5.0]
+
+
+async def deaf(seconds: float) -> None:
+    """Go on although it is cancelled."""
+    with suppress(asyncio.CancelledError):
+        await never()
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(seconds)
+
+
+async def beside_a_deaf_task(seconds: float) -> None:
+    """Wait for ever, beside a task that does not end."""
+    task = asyncio.create_task(deaf(seconds), name="deaf")
+    await never()
+    await task
+
+
+@pytest.mark.parametrize("seconds", [0, 1, math.inf])
+def test_a_stuck_loop_ends_although_a_task_swallows_its_cancellation(seconds: float) -> None:
+    """The first error is raised, whether that task is then busy, sleeps or waits for ever."""
+    with closing(FakeTimeLoop(watchdog=0.02)) as loop:
+        loop.set_exception_handler(lambda *_: None)  # the task is destroyed
+        with pytest.raises(LoopStuckError, match=r"^all tasks wait, .*: Task-\d+ in .*; deaf in"):
+            loop.run(beside_a_deaf_task(seconds))
+
+
+@pytest.mark.parametrize("seconds", [0, 1, math.inf])
+def test_a_runner_ends_although_a_task_swallows_its_cancellation(seconds: float) -> None:
+    """Its ``close`` names that task."""
+    loop = FakeTimeLoop(watchdog=0.02)
+    loop.set_exception_handler(lambda *_: None)  # the task is destroyed
+    runner = asyncio.Runner(loop_factory=lambda: loop)
+    with pytest.raises(LoopStuckError, match=r"^all tasks wait"):
+        runner.run(beside_a_deaf_task(seconds))
+    with pytest.raises(LoopStuckError, match=r"deaf in deaf$"):
+        runner.close()
+    assert loop.is_closed()
+
+
+def test_a_left_task_that_does_not_end_is_reported() -> None:
+    """Although the coroutine itself has returned."""
+
+    async def main() -> None:
+        kept.append(asyncio.create_task(deaf(1), name="deaf"))
+        await asyncio.sleep(1)
+
+    kept: list[asyncio.Task[None]] = []
+    with closing(FakeTimeLoop(watchdog=0.02)) as loop:
+        loop.set_exception_handler(lambda *_: None)  # the task is destroyed
+        with pytest.raises(LoopStuckError, match=r"tasks were cancelled, .* 0\.02 s.*: deaf in"):
+            loop.run(main())
 
 
 def test_tasks_that_are_left_are_cancelled(loop: FakeTimeLoop) -> None:
