@@ -269,7 +269,7 @@ def read_headers(lines: Lines, headers: MutableMapping[bytes, bytes]) -> None:
     while (line := lines.readline()) != b"\r\n":
         match = REQUEST_HEADER.fullmatch(line)
         if match is None:
-            raise ValueError("a malformed header line")
+            raise ValueError(NO_FIELD)
         name, value = match[1].title(), match[2].strip(b" \t")
         if name in headers:
             if name in _SINGLE:

@@ -440,3 +440,24 @@ def check_each(body: bytes) -> None:
     lines = ChunkLines()
     for position in range(len(body)):
         lines.check(body[position : position + 1])
+
+
+def test_white_space_around_a_value_is_spaces_and_tabs_alone() -> None:
+    """Another character is a part of it, which text may take for space."""
+    head = plain_head(b"HTTP/1.1 200 OK\r\nX: \t\xa0y\x85 \t\r\nContent-Length: 0\r\n\r\n")
+    assert head is not None
+    assert next(iter(head.lines())) == ("X", "\xa0y\x85")
+
+
+def test_a_line_of_one_letter_is_no_header() -> None:
+    """It is told, though the head does not end."""
+    with pytest.raises(ValueError, match=r"^a malformed header line: b'X'$"):
+        check_heads(OK + b"X\r\n\r\n".replace(b"\r", b""))
+
+
+def test_sixteen_interim_responses_end_the_sending() -> None:
+    """One less does not, nor the beginning of one that is not whole."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert not begins_final_response(interim * 15)
+    assert not begins_final_response(interim * 15 + interim[:12])
+    assert begins_final_response(interim * 16)

@@ -23,6 +23,7 @@ def headers_of(text: bytes) -> dict[bytes, bytes]:
         (b"Host:\r\n", {b"Host": b""}),
         (b"content-LENGTH:5\r\n", {b"Content-Length": b"5"}),
         (b"X: \t y z\t \r\n", {b"X": b"y z"}),
+        (b"X: XYX\r\n", {b"X": b"XYX"}),
         (b"X: \xff\xfe\r\n", {b"X": b"\xff\xfe"}),
         (b"X: 1\r\nY: 2\r\nx: 3\r\n", {b"X": b"1, 3", b"Y": b"2"}),
         (b"Transfer-Encoding: Chunked\r\n", {b"Transfer-Encoding": b"Chunked"}),
@@ -53,14 +54,14 @@ def test_headers_are_read(text: bytes, headers: dict[bytes, bytes]) -> None:
 )
 def test_what_is_no_header_is_refused(line: bytes) -> None:
     """A line that another reader could take for something else is taken for nothing."""
-    with pytest.raises(ValueError, match="a malformed header line"):
+    with pytest.raises(ValueError, match=r"^a malformed header line$"):
         headers_of(b"Host: x\r\n" + line + b"\r\n")
 
 
 @every("text", [b"", b"Host: x\r\n", b"Host: x", b"Host: x\r", b"Host: x\n\n"])
 def test_headers_that_do_not_end_are_refused(text: bytes) -> None:
     """The end of the connection, and a bare LF, are not the end of the headers."""
-    with pytest.raises(ValueError, match="a malformed header line"):
+    with pytest.raises(ValueError, match=r"^a malformed header line$"):
         read_headers(io.BytesIO(text), {})
 
 

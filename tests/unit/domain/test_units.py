@@ -3,6 +3,7 @@
 import pytest
 
 from moby_plugins import InvalidPluginNameError, SettingsError
+from moby_plugins.domain.text import quoted
 from moby_plugins.domain.units import Unit
 from tests.cases import every
 
@@ -22,6 +23,14 @@ def test_each_begins_with_its_path() -> None:
     """As a comment, so that both can be printed one after the other."""
     assert unit().service().startswith("# /etc/systemd/system/shelf.service\n[Unit]\n")
     assert unit().socket().startswith("# /etc/systemd/system/shelf.socket\n[Unit]\n")
+
+
+def test_each_is_for_the_plugin_of_its_name() -> None:
+    """It says so, and no line is for what was not given."""
+    assert "Docker plugin shelf\n" in unit().service()
+    assert "Docker plugin shelf\n" in unit().socket()
+    assert "python3 -m moby_plugins\nTimeoutStopSec" in unit().service()
+    assert "ListenStream=/X/shelf.sock\n" in unit(sockets_path="/X/").socket()
 
 
 def test_both_are_there_before_the_engine() -> None:
@@ -67,8 +76,12 @@ def test_paths_have_no_specifiers() -> None:
 @every("name", ["a b", "a@b", "a\nType=x", "ü", "a" * 241])
 def test_a_name_that_no_unit_has_is_refused(name: str) -> None:
     """Nothing of it becomes a line of its own."""
-    with pytest.raises(SettingsError, match="is not a valid unit name"):
+    with pytest.raises(SettingsError) as caught:
         unit(name=name)
+    assert str(caught.value) == (
+        f"{quoted(name)} is not a valid unit name: use letters, digits and :_.-; choose another"
+        " with --name"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b"])
@@ -81,5 +94,5 @@ def test_a_name_that_no_plugin_has_is_refused(name: str) -> None:
 @pytest.mark.parametrize("given", [{"directory": "/a\nb"}, {"command": ("/x", "a\nb")}])
 def test_a_text_that_would_be_two_lines_is_refused(given: dict[str, object]) -> None:
     """Nothing of it becomes a setting."""
-    with pytest.raises(SettingsError, match="a character that no systemd unit may have"):
+    with pytest.raises(SettingsError, match=r"\\nb' has a character that no systemd unit may have"):
         unit(**given)
