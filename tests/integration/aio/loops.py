@@ -1,23 +1,12 @@
-"""The event loops that the asynchronous ends run on."""
+"""Coroutines that run in each kind of event loop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import pytest
+from tests.integration.loops import loop_factory
 
 T = TypeVar("T")
-
-LOOPS = ("asyncio", "uvloop")
-
-
-def loop_factory(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes a loop of that kind; skips where uvloop is not installed."""
-    if kind == "asyncio":
-        return asyncio.SelectorEventLoop
-    uvloop = pytest.importorskip("uvloop")
-    made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return made
 
 
 def run(kind: str, main: Coroutine[Any, Any, T]) -> T:

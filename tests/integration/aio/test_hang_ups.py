@@ -23,11 +23,12 @@ from moby_plugins.aio import (
 )
 from moby_plugins.serving import ServerTLS, hung_up
 from moby_plugins.subsystems import LogEntry, LogInfo, ReadConfig
-from tests.integration.aio.loops import LOOPS, run
+from tests.integration.aio.loops import run
 from tests.integration.aio.test_serving import dial, served
 from tests.integration.certificates import Certificates
 from tests.integration.descriptors import descriptors
 from tests.integration.hostile.test_hang_ups import READ, START, close, end_sending, reset
+from tests.integration.loops import LOOPS
 from tests.integration.serving.plugins import WAIT, answer, post
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)

@@ -37,9 +37,10 @@ from moby_plugins.aio import (
 )
 from moby_plugins.aio import new_client as new_async_client
 from moby_plugins.serving import MetricsServer, PluginApp, ServerTLS, plugin_server_unix
-from tests.integration.aio.loops import LOOPS, run
+from tests.integration.aio.loops import run
 from tests.integration.certificates import Certificates
 from tests.integration.descriptors import descriptors, soon
+from tests.integration.loops import LOOPS
 from tests.integration.serving.async_plugins import AsyncEchoes, AsyncLayers, AsyncVolumes
 from tests.integration.serving.plugins import WAIT, Echoes, answer, post
 

@@ -209,9 +209,10 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self._begun = False
         self._served += 1
         self.method = head.method.partition("?")[0].removeprefix("/")
-        # Not in the context of the request before, whose task may be running this.
+        # Not in the context of the request before, whose task may be running this; and not by
+        # ``create_task``, as an eager task would begin before ``task`` is set.
         serving = self._serve(head)
-        self.task = self._context.copy().run(self._loop.create_task, serving)
+        self.task = asyncio.Task(serving, loop=self._loop, context=self._context.copy())
         return True
 
     def _refuse(self, error: StatusError) -> None:
