@@ -57,7 +57,7 @@ def log_failed_call(what: str, error: BaseException) -> None:
 def call_all(calls: Iterable[Callable[[], object]]) -> None:
     """Call each function, also after one has raised; then raise the first exception.
 
-    For closing several things. A ``KeyboardInterrupt``, or another exception that is no
+    For example, to close several things. A ``KeyboardInterrupt``, or another exception that is no
     ``Exception``, is raised before others. The exceptions that are not raised are logged.
     """
     raised: list[BaseException] = []
@@ -70,7 +70,7 @@ def call_all(calls: Iterable[Callable[[], object]]) -> None:
         return
     raised.sort(key=lambda each: isinstance(each, Exception))  # keeps the order otherwise
     try:
-        _log_all("closing what was left failed too", raised[1:])
+        _log_all("what was left to do failed too", raised[1:])
         raise raised[0]
     finally:
         raised.clear()  # their tracebacks refer to this frame: break the cycle

@@ -303,7 +303,7 @@ def test_of_several_calls_each_is_made_and_the_first_exception_is_raised(
 
     assert called == [1, 2, 3, 4, 5]
     [record] = caplog.records
-    assert record.getMessage() == "closing what was left failed too"
+    assert record.getMessage() == "what was left to do failed too"
     assert "ValueError: second" in str(record.exc_text)
 
 

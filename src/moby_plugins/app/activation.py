@@ -32,6 +32,12 @@ Handlers
 Handlers run in the thread that called ``get`` or ``get_all``, after the state has changed. A
 handler may therefore ``get`` any plugin, including its own, without a deadlock.
 
+Events
+------
+What happens to plugins is put into a list per plugin, under the lock, and reported to observers
+afterwards, without it. One thread at a time reports the events of a plugin, also those that other
+threads add during this: so observers see them in the order in which they happened.
+
 Managed plugins
 ---------------
 A managed plugin has several names (``shelf``, ``shelf:latest``, its id), each with an activation.
@@ -48,13 +54,21 @@ running is replaced by one that the first caller in the child leads.
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
 from moby_plugins.app.client import Client
+from moby_plugins.app.observing import (
+    Observers,
+    notify_activated,
+    notify_dropped,
+    notify_failed,
+)
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.errors import (
     PluginError,
@@ -62,6 +76,7 @@ from moby_plugins.domain.errors import (
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.text import quoted
 from moby_plugins.domain.typed import typed
+from moby_plugins.failures import call_all
 from moby_plugins.ports import Cancellation, Clock, WakeEvent
 
 CLOSED = "this registry is closed"
@@ -119,11 +134,6 @@ class Activation(Generic[P]):
         self.error: Exception | None = None
         # Handlers still to be called for the plugin, until ``take_pending_calls`` takes them.
         self.pending_calls: list[PendingHandlerCall[P]] = []
-        # Whether this activation made its plugin active, and the plugin that it replaced.
-        self.is_new: bool = False
-        # Whether the registry keeps that plugin: not if it was invalidated during the activation.
-        self.is_kept: bool = False
-        self.replaced: P | None = None
         self._leader = leader
         self._process = os.getpid()
 
@@ -184,11 +194,16 @@ class Activation(Generic[P]):
 class Activations(Generic[P]):
     """The activations of one registry by name, and its handlers: all that the lock guards.
 
-    Threads may share it. No method waits, does I/O or calls user code.
+    Threads may share it. No method waits, does I/O or calls user code, except ``report``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, observers: Observers | None = None) -> None:
         self._lock = ProcessLock()
+        self._observers = observers or Observers()
+        # The events that are not reported yet, by the plugin's name.
+        self._events: dict[str, deque[Callable[[], None]]] = {}
+        # The names whose events a thread is reporting, and the process of that thread.
+        self._reporting: dict[str, int] = {}
         # By the name that the caller passed.
         self._by_name: dict[str, Activation[P]] = {}
         # By the plugin's own name if it is managed, else by the name of the activation.
@@ -236,14 +251,15 @@ class Activations(Generic[P]):
         activation: Activation[P],
         plugin: P | None,
         error: BaseException | None = None,
-    ) -> bool:
-        """Store the outcome of a running activation; return false if it already has one.
+        seconds: float = 0.0,
+    ) -> None:
+        """Store the outcome of a running activation; do nothing if it already has one.
 
         ``plugin`` is the active plugin, ``None`` after a failure with ``error``. Without either,
-        the activation is abandoned.
+        the activation is abandoned. It took ``seconds``; the caller then calls ``report``.
         """
         with self._lock():
-            return self._settle(activation, plugin, error)
+            self._settle(activation, plugin, error, seconds)
 
     def abandon(self, activations: Iterable[Activation[P]]) -> list[PendingHandlerCall[P]]:
         """Abandon those of ``activations`` that are running, and return pending handler calls.
@@ -254,32 +270,37 @@ class Activations(Generic[P]):
         left: list[PendingHandlerCall[P]] = []
         with self._lock():
             for activation in activations:
-                self._settle(activation, None, None)
+                self._settle(activation, None, None, 0.0)
                 left += activation.pending_calls
                 activation.pending_calls = []
         return left
 
     def _settle(
-        self, activation: Activation[P], plugin: P | None, error: BaseException | None
-    ) -> bool:
+        self,
+        activation: Activation[P],
+        plugin: P | None,
+        error: BaseException | None,
+        seconds: float,
+    ) -> None:
         # Called with the lock held.
         if activation.is_settled:
-            return False
+            return
         if self._closed:
             plugin, error = None, None
         if plugin is not None:
-            plugin = self._shared(activation, plugin)
+            plugin = self._shared(activation, plugin, seconds)
         elif self._by_name.get(activation.name) is activation:
             del self._by_name[activation.name]
         activation.settle(plugin, error)
-        return True
+        if activation.error is not None:
+            self._add(activation.name, notify_failed, activation.name, activation.error, seconds)
 
-    def share(self, name: str, plugin: P) -> Activation[P]:
+    def share(self, name: str, plugin: P, seconds: float) -> Activation[P]:
         """Return the activation of ``name``, which is active with ``plugin`` or an earlier plugin.
 
         For asyncio, where tasks of several event loops may activate the same plugin at the same
-        time, and all loops share the active plugins. Raise ``RuntimeError`` if the registry is
-        closed.
+        time, and all loops share the active plugins. It took ``seconds``; the caller then calls
+        ``report``. Raise ``RuntimeError`` if the registry is closed.
         """
         with self._lock():
             if self._closed:
@@ -287,26 +308,28 @@ class Activations(Generic[P]):
             activation = self._by_name.get(name)
             if activation is None:
                 activation = self._by_name[name] = Activation(name, None)
-                activation.settle(self._shared(activation, plugin), None)
+                activation.settle(self._shared(activation, plugin, seconds), None)
             return activation
 
-    def _shared(self, activation: Activation[P], plugin: P) -> P:
+    def _shared(self, activation: Activation[P], plugin: P, seconds: float) -> P:
         # Called with the lock held. A new plugin's handlers are still to be called.
         name = activation.name if plugin.managed is None else plugin.name
         known = self._plugins.get(name)
         if known is not None and plugin.managed is not None and _is_same(known, plugin):
             return known
-        activation.is_new = True
         if self._handlers:
             activation.pending_calls = self._pending_calls(plugin)
         # A plugin that was invalidated during its activation is not stored: only the callers that
         # wait for it get it.
-        if self._by_name.get(activation.name) is activation:
-            if known is not None:  # the managed plugin was installed again
-                self._forget(known, but=activation)
-                activation.replaced = known
+        is_kept = self._by_name.get(activation.name) is activation
+        if is_kept and known is not None:  # the managed plugin was installed again
+            self._forget(known, but=activation)
+            self._add(known.name, notify_dropped, known)
+        self._add(plugin.name, notify_activated, plugin, seconds)
+        if is_kept:
             self._plugins[name] = plugin
-            activation.is_kept = True
+        else:
+            self._add(plugin.name, notify_dropped, plugin)
         return plugin
 
     def _pending_calls(self, plugin: P) -> list[PendingHandlerCall[P]]:
@@ -346,7 +369,8 @@ class Activations(Generic[P]):
     def drop(self, name: str) -> P | None:
         """Forget a plugin by any of its names; return it if it was active, else ``None``.
 
-        Threads that wait for its activation still get its plugin or its error.
+        Threads that wait for its activation still get its plugin or its error. The caller then
+        calls ``report``.
         """
         with self._lock():
             activation = self._by_name.pop(name, None)
@@ -358,6 +382,7 @@ class Activations(Generic[P]):
                 for key in {name, plugin.name}:
                     if self._plugins.get(key) is plugin:
                         del self._plugins[key]
+                self._add(plugin.name, notify_dropped, plugin)
         return plugin
 
     def recheck(self, stale: Plugin) -> None:
@@ -373,14 +398,48 @@ class Activations(Generic[P]):
     def close(self) -> list[P]:
         """Forget all plugins; return those that were active, whose clients the caller closes.
 
-        After this, ``claim`` and ``share`` raise ``RuntimeError``.
+        After this, ``claim`` and ``share`` raise ``RuntimeError``. The caller then calls
+        ``report``.
         """
         with self._lock():
             self._closed = True
             plugins = list(self._plugins.values())
             self._plugins.clear()
             self._by_name.clear()
+            for plugin in plugins:
+                self._add(plugin.name, notify_dropped, plugin)
         return plugins
+
+    def _add(self, name: str, notify: Callable[..., None], *of: Any) -> None:
+        # Called with the lock held.
+        if self._observers:
+            event = partial(notify, self._observers, *of)
+            self._events.setdefault(name, deque()).append(event)
+
+    def report(self, *names: str) -> None:
+        """Report the events of the plugins ``names`` to the observers; not under the lock.
+
+        If another thread is reporting events of a plugin, it reports these too. A
+        ``KeyboardInterrupt`` of an observer is raised after the last event.
+        """
+        call_all(call for name in names for call in self._reports(name))
+
+    def _reports(self, name: str) -> Iterator[Callable[[], None]]:
+        with self._lock():
+            if self._reporting.get(name) == os.getpid():
+                return
+            self._reporting[name] = os.getpid()
+        while (event := self._next_event(name)) is not None:
+            yield event
+
+    def _next_event(self, name: str) -> Callable[[], None] | None:
+        with self._lock():
+            events = self._events.get(name)
+            if events:
+                return events.popleft()
+            self._events.pop(name, None)
+            self._reporting.pop(name, None)
+            return None
 
 
 def _is_same(known: Plugin, other: Plugin) -> bool:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
-from typing import Any
 
 from moby_plugins.app.activation import (
     CLOSED,
@@ -21,7 +20,6 @@ from moby_plugins.app.client import Client
 from moby_plugins.app.handshake import Handshake, WatchedTransport
 from moby_plugins.app.observing import (
     Observers,
-    notify_dropped,
     notify_failed_handler,
     notifying_retries,
 )
@@ -190,7 +188,8 @@ class Leaders:
         plugin: ActivePlugin | None,
         error: BaseException | None = None,
     ) -> None:
-        is_first = self._activations.settle(activation, plugin, error)
+        seconds = self._clock.now() - started if self._observers else 0.0
+        self._activations.settle(activation, plugin, error, seconds)
         # If the plugin was already active under another name, that client is shared instead.
         if activation.plugin is None or activation.plugin is not plugin:
             try:
@@ -198,8 +197,8 @@ class Leaders:
             except BaseException as raised:  # the outcome is already settled, so only log this
                 what = f"closing the client of plugin {quoted(activation.name)} failed"
                 log_failure(what, raised)
-        if is_first and self._observers:
-            notify_settled(self._observers, activation, self._clock.now() - started)
+        if self._observers:
+            self._activations.report(activation.name, (activation.plugin or activation).name)
 
     def _call_handlers(self, activation: Activation[ActivePlugin]) -> None:
         call_handlers(self._activations.take_pending_calls(activation), self._observers)
@@ -353,19 +352,3 @@ def call_handlers(
             notify_failed_handler(handler, plugin, error, observers)
     if interrupt is not None:
         raise interrupt
-
-
-def notify_settled(observers: Observers, activation: Activation[Any], seconds: float) -> None:
-    """Report the outcome of an activation that took ``seconds`` to the observers."""
-    if not observers:
-        return
-    from moby_plugins.domain.observing import ActivationFailed, PluginActivated, PluginDropped
-
-    replaced, plugin, error = activation.replaced, activation.plugin, activation.error
-    notify_dropped(observers, replaced)
-    if plugin is not None and activation.is_new:
-        observers.notify(PluginActivated, plugin, seconds)
-        if not activation.is_kept:  # invalidated during the activation
-            observers.notify(PluginDropped, plugin)
-    if error is not None:
-        observers.notify(ActivationFailed, activation.name, error, seconds)

@@ -140,9 +140,22 @@ def notify_failed_handler(
         observers.notify(HandlerFailed, plugin.name, handler, error)
 
 
-def notify_dropped(observers: Observers, plugin: Plugin | None) -> None:
-    """Report that ``plugin`` is no longer active; do nothing for ``None``."""
-    if plugin is not None and observers:
-        from moby_plugins.domain.observing import PluginDropped
+def notify_activated(observers: Observers, plugin: Plugin, seconds: float) -> None:
+    """Report that ``plugin`` became active, after ``seconds``."""
+    from moby_plugins.domain.observing import PluginActivated
 
-        observers.notify(PluginDropped, plugin)
+    observers.notify(PluginActivated, plugin, seconds)
+
+
+def notify_dropped(observers: Observers, plugin: Plugin) -> None:
+    """Report that ``plugin`` is no longer active."""
+    from moby_plugins.domain.observing import PluginDropped
+
+    observers.notify(PluginDropped, plugin)
+
+
+def notify_failed(observers: Observers, name: str, error: BaseException, seconds: float) -> None:
+    """Report that the plugin ``name`` could not be activated, after ``seconds``."""
+    from moby_plugins.domain.observing import ActivationFailed
+
+    observers.notify(ActivationFailed, name, error, seconds)

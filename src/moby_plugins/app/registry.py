@@ -18,7 +18,7 @@ from moby_plugins.app.activation import (
 )
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
 from moby_plugins.app.leading import CANCELLED, Leaders, call_handlers
-from moby_plugins.app.observing import Observers, notify_dropped
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.retrying import Ending, OnRetry
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import (
@@ -116,9 +116,9 @@ class Registry:
         self._connect = connect
         self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
-        self._activations: Activations[ActivePlugin] = Activations()
         self._closing = Cancellation()
         self._observers = Observers(observers)
+        self._activations: Activations[ActivePlugin] = Activations(self._observers)
         self._leaders = Leaders(
             activations=self._activations,
             discovery=discovery,
@@ -361,7 +361,9 @@ class Registry:
         Raises:
             InvalidPluginNameError: If ``name`` is not a valid name.
         """
-        notify_dropped(self._observers, self._activations.drop(check_any_name(name)))
+        plugin = self._activations.drop(check_any_name(name))
+        if plugin is not None:
+            self._activations.report(plugin.name)
 
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
@@ -373,7 +375,7 @@ class Registry:
         try:
             self._closing.set()
         finally:
-            close_all(self._activations.close(), self._observers)
+            close_all(self._activations)
 
     def __repr__(self) -> str:
         discovery, connect = shown(self._discovery), shown(self._connect)
@@ -387,12 +389,12 @@ class Registry:
         self.close()
 
 
-def close_all(plugins: Iterable[Any], observers: Observers) -> None:
+def close_all(activations: Activations[Any]) -> None:
     """Close the client of each plugin, and report it as dropped; then raise the first exception."""
     call_all(
         call
-        for plugin in plugins
-        for call in (plugin.client.close, partial(notify_dropped, observers, plugin))
+        for plugin in activations.close()
+        for call in (plugin.client.close, partial(activations.report, plugin.name))
     )
 
 

@@ -7,8 +7,11 @@ import pytest
 from attrs import evolve
 
 from moby_plugins.app.activation import Activation, Activations, ActivePlugin
+from moby_plugins.app.observing import Observers
 from moby_plugins.app.registry import Registry
+from moby_plugins.ports import ActivationFailed, PluginActivated, PluginDropped
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
+from tests.observers import Notes
 from tests.unit.app.in_memory import MemoryHost
 
 
@@ -94,3 +97,27 @@ def test_one_that_was_forgotten_while_it_was_running_takes_no_place() -> None:
     assert activations.count() == 1
     [closed] = activations.close()
     assert closed is plugin
+
+
+@pytest.mark.parametrize("end", ["drop", "close"])
+def test_events_are_reported_in_the_order_in_which_they_happened(end: str) -> None:
+    """Whichever thread is the first to report: each is reported once."""
+    host = MemoryHost({"p": ["VolumeDriver"]})
+    plugin = host.registry.get("p")
+    notes = Notes()
+    activations = Activations[ActivePlugin](Observers([notes]))
+    failed, _ = activations.claim("p", None)
+    activations.settle(failed, None, KeyError("first"), 1.0)
+    activation, _ = activations.claim("p", None)
+    activations.settle(activation, plugin, None, 2.0)
+    activations.close() if end == "close" else activations.drop("p")
+    assert notes.events == []
+
+    activations.report("p")
+    activations.report("p", "p")
+
+    assert notes.events == [
+        ActivationFailed("p", failed.error, 1.0),  # type: ignore[arg-type]  # it is set
+        PluginActivated(plugin, 2.0),
+        PluginDropped(plugin),
+    ]

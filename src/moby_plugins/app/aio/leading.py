@@ -40,10 +40,8 @@ from moby_plugins.app.aio.lead import (
     Lead,
 )
 from moby_plugins.app.aio.observed_client import client_of
-from moby_plugins.app.leading import notify_settled
 from moby_plugins.app.observing import (
     Observers,
-    notify_dropped,
     notify_failed_handler,
     notifying_retries,
 )
@@ -255,11 +253,13 @@ class AsyncLeaders:
 
     def forget(self, name: str) -> None:
         """Forget a plugin: callers that wait still get it, the next ``get`` activates it again."""
-        notify_dropped(self._observers, self.activations.drop(name))
+        plugin = self.activations.drop(name)
         for key, lead in list(self._running.items()):
             if lead.name == name:
                 lead.forgotten = True
                 self._running.pop(key, None)
+        if plugin is not None:
+            self.activations.report(plugin.name)
 
     async def end(self) -> None:
         """End all running activations, and wait for the other tasks of this loop."""
@@ -410,7 +410,7 @@ class AsyncLeaders:
         started = tries.started
         try:
             plugin = await try_again(attempt, tries, notify_retry, ending=Ending(lead.name))
-            activation = self._share(lead, plugin)
+            activation = self._share(lead, plugin, lead.loop.time() - started)
         except BaseException as error:
             handshake.give_up()
             self._forget_lead(lead)
@@ -428,15 +428,17 @@ class AsyncLeaders:
             if activation.plugin is not plugin:
                 handshake.give_up()
             elif self._observers:
-                notify_settled(self._observers, activation, lead.loop.time() - started)
+                self.activations.report(plugin.name)
         finally:  # an observer may raise a ``KeyboardInterrupt``
             await self.call_handlers(self.activations.take_pending_calls(activation))
 
-    def _share(self, lead: Lead, plugin: AsyncActivePlugin) -> Activation[AsyncActivePlugin]:
+    def _share(
+        self, lead: Lead, plugin: AsyncActivePlugin, seconds: float
+    ) -> Activation[AsyncActivePlugin]:
         if not lead.forgotten:
-            return self.activations.share(lead.name, plugin)
+            return self.activations.share(lead.name, plugin, seconds)
         activation = Activation[AsyncActivePlugin](lead.name, None)
-        self.activations.settle(activation, plugin)
+        self.activations.settle(activation, plugin, None, seconds)
         return activation
 
     def _leave(self, lead: Lead) -> None:

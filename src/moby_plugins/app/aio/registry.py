@@ -108,8 +108,8 @@ class AsyncRegistry:
             raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
         self._connect = connect
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
-        self._activations: Activations[AsyncActivePlugin] = Activations()
-        self._observers = Observers(observers)
+        observers = Observers(observers)
+        self._activations: Activations[AsyncActivePlugin] = Activations(observers)
         self._leaders = AsyncLeaders(
             self._activations,
             discovery,
@@ -119,7 +119,7 @@ class AsyncRegistry:
             # ``None`` means no limit here; passed to a client, it would mean the client's time-out.
             seconds(activation_timeout) or math.inf,
             size("max_response_bytes", max_response_bytes),
-            self._observers,
+            observers,
             callable_or_none("on_retry", on_retry),
         )
 
@@ -333,7 +333,7 @@ class AsyncRegistry:
         first exception is raised, and others are logged.
         """
         try:
-            close_all(self._activations.close(), self._observers)
+            close_all(self._activations)
         finally:
             await self._leaders.end()
 

@@ -1,0 +1,84 @@
+"""Observers see what happens to a plugin in the order in which it happens: threads and tasks."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from moby_plugins.ports import Observer, PluginActivated, PluginDropped
+from moby_plugins.testing import refused, script
+from tests.observers import Notes
+from tests.unit.app.hosts import NewHost, ThreadsHost
+
+ACTIVE = {"Implements": ["A"]}
+
+
+class Doing(Observer):
+    """Does something when a plugin becomes active, before other observers are told."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = [work]
+
+    def plugin_activated(self, event: PluginActivated, /) -> None:
+        """Do it, once."""
+        if self._work:
+            self._work.pop()()
+
+
+def in_a_thread(work: Callable[[], object]) -> None:
+    """Call it in another thread, and wait for that."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("how", [in_a_thread, lambda work: work()], ids=["thread", "observer"])
+@pytest.mark.parametrize("asked", ["get", "get_all"])
+def test_a_plugin_that_is_forgotten_while_its_activation_is_told_is_dropped_after_it(
+    new_host: NewHost, how: Callable[[Callable[[], object]], None], asked: str
+) -> None:
+    """By an observer itself, or by another thread."""
+    notes = Notes()
+
+    def forget() -> None:
+        how(lambda: host.registry.invalidate("p"))
+
+    host = new_host({"p": ACTIVE}, observers=[Doing(forget), notes])
+    host.registry.get("p") if asked == "get" else host.registry.get_all()
+    host.registry.get("p")
+
+    kinds = [type(e) for e in notes.events if isinstance(e, PluginActivated | PluginDropped)]
+    assert kinds == [PluginActivated, PluginDropped, PluginActivated]
+
+
+def test_a_registry_that_is_closed_while_an_activation_is_told_drops_after_it() -> None:
+    """The client is closed at once; the event follows that of the activation."""
+    notes = Notes()
+    host = ThreadsHost(
+        {"p": ACTIVE}, observers=[Doing(lambda: in_a_thread(host.registry.close)), notes]
+    )
+    host.registry.get("p")
+
+    kinds = [type(e) for e in notes.events if isinstance(e, PluginActivated | PluginDropped)]
+    assert kinds == [PluginActivated, PluginDropped]
+    assert host.closed() == [1]
+
+
+def test_an_interrupt_for_an_activation_keeps_no_drop_from_observers(new_host: NewHost) -> None:
+    """What follows is told all the same; then the interrupt is raised."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    notes = Notes()
+    host = new_host({"p": script(refused(), ACTIVE)}, observers=[Doing(interrupt), notes])
+
+    def forget(*_: object) -> None:
+        host.registry.invalidate("p")
+
+    with pytest.raises(KeyboardInterrupt):
+        host.registry.get("p", on_retry=forget)
+
+    kinds = [type(e) for e in notes.events if isinstance(e, PluginActivated | PluginDropped)]
+    assert kinds == [PluginActivated, PluginDropped]
