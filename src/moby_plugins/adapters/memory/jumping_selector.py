@@ -4,8 +4,8 @@ The loop asks its selector to wait until the next timer is due. This one first a
 something real may still come:
 
 - A *counted* piece of work, such as a job in an executor, always does: time stands still.
-- A socket may, and so may a thread that was started after the loop: time stands still until all were
-  silent for some real time. An idle connection would otherwise stop time for ever.
+- A socket may, and so may a thread that was started after the loop: time stands still until all
+  were silent for some real time. An idle connection would otherwise stop time for ever.
 - A listening socket, and a UNIX connection both of whose ends are in this selector, do not: only
   this loop's own tasks make them ready, or a peer of which nothing is known here.
 """
