@@ -12,8 +12,10 @@ from moby_plugins.domain.managed import (
     asked_as,
     familiar,
     found_plugin,
+    is_api_version,
     is_called,
     is_engine_name,
+    is_socket_name,
     manifest_of,
     read_plugin,
     read_plugins,
@@ -302,3 +304,41 @@ def test_a_plugin_is_called_by_its_name_or_a_long_beginning_of_its_id() -> None:
         assert is_called(plugin, name)
     for name in ("shelf:1", "b" * 11, "c" * 12, ""):
         assert not is_called(plugin, name)
+
+
+@every("text", ["1.0", "1.45", "12.345", "123.1"])
+def test_a_version_of_the_api_is_two_numbers(text: str) -> None:
+    """So that it can be a part of a URL."""
+    assert is_api_version(text)
+
+
+@every("text", ["", "1", "1.", ".1", "1.2.3", "1.4/../x", "v1.4", "1234.1", "1.2\n"])
+def test_another_text_is_no_version_of_the_api(text: str) -> None:
+    """Nothing else becomes a part of one."""
+    assert not is_api_version(text)
+
+
+@every("name", ["a.sock", "...", "a\\b"])
+def test_the_name_of_a_socket_is_that_of_a_file(name: str) -> None:
+    """Any that leads to no directory."""
+    assert is_socket_name(name)
+
+
+@every("name", ["", ".", "..", "a/b", "/", "a\0b"])
+def test_a_path_is_no_name_of_a_socket(name: str) -> None:
+    """Nor is what no file can be called."""
+    assert not is_socket_name(name)
+
+
+@every("given", [{}, {"Name": None}, {"Name": ""}])
+def test_a_plugin_of_an_engine_has_a_name(given: dict[str, object]) -> None:
+    """One without is none."""
+    with pytest.raises(ValueError, match=r"^a plugin has the name ''$"):
+        read_plugin({"Id": "a", **given})
+
+
+def test_a_name_with_a_digest_has_no_tag() -> None:
+    """And one with neither has the usual one."""
+    digest = "@sha256:" + "0" * 64
+    assert familiar(f"docker.io/library/shelf{digest}") == f"shelf{digest}"
+    assert familiar("shelf") == "shelf:latest"

@@ -76,3 +76,23 @@ def test_the_memory_is_bounded() -> None:
     assert len(methods) == MAX_METHODS + 1
     assert {method.method: method.calls for method in methods}[OTHER] == 2 * MAX_METHODS
     assert max(len(method.method) for method in methods) == 100
+
+
+def test_the_percentiles_are_the_50th_the_95th_and_the_99th() -> None:
+    """Of 1000 calls whose latency grows tenfold right behind each of them."""
+    summary = Summary()
+    for number in range(1, 1001):
+        took = 10.0 ** sum(number > rank for rank in (500, 950, 990))
+        summary.add(RecordedCall("M.x", status=200, took=took))
+
+    (method,) = summary.methods()
+    assert [method.p50, method.p95, method.p99] == pytest.approx([1.0, 10.0, 100.0], rel=0.026)
+
+
+def test_a_rank_is_the_next_whole_one() -> None:
+    """The 99th percentile of 1000 is the 990th."""
+    latencies = Latencies()
+    for number in range(1, 1001):
+        latencies.add(1.0 if number < 990 else 10.0)
+
+    assert latencies.percentile(99) == pytest.approx(10.0, rel=0.026)

@@ -207,3 +207,21 @@ def test_a_body_that_just_fits_is_shown_whole() -> None:
 
     assert event["args"]["request"] == "x" * 2000
     assert event["args"]["answer"] == "x" * 2000 + "… of 2001"
+
+
+def test_calls_one_after_the_other_share_a_track() -> None:
+    """Also where one begins when the other ends."""
+    recording = Recording([call("M.x", 0.0, 1.0), call("M.x", 1.0, 1.0)], "shelf")
+    assert {event["tid"] for event in events(recording, phase="X")} == {1}
+
+
+def test_a_category_is_the_subsystem() -> None:
+    """What stands before the first point."""
+    assert {e["cat"] for e in events(Recording([call("A.b.c", 0.0, 1.0)], "p"), phase="X")} == {"A"}
+
+
+def test_a_call_without_a_response_is_no_failure_of_a_status() -> None:
+    """It has none."""
+    left = call("M.x", 0.0, 1.0, status=0, host_left=True)
+    (mark,) = events(Recording([left], "p"), phase="i")
+    assert mark["name"] == "the host did not wait for the end"
