@@ -28,7 +28,8 @@ ACTIVATE = "Plugin.Activate"
 class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attributes
     """The observers of one registry, client or served app.
 
-    The methods that each observer overrides are looked up once, here; only these are called. Raises
+    The methods that each observer overrides are looked up once, here; only these are called. An
+    observer that is given twice, in code and by its name for example, is called once. Raises
     ``TypeError`` if an item of ``observers`` is not an ``Observer``.
     """
 
@@ -36,7 +37,7 @@ class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attri
 
     def __new__(cls, observers: Iterable[Observer] = ()) -> Self:
         """Return the observers as one value; raise ``TypeError`` if one is not an ``Observer``."""
-        instance = super().__new__(cls, observers)
+        instance = super().__new__(cls, {id(each): each for each in observers}.values())
         for observer in instance:
             unchecked: object = observer  # the caller's program may not be type-checked
             if not isinstance(unchecked, Observer):

@@ -308,8 +308,23 @@ def observed(
     if not is_app or is_asynchronous(unchecked) or is_asynchronous(type(unchecked).__call__):
         wanted = "a PluginApp or a function that is not a coroutine"
         raise TypeError(f"app must be {wanted}, not {quoted(unchecked)}")
-    those, known = Observers(observers), frozenset(methods)
-    return lambda request: _observed(app, request, those, known, now)
+    if isinstance(app, _ObservedApp):
+        those = Observers((*app.observers, *observers))
+        return evolve(app, observers=those, methods=app.methods | frozenset(methods))
+    return _ObservedApp(app, Observers(observers), frozenset(methods), now)
+
+
+@frozen
+class _ObservedApp:
+    """A function whose requests are reported to ``observers``."""
+
+    app: App
+    observers: Observers
+    methods: frozenset[str]
+    now: Now
+
+    def __call__(self, request: Request) -> Response:
+        return _observed(self.app, request, self.observers, self.methods, self.now)
 
 
 def _observed(

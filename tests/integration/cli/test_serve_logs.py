@@ -198,6 +198,44 @@ def test_metrics_and_health_have_an_address_of_their_own(machine: Machine, modul
         got(address, "/health")
 
 
+OBSERVED = """
+from moby_plugins import PrometheusObserver, Settings, new_client
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import VolumeDriver
+from moby_plugins.testing import MemoryTransport
+
+own = PrometheusObserver()
+
+
+class Shelves(VolumeDriver):
+    def list(self):
+        return ()
+
+
+app = PluginApp(Shelves(), observers=[own])
+here = Settings(transports={"unix": MemoryTransport({"M.x": {}}).connect}, observers=["prometheus"])
+with new_client("unix:///a.sock", settings=here, observers=[own]) as client:
+    client.call("M.x")
+"""
+
+
+def test_a_plugin_with_an_observer_of_its_own_is_counted_once(machine: Machine) -> None:
+    """By its name it is the one that the program has made, for a host as for a plugin."""
+    (machine.root / "observed.py").write_text(OBSERVED)
+    words = ("--name", "p", "--metrics", "0", "--observer", "prometheus")
+    with machine.running(machine.command("serve", "observed:app", *words)) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline(), process.stderr.readline()]
+        [address] = re.findall(r"health are at http://(127\.0\.0\.1:\d+)", "".join(lines))
+        machine.run("call", "p", "VolumeDriver.List")
+        _, text = got(address, "/metrics")
+        process.terminate()
+        process.wait(SECONDS)
+
+    assert 'requests_total{error="",method="VolumeDriver.List",status="200"} 1.0' in text
+    assert 'calls_total{error="",method="M.x",plugin="",status="200"} 1.0' in text
+
+
 def answers(machine: Machine, expected: str) -> bool:
     """Whether the plugin answers so, soon."""
     for _ in range(100):

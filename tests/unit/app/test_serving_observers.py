@@ -214,11 +214,26 @@ def test_an_app_that_returns_no_response_has_failed(notes: Notes) -> None:
 
 def test_an_observed_app_keeps_the_observers_that_it_has(notes: Notes) -> None:
     """And the app that was given is as it was."""
-    app = PluginApp(Shelf(FakeClock()), observers=[notes])
-    read(observed(app, [notes]), "VolumeDriver.List")
-    assert len(notes.of(RequestEnded)) == 2
+    app, more = PluginApp(Shelf(FakeClock()), observers=[notes]), Notes()
+    read(observed(app, [more]), "VolumeDriver.List")
+    assert (len(notes.of(RequestEnded)), len(more.of(RequestEnded))) == (1, 1)
     read(app, "VolumeDriver.List")
-    assert len(notes.of(RequestEnded)) == 3
+    assert (len(notes.of(RequestEnded)), len(more.of(RequestEnded))) == (2, 1)
+
+
+def test_an_observer_that_is_given_twice_is_told_once(notes: Notes) -> None:
+    """In one place or in two, of a plugin or of a function: nothing is counted twice."""
+    apps = [
+        observed(PluginApp(Shelf(FakeClock()), observers=[notes]), [notes]),
+        observed(lambda _: Response(200, b"{}"), [notes, notes], methods=["VolumeDriver.List"]),
+        observed(observed(lambda _: Response(200, b"{}"), [notes]), [notes], methods=["M.x"]),
+    ]
+    for number, app in enumerate(apps, 1):
+        read(app, "VolumeDriver.List")
+        assert len(notes.of(RequestEnded)) == number
+
+    read(apps[2], "M.x")
+    assert notes.of(RequestEnded)[-1].started.route == "M.x"
 
 
 async def coroutine(_: Request) -> Response:

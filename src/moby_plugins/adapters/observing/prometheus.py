@@ -1,8 +1,7 @@
 """The observer for Prometheus: counters, gauges and histograms of both ends, in a registry."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from moby_plugins.adapters.observing.attributes import (
     MAX_METHODS,
@@ -53,7 +52,8 @@ class PrometheusObserver(Observer):
 
     Args:
         registry: The registry of the metrics, ``prometheus_client.REGISTRY`` unless given; it can
-            have one such observer. ``"prometheus"`` in settings stands for that of ``REGISTRY``.
+            have one such observer. ``"prometheus"`` in settings stands for that of ``REGISTRY``,
+            and makes it unless the program has.
         buckets: The buckets of the histograms, in seconds.
 
     Raises:
@@ -78,6 +78,8 @@ class PrometheusObserver(Observer):
     """
 
     __module__ = _DOOR
+    # The observer of ``prometheus_client.REGISTRY``, once there is one in this process.
+    _of_default: "ClassVar[PrometheusObserver | None]" = None
 
     def __init__(
         self, registry: "CollectorRegistry | None" = None, *, buckets: Sequence[float] = BUCKETS
@@ -121,6 +123,8 @@ class PrometheusObserver(Observer):
         self._taken = counter("request_received_bytes", "Bytes of requests' bodies.")
         self._sent_bytes = counter("request_sent_bytes", "Bytes of responses' bodies.")
         self._hang_ups = counter("hang_ups", "Hosts that did not wait for the end.", "method")
+        if registry is prometheus_client.REGISTRY:
+            PrometheusObserver._of_default = self
 
     def call_started(self, event: CallStarted, /) -> OnCallEnded:
         """Count the attempt as running; return the callback that counts and times it."""
@@ -191,11 +195,10 @@ class PrometheusObserver(Observer):
         return end
 
 
-@cache
 def shared() -> PrometheusObserver:
-    """Return the only observer of ``prometheus_client.REGISTRY`` in this process."""
+    """Return the only observer of ``prometheus_client.REGISTRY``; make it unless there is one."""
     _check_installed("the observer 'prometheus'")
-    return PrometheusObserver()
+    return PrometheusObserver._of_default or PrometheusObserver()  # noqa: SLF001  its own module
 
 
 def exposition(registry: Any) -> Callable[[], tuple[str, bytes]]:

@@ -181,12 +181,22 @@ def observed(
     if not is_async_app(app):
         wanted = "an AsyncPluginApp or a coroutine function"
         raise TypeError(f"app must be {wanted}, not {quoted(app)}")
-    those, known = Observers(observers), frozenset(methods)
+    if isinstance(app, _ObservedApp):
+        those = Observers((*app.observers, *observers))
+        return evolve(app, observers=those, methods=app.methods | frozenset(methods))
+    return _ObservedApp(app, Observers(observers), frozenset(methods))
 
-    async def serve(request: AsyncRequest) -> AsyncResponse:
-        return await _observed(app, request, those, known)
 
-    return serve
+@frozen
+class _ObservedApp:
+    """A coroutine function whose requests are reported to ``observers``."""
+
+    app: AsyncApp
+    observers: Observers
+    methods: frozenset[str]
+
+    async def __call__(self, request: AsyncRequest) -> AsyncResponse:
+        return await _observed(self.app, request, self.observers, self.methods)
 
 
 async def _observed(

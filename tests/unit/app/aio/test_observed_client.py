@@ -494,6 +494,26 @@ def test_a_coroutine_function_can_be_observed(notes: Notes, loop: FakeTimeLoop) 
     assert type(ends[-1].error) is ValueError
 
 
+def test_an_observer_that_is_given_twice_is_told_once(notes: Notes, loop: FakeTimeLoop) -> None:
+    """In one place or in two, of a plugin or of a coroutine function."""
+
+    async def app(_: AsyncRequest) -> AsyncResponse:
+        return AsyncResponse(200, b"{}")
+
+    shelf = Shelf()
+    shelf.spans = []
+    apps: list[Any] = [
+        observed(AsyncPluginApp(shelf, observers=[notes]), [notes]),
+        observed(app, [notes, notes]),
+        observed(observed(app, [notes]), [notes], methods=["VolumeDriver.List"]),
+    ]
+    for made in apps:
+        loop.run(answered(made, "VolumeDriver.List"))
+
+    assert len(notes.of(RequestEnded)) == 3
+    assert notes.of(RequestEnded)[-1].started.route == "VolumeDriver.List"
+
+
 @pytest.mark.parametrize("wrong", [print, AsyncPluginApp, 5, lambda request: request])
 def test_what_is_no_coroutine_function_is_not_observed(wrong: Any) -> None:
     """It would be refused by the server, too; so is what does not return a response."""
