@@ -42,6 +42,21 @@ class Labels:
         return label
 
 
+class PluginLabels(Labels):
+    """Labels for plugins, in which names that may belong to no plugin have a limit of their own.
+
+    So a program that asks for any number of unknown names takes no label from a plugin.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(MAX_PLUGINS)
+        self._requested = Labels(MAX_PLUGINS)
+
+    def requested(self, name: str) -> str:
+        """Return the label's value for a name that was requested and could not be activated."""
+        return self._kept.get(name) or self._requested(name)
+
+
 def error_kind(error: BaseException | None) -> str:
     """Return the name of the class of ``error``; "" for ``None``.
 

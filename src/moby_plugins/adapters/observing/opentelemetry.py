@@ -16,6 +16,7 @@ from moby_plugins.adapters.observing.attributes import (
     MAX_PLUGINS,
     OTHER,
     Labels,
+    PluginLabels,
     error_kind,
     error_type,
     peer,
@@ -70,9 +71,10 @@ _BUCKETS = (
 )
 _METHOD = {"http.request.method": "POST"}
 _Attributes: TypeAlias = dict[str, str | int]
-# The name of a call's span, its attributes, and those of the metrics of a call that succeeds.
-_Known: TypeAlias = tuple[str, _Attributes, _Attributes]
-# The metrics of clients, a call's span, its context, and the attributes as in ``_Known``.
+# The name of a call's span, its attributes, those of all metrics of the call, and those of one that
+# succeeds. The number of values of an attribute is bounded for metrics only.
+_Known: TypeAlias = tuple[str, _Attributes, _Attributes, _Attributes]
+# The metrics of clients, a call's span, its context, and the metrics' attributes as in ``_Known``.
 _Call: TypeAlias = "tuple[_Instruments, Span, Context, _Attributes, _Attributes]"
 
 
@@ -125,7 +127,8 @@ class OpenTelemetryObserver(Observer):
         self._inject = propagate.inject if propagator is None else propagator.inject
         self._extract = propagate.extract if propagator is None else propagator.extract
         self._methods = Labels(MAX_METHODS)
-        self._plugins = Labels(MAX_PLUGINS)
+        self._plugins = PluginLabels()
+        self._addresses = Labels(MAX_PLUGINS)
         # By address and method; the first MAX_PLUGINS of them.
         self._known: dict[tuple[str, str], _Known] = {}
         self._kind = SpanKind.CLIENT
@@ -146,15 +149,19 @@ class OpenTelemetryObserver(Observer):
     def call_started(self, event: CallStarted, /) -> OnCallEnded:
         """Begin a span, and add its trace to the headers of the call."""
         try:
-            name, of, whole = self._known[event.address, event.method]
+            name, of_span, of, whole = self._known[event.address, event.method]
         except KeyError:
-            name, of, whole = self._learn(event)
+            name, of_span, of, whole = self._learn(event)
         # Read before it is called: Python is slower to call what is in an instance's attribute.
         inject, client = self._inject, self._client
-        span = self._tracer.start_span(name, None, self._kind, of)
-        within = set_span_in_context(span)
-        inject(event.headers, within)
-        client.active.add(1, of)
+        span = self._tracer.start_span(name, None, self._kind, of_span)
+        try:
+            within = set_span_in_context(span)
+            inject(event.headers, within)
+            client.active.add(1, of)
+        except BaseException:  # for example of a propagator
+            span.end()
+            raise
         # A method of a tuple is quicker to make and to call than a ``partial`` or a closure.
         end = MethodType(_end, (client, span, within, of, whole))
         if not span.is_recording():
@@ -171,12 +178,16 @@ class OpenTelemetryObserver(Observer):
             of["http.route"] = f"/{event.route}"
         name = f"POST /{event.route}" if event.route else "POST"
         span = self._tracer.start_span(name, caller, SpanKind.SERVER, of)
-        within = trace.set_span_in_context(span, caller)
+        try:
+            within = trace.set_span_in_context(span, caller)
+            if span.is_recording():
+                span.set_attribute("url.path", f"/{shown(event.method, MAX_LABEL)}")
+            self._server.active.add(1, of)
+        except BaseException:  # for example of an SDK
+            span.end()
+            raise
         before = get_current()
         attach(within)
-        if span.is_recording():
-            span.set_attribute("url.path", f"/{shown(event.method, MAX_LABEL)}")
-        self._server.active.add(1, of)
 
         def end(ended: RequestEnded) -> None:
             self._server.active.add(-1, of)
@@ -200,61 +211,52 @@ class OpenTelemetryObserver(Observer):
 
     def retry_scheduled(self, event: RetryScheduled, /) -> None:
         """Count the retry, and add an event to the current span."""
-        of = self._named(event.plugin, event.method)
-        of["error.type"] = error_type(event.error)
-        self._retries.add(1, of)
+        kind = {"error.type": error_type(event.error)}
+        plugin = self._plugins.requested(event.plugin)
+        self._retries.add(1, _named(plugin, self._methods(event.method)) | kind)
         when = {"moby_plugins.delay": event.delay, "moby_plugins.attempt": event.attempt}
-        _add_event("moby_plugins.retry", {**of, **when})
+        _add_event("moby_plugins.retry", {**_named(event.plugin, event.method), **kind, **when})
 
     def driver_failed(self, event: DriverFailed, /) -> None:
         """Count the error, and add an event to the current span."""
-        of = self._named(event.plugin, event.method)
-        self._driver_errors.add(1, of)
+        plugin, method = self._plugins(event.plugin), self._methods(event.method)
+        self._driver_errors.add(1, _named(plugin, method))
+        of = _named(event.plugin, event.method)
         _add_event("moby_plugins.driver_error", of | {"exception.message": shown(event.error)})
 
     def plugin_activated(self, event: PluginActivated, /) -> None:
         """Record the activation, and add an event to the current span."""
-        of = {"moby_plugins.plugin": self._plugins(event.plugin.name)}
-        self._activations.record(event.seconds, of)
-        _add_event("moby_plugins.plugin_activated", of)
+        name = event.plugin.name
+        self._activations.record(event.seconds, _named(self._plugins(name)))
+        _add_event("moby_plugins.plugin_activated", _named(name))
 
     def plugin_dropped(self, event: PluginDropped, /) -> None:
         """Add an event to the current span."""
-        of = {"moby_plugins.plugin": self._plugins(event.plugin.name)}
-        _add_event("moby_plugins.plugin_dropped", of)
+        _add_event("moby_plugins.plugin_dropped", _named(event.plugin.name))
 
     def activation_failed(self, event: ActivationFailed, /) -> None:
         """Record the failed activation, and add an event to the current span."""
-        of = {
-            "moby_plugins.plugin": self._plugins(event.name),
-            "error.type": error_type(event.error),
-        }
-        self._activations.record(event.seconds, of)
-        _add_event("moby_plugins.activation_failed", of | {"exception.message": shown(event.error)})
+        kind = {"error.type": error_type(event.error)}
+        plugin = self._plugins.requested(event.name)
+        self._activations.record(event.seconds, _named(plugin) | kind)
+        of = {**_named(event.name), **kind, "exception.message": shown(event.error)}
+        _add_event("moby_plugins.activation_failed", of)
 
     def handler_failed(self, event: HandlerFailed, /) -> None:
         """Add an event to the current span."""
-        of = {"moby_plugins.plugin": self._plugins(event.plugin)}
-        of |= {"exception.type": error_kind(event.error), "exception.message": shown(event.error)}
-        _add_event("moby_plugins.handler_failed", of)
+        of = {"exception.type": error_kind(event.error), "exception.message": shown(event.error)}
+        _add_event("moby_plugins.handler_failed", _named(event.plugin) | of)
 
     def _learn(self, event: CallStarted) -> _Known:
-        """Return the name of the span of a call, its attributes, and those of its metrics if ok."""
+        """Return what is known of the calls of a method at an address, before each call."""
         address, method = event.address, event.method
-        template = {"url.template": f"/{self._methods(method)}"}
-        plugin = self._plugins(address)
-        where = {"server.address": OTHER} if plugin == OTHER else peer(address)
-        of: _Attributes = {**_METHOD, **where, **template}
-        known = f"POST /{method}", of, {**of, **_result(OK, None)}
+        of_span = {**_METHOD, **peer(address), **_template(shown(method, MAX_LABEL))}
+        where = {"server.address": OTHER} if self._addresses(address) == OTHER else peer(address)
+        of: _Attributes = {**_METHOD, **where, **_template(self._methods(method))}
+        known = f"POST /{method}", of_span, of, {**of, **_result(OK, None)}
         if len(self._known) < MAX_PLUGINS:
             self._known[address, method] = known
         return known
-
-    def _named(self, plugin: str, method: str) -> dict[str, str]:
-        return {
-            "moby_plugins.plugin": self._plugins(plugin),
-            "url.template": f"/{self._methods(method)}",
-        }
 
 
 class _Instruments:
@@ -291,6 +293,15 @@ class _Instruments:
             self.sent.record(request, of, within)
         if response is not None:
             self.received.record(response, of, within)
+
+
+def _template(method: str) -> dict[str, str]:
+    return {"url.template": f"/{method}"}
+
+
+def _named(plugin: str, method: str | None = None) -> dict[str, str]:
+    named = {"moby_plugins.plugin": shown(plugin, MAX_LABEL)}
+    return named if method is None else named | _template(shown(method, MAX_LABEL))
 
 
 def _end(call: _Call, ended: CallEnded) -> None:

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 from moby_plugins.adapters.observing.attributes import (
     MAX_METHODS,
-    MAX_PLUGINS,
     OTHER,
     Labels,
+    PluginLabels,
     error_kind,
 )
 from moby_plugins.deferred_names import AtDoor
@@ -88,7 +88,7 @@ class PrometheusObserver(Observer):
         if registry is None:  # prometheus-client would add the metrics to no registry
             registry = prometheus_client.REGISTRY
         self._methods = Labels(MAX_METHODS)
-        self._plugins = Labels(MAX_PLUGINS)
+        self._plugins = PluginLabels()
 
         def counter(name: str, text: str, *labels: str) -> "Counter":
             return Counter(f"moby_plugins_{name}", text, labels, registry=registry)
@@ -153,7 +153,7 @@ class PrometheusObserver(Observer):
 
     def retry_scheduled(self, event: RetryScheduled, /) -> None:
         """Count the retry."""
-        plugin, method = self._plugins(event.plugin), self._methods(event.method)
+        plugin, method = self._plugins.requested(event.plugin), self._methods(event.method)
         self._retries.labels(plugin, method, error_kind(event.error)).inc()
 
     def plugin_activated(self, event: PluginActivated, /) -> None:
@@ -169,7 +169,7 @@ class PrometheusObserver(Observer):
 
     def activation_failed(self, event: ActivationFailed, /) -> None:
         """Count and time the failed activation."""
-        plugin = self._plugins(event.name)
+        plugin = self._plugins.requested(event.name)
         self._activations.labels(plugin, error_kind(event.error)).inc()
         self._activation_seconds.labels(plugin).observe(event.seconds)
 

@@ -19,6 +19,7 @@ from moby_plugins import (
     Client,
     DriverError,
     OpenTelemetryObserver,
+    Plugin,
     PluginError,
     PluginNotFoundError,
     Request,
@@ -27,7 +28,9 @@ from moby_plugins import (
     StatusError,
     new_client,
 )
+from moby_plugins.adapters.observing.attributes import MAX_METHODS, MAX_PLUGINS, OTHER
 from moby_plugins.aio import AsyncPluginApp, AsyncRequest, AsyncVolumeDriver
+from moby_plugins.ports import ActivationFailed, CallEnded, CallStarted, PluginActivated
 from moby_plugins.serving import PluginApp, observed
 from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
 from moby_plugins.testing import (
@@ -41,6 +44,7 @@ from moby_plugins.testing import (
 )
 
 ADDR = "unix:///run/shelf.sock"
+ENDED = CallEnded(CallStarted("p", ADDR, "M.x", 1), 1.0, 200)
 
 
 @frozen
@@ -463,3 +467,64 @@ def test_a_slow_stream_and_a_failure_do_not_leave_anything_active(exported: Expo
                 calling.call(method)
 
     assert {count for _, count in exported.of("http.client.active_requests")} == {0}
+
+
+def test_names_and_addresses_have_limits_of_their_own_in_metrics_alone(exported: Exported) -> None:
+    """Names of no plugin have another; spans and their events have the whole text of each."""
+    observer = exported.observer()
+    error = PluginNotFoundError("n", ["/run"])
+    for number in range(MAX_PLUGINS):
+        observer.activation_failed(ActivationFailed(f"n{number}", error, 1.0))
+        observer.call_started(CallStarted("p", f"tcp://h{number}:1", "M.x", 1))(ENDED)
+    plugin = Plugin("shelf", "unix:///run/shelf.sock")
+    with exported.tracers.get_tracer("t").start_as_current_span("mine"):
+        observer.plugin_activated(PluginActivated(plugin, 1.0))
+        observer.activation_failed(ActivationFailed("another", error, 1.0))
+        observer.call_started(CallStarted("p", "tcp://late:1", "M.x", 1))(ENDED)
+
+    named = {of["moby_plugins.plugin"] for of, _ in exported.of("moby_plugins.activation.duration")}
+    assert {"shelf", "n0", OTHER} <= named
+    assert "another" not in named
+    hosts = {of["server.address"] for of, _ in exported.of("http.client.request.duration")}
+    assert {"h0", f"h{MAX_PLUGINS - 1}", OTHER} <= hosts
+    assert "late" not in hosts
+    call, mine = exported.spans[-2:]
+    assert attributes(call)["server.address"] == "late"
+    assert [(event.attributes or {})["moby_plugins.plugin"] for event in mine.events] == [
+        "shelf",
+        "another",
+    ]
+
+
+def test_a_method_beyond_the_limit_is_whole_in_its_span(exported: Exported) -> None:
+    """In metrics it is one of the others."""
+    observer = exported.observer()
+    for number in range(MAX_METHODS + 1):
+        observer.call_started(CallStarted("p", ADDR, f"M.x{number}", 1))(ENDED)
+
+    last = f"/M.x{MAX_METHODS}"
+    assert attributes(exported.spans[-1])["url.template"] == last
+    metrics = {of["url.template"] for of, _ in exported.of("http.client.request.duration")}
+    assert f"/{OTHER}" in metrics
+    assert last not in metrics
+
+
+def test_a_propagator_that_fails_leaves_no_span_open(
+    exported: Exported, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged; the call is made, without a trace in its headers, and none is running."""
+
+    class Broken(W3CBaggagePropagator):
+        def inject(self, *_: Any, **__: Any) -> None:
+            raise ValueError("no trace")
+
+    observer = OpenTelemetryObserver(
+        tracer_provider=exported.tracers, meter_provider=exported.meters, propagator=Broken()
+    )
+    settings = Settings(transports={"unix": MemoryTransport({"M.x": {}}).connect})
+    with new_client(ADDR, settings=settings, observers=[observer]) as calling:
+        assert calling.call("M.x") == {}
+
+    assert [span.name for span in exported.spans] == ["POST /M.x"]
+    assert exported.of("http.client.active_requests") == []
+    assert "no trace" in str(caplog.records[0].exc_text)

@@ -18,7 +18,7 @@ from moby_plugins import (
 )
 from moby_plugins.adapters.observing.attributes import MAX_METHODS, MAX_PLUGINS, OTHER
 from moby_plugins.adapters.observing.prometheus import shared
-from moby_plugins.ports import HandlerFailed, RetryScheduled
+from moby_plugins.ports import ActivationFailed, HandlerFailed, RetryScheduled
 from moby_plugins.serving import PluginApp, observed
 from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
 from moby_plugins.testing import (
@@ -244,6 +244,25 @@ def test_labels_are_printable_short_and_without_passwords(registry: CollectorReg
     assert len(labels) == 4
     assert all(label.isprintable() and len(label) < 150 for label in labels)
     assert b"secret" not in generate_latest(registry)
+
+
+def test_names_of_no_plugin_take_no_label_from_plugins(registry: CollectorRegistry) -> None:
+    """However many are asked for; a plugin that then fails has its own label, too."""
+    observer = PrometheusObserver(registry)
+    error = PluginNotFoundError("n", ["/run"])
+    for number in range(MAX_PLUGINS + 1):
+        observer.retry_scheduled(RetryScheduled(f"n{number}", "Plugin.Activate", 1, error, 1.0))
+        observer.activation_failed(ActivationFailed(f"n{number}", error, 1.0))
+    with MemoryRegistry(observers=[observer]) as plugins:
+        plugins.add("shelf", {"Plugin.Activate": MANIFEST, "VolumeDriver.List": {}})
+        plugins.get("shelf").client.call("VolumeDriver.List")
+    observer.activation_failed(ActivationFailed("shelf", error, 1.0))
+
+    assert values(registry, "calls_total")["", "VolumeDriver.List", "shelf", "200"] == 1.0
+    told = values(registry, "activations_total")
+    assert (told["", "shelf"], told["PluginNotFoundError", "shelf"]) == (1.0, 1.0)
+    assert told["PluginNotFoundError", "n0"] == told["PluginNotFoundError", OTHER] == 1.0
+    assert len(values(registry, "retries_total")) == MAX_PLUGINS + 1
 
 
 def test_a_registry_takes_one_observer(registry: CollectorRegistry) -> None:
