@@ -67,8 +67,8 @@ def error_kind(error: BaseException | None) -> str:
         return ""
     for kind in type(error).__mro__:
         if str(kind.__module__).partition(".")[0] in _KNOWN:
-            return kind.__name__
-    return class_name(error)
+            return shown(kind.__name__, MAX_LABEL)
+    return shown(class_name(error), MAX_LABEL)
 
 
 def error_type(error: BaseException) -> str:

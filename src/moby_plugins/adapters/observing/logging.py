@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from moby_plugins.adapters.observing.attributes import MAX_LABEL
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.errors import in_full
 from moby_plugins.domain.observer import Observer
@@ -21,7 +23,7 @@ from moby_plugins.domain.observing import (
     RequestStarted,
     RetryScheduled,
 )
-from moby_plugins.domain.text import class_name, quoted, shown
+from moby_plugins.domain.text import class_name, quoted, sentence, shown
 
 _DOOR = AtDoor("moby_plugins", __name__)
 _ERRORS = range(400, 600)
@@ -216,12 +218,17 @@ def _log(
     *,
     error: BaseException | None = None,
 ) -> None:
-    kind = None if error is None else class_name(error)
+    file, line, function, _ = logger.findCaller()
     number = level or logging.NOTSET
+    make = partial(
+        logger.makeRecord, logger.name, number, file, line, "%s", (text,), None, function
+    )
     try:
-        logger.log(number, "%s", text, extra={"event": event, **of, "error": kind})
+        kind = None if error is None else _class(error)
+        record = make(extra={"event": event, **of, "error": kind})
     except KeyError:  # the program's record factory sets an attribute of the same name
-        logger.log(number, "%s", text)
+        record = make()
+    logger.handle(record)
 
 
 def _of(method: str, subject: str) -> str:
@@ -229,7 +236,11 @@ def _of(method: str, subject: str) -> str:
 
 
 def _brief(error: BaseException) -> str:
-    return f"{class_name(error)}: {in_full(error)}"
+    return sentence(f"{_class(error)}: {in_full(error)}")
+
+
+def _class(error: BaseException) -> str:
+    return shown(class_name(error), MAX_LABEL)
 
 
 def _time(seconds: float) -> str:

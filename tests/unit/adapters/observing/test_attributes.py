@@ -35,6 +35,16 @@ def test_a_text_is_printable_and_short() -> None:
     assert len(labels("x" * 100_000)) < MAX_LABEL + 20
 
 
+def test_the_name_of_an_errors_class_is_printable_and_short() -> None:
+    """Also if the class claims to be Python's own."""
+    odd: Any = type("Odd\n" + "x" * 5_000, (Exception,), {"__module__": "json"})
+
+    kind = error_kind(odd())
+
+    assert kind.startswith("Odd\\nxxx")
+    assert len(kind) < MAX_LABEL + 20
+
+
 class OddError(TransportTimeoutError):
     """Of a program's own."""
 

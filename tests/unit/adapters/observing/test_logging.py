@@ -16,7 +16,7 @@ from moby_plugins import (
     TransportError,
     new_client,
 )
-from moby_plugins.ports import RequestEnded, RequestStarted
+from moby_plugins.ports import ActivationFailed, RequestEnded, RequestStarted
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import Volume, VolumeDriver
 from moby_plugins.testing import (
@@ -111,6 +111,49 @@ def test_a_line_is_logged_although_the_program_sets_the_same_attribute(records: 
     [record] = records()
     assert record.getMessage().startswith("M.x")
     assert vars(record)["plugin"] == "mine"
+
+
+def test_a_handler_that_raises_key_error_makes_no_line_twice(records: Records) -> None:
+    """The line was logged; what another handler then raises is logged as the observer's failure."""
+    received: list[logging.LogRecord] = []
+
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            received.append(record)
+            raise KeyError(record.name)
+
+    calls, broken = logging.getLogger("moby_plugins.calls"), Broken()
+    calls.addHandler(broken)
+    try:
+        call({"M.x": {}}, "M.x", LoggingObserver())
+    finally:
+        calls.removeHandler(broken)
+
+    [record] = received
+    assert vars(record)["plugin"] == ""
+    assert records() == []
+
+
+def test_a_record_says_where_it_was_logged(records: Records) -> None:
+    """As every record does."""
+    call({"M.x": {}}, "M.x", LoggingObserver())
+
+    [record] = records()
+    assert (record.module, record.funcName, record.lineno > 0) == ("logging", "_log", True)
+    assert record.args == (record.getMessage(),)
+
+
+def test_the_name_of_an_errors_class_is_printable_and_short(records: Records) -> None:
+    """It is the text of a plugin's author, in the line as in the attribute."""
+    odd: Any = type("Odd\n\x1b[2J" + "x" * 5_000, (Exception,), {})
+    observer = LoggingObserver()
+    observer.activation_failed(ActivationFailed("shelf", odd("no"), 1.0))
+
+    [record] = records()
+    for text in (record.getMessage(), str(vars(record)["error"])):
+        assert "Odd\\n\\x1b[2Jxxx" in text
+        assert text.isprintable()
+        assert len(text) < 400
 
 
 @pytest.mark.parametrize("level", ["LOUD", 1.5, True, b"INFO", 0, -5, "NOTSET"])
