@@ -122,6 +122,7 @@ class Leaders:
             while not leading:
                 plugin = activation.outcome(self._clock, ending)
                 if plugin is not None:
+                    self._check_open(ending, started)
                     return plugin
                 # The same cancellation may have ended the leader, and not reached this call yet.
                 if cancel is not None and cancel.is_set():
@@ -176,9 +177,15 @@ class Leaders:
             self._settle(activation, handshake, started, plugin)
         finally:  # an observer may raise a ``KeyboardInterrupt``
             self._call_handlers(activation)
-        if activation.plugin is None:  # the registry was closed before it was active
-            raise ending.error(elapsed=self._clock.now() - started)
+        self._check_open(ending, started)
+        assert activation.plugin is not None  # noqa: S101  it is in a registry that is not closed
         return activation.plugin
+
+    def _check_open(self, ending: Ending, started: float) -> None:
+        # The registry may be closed by a handler, or while handlers run.
+        if self._closing.is_set():
+            ending.end(CLOSED)
+            raise ending.error(elapsed=self._clock.now() - started)
 
     def _settle(
         self,

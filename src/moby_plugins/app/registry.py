@@ -330,6 +330,9 @@ class Registry:
                     raise activation.error
                 else:  # the registry was closed before it was active
                     raise ending.error()
+            if active and self._closing.is_set():  # for example by a handler
+                ending.end(CLOSED)
+                raise ending.error()
         return those_of(active, implements)
 
     def handle(self, interface: str, handler: Handler) -> None:
@@ -368,9 +371,10 @@ class Registry:
     def close(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
 
-        Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``. May be
-        called more than once, by any thread. If closing a client raises, the others are closed all
-        the same; then the first exception is raised, and others are logged.
+        Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``; one that runs
+        a handler, after the handler. May be called more than once, by any thread. If closing a
+        client raises, the others are closed all the same; then the first exception is raised, and
+        others are logged.
         """
         try:
             self._closing.set()

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from moby_plugins import WaitCancelledError
 from moby_plugins.ports import Observer, PluginDropped
 from tests.observers import Notes
-from tests.unit.app.hosts import NewHost
+from tests.unit.app.hosts import Ask, NewHost
 
 PLUGINS = {"a": ["A"], "b": ["A"], "c": ["A"]}
 
@@ -73,3 +74,20 @@ def test_an_interrupt_of_an_observer_keeps_no_client_open(new_host: NewHost, nam
 
     assert host.closed() == [1, 1, 1]
     assert [event.plugin.name for event in notes.of(PluginDropped)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["a", None], ids=["get", "get_all"])
+def test_a_plugin_that_was_closed_during_its_handlers_is_not_returned(
+    new_host: NewHost, name: str | None
+) -> None:
+    """The caller is told that the registry was closed, as one that waits for the handshake."""
+    host = new_host({"a": ["A"]})
+    host.registry.handle("A", lambda *_: host.close())
+
+    [answer] = host.ask(Ask(name))
+
+    assert isinstance(answer.error, WaitCancelledError)
+    assert answer.error.reason == "this registry is closed"
+    assert host.closed() == [1]
+    with pytest.raises(RuntimeError, match=r"^this registry is closed$"):
+        host.registry.get("a")

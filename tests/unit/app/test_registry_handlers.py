@@ -8,7 +8,7 @@ import pytest
 
 from moby_plugins.app.client import Client
 from moby_plugins.app.registry import Registry
-from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.errors import PluginError, WaitCancelledError
 from moby_plugins.testing import hangs, status
 from tests.unit.app.in_memory import MemoryHost
 
@@ -211,11 +211,13 @@ def test_a_handler_may_register_handlers(registry: Registry, book: Guestbook) ->
 
 
 def test_a_handler_may_forget_its_plugin_and_close_the_registry(registry: Registry) -> None:
-    """The caller has the plugin all the same."""
+    """The caller has a plugin that was forgotten, and is told that the registry was closed."""
     registry.handle("A", lambda name, _: registry.invalidate(name))
-    registry.handle("A", lambda *_: registry.close())
-
     assert registry.get("a", "A").name == "a"
+
+    registry.handle("A", lambda *_: registry.close())
+    with pytest.raises(WaitCancelledError, match="this registry is closed"):
+        registry.get("a", "A")
     with pytest.raises(RuntimeError):
         registry.get("a", "A")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from moby_plugins import WaitCancelledError
 from moby_plugins.ports import Observer, PluginActivated, PluginDropped
 from moby_plugins.testing import refused, script
 from tests.observers import Notes
@@ -58,7 +59,8 @@ def test_a_registry_that_is_closed_while_an_activation_is_told_drops_after_it() 
     host = ThreadsHost(
         {"p": ACTIVE}, observers=[Doing(lambda: in_a_thread(host.registry.close)), notes]
     )
-    host.registry.get("p")
+    with pytest.raises(WaitCancelledError):
+        host.registry.get("p")
 
     kinds = [type(e) for e in notes.events if isinstance(e, PluginActivated | PluginDropped)]
     assert kinds == [PluginActivated, PluginDropped]

@@ -66,7 +66,7 @@ class Lead:
     ``outcome`` is cancelled if there is no result: the registry was closed, or other code cancelled
     the task. ``on_retry`` belongs to the caller that started the activation; when that caller
     leaves, ``default`` is used. An exception that ``on_retry`` raises is set in ``refusal``, for
-    that caller only.
+    that caller only; ``refusal`` is cancelled if the registry is closed.
     """
 
     def __init__(
@@ -113,11 +113,10 @@ class Lead:
             self.outcome.cancel()
 
     def end(self) -> None:
-        """Cancel ``outcome`` and the task; must be called in the thread of ``loop``."""
+        """End the waits of all callers; must be called in the thread of ``loop``."""
         self.settle(None, None)
-        if self.task is not None:
-            self.task.cancel()
+        self.refusal.cancel()
 
 
-# The lead of the current task; set in the task of a lead, and in tasks that it starts.
+# The lead whose attempt runs in the current task, or started it; not set in handlers.
 LEADING: ContextVar[Lead] = ContextVar("leading")

@@ -15,7 +15,7 @@ only. A handler may therefore ``get`` any plugin, including its own, without a d
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import Context
 from copy import copy
 from functools import partial
@@ -140,8 +140,10 @@ class AsyncLeaders:
     _make_client: Callable[..., AsyncClient] = field(init=False)
     _closing: Cancellation = field(factory=Cancellation, init=False)
     _running: dict[tuple[asyncio.AbstractEventLoop, str], Lead] = field(factory=dict, init=False)
-    # References to the tasks: an event loop keeps only weak ones.
-    _tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
+    # References to the tasks, with their leads: an event loop keeps only weak ones.
+    _tasks: dict[asyncio.Task[Any], Lead | None] = field(factory=dict, init=False)
+    # Those that were cancelled: a second time would interrupt what they do to end.
+    _cancelled: set[asyncio.Task[Any]] = field(factory=set, init=False)
     # A discovery that only reads files is called without a thread.
     _is_local: bool = field(init=False)
 
@@ -168,11 +170,12 @@ class AsyncLeaders:
         """Return the names of plugins that can be found; ``WaitCancelledError`` if closed."""
         if self._is_local:
             return self._discovery.scan()
-        task = self._start(self.ask(lambda discovery: discovery.scan()), "scans")
+        scanning = self.ask(lambda discovery: discovery.scan())
+        task = self._start(scanning, "scans", Context())
         try:
             await asyncio.wait({task})
         finally:
-            task.cancel()
+            self._cancel(task)
         if task.cancelled() and self._closing.is_set():
             raise WaitCancelledError(CLOSED)
         names: list[str] = task.result()
@@ -194,18 +197,20 @@ class AsyncLeaders:
             lead, until = self._enter(name, tries, on_retry, None)
             is_leader = until is lead.task
             try:
-                if not until.done():
+                # The handlers of an eager task may have closed the registry already.
+                if not (until.done() or self._closing.is_set()):
                     ends = {until, lead.refusal} if is_leader else {until}
                     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 if is_leader:
                     lead.on_retry = None
                 self._leave(lead)
+            self._check_open(name, loop.time() - started)
             if is_leader and lead.refusal.done():
                 lead.refusal.result()
             if not lead.outcome.cancelled():
                 return _shared(lead)
-            self._check_left(lead, until, name, loop.time() - started)
+            _check_left(lead, until)
             # Another waiting caller may have activated the plugin by now.
             active = self.activations.active(name)
             if active is not None:
@@ -236,10 +241,11 @@ class AsyncLeaders:
                     lead.refusal.add_done_callback(partial(_put, ended, lead))
             for _ in entered:
                 lead, until = await ended.get()
+                self._check_open()
                 if until is lead.refusal:
                     until.result()
                 if lead.outcome.cancelled():
-                    self._check_left(lead, until, "", 0.0)
+                    _check_left(lead, until)
                     again.append(lead.name)
                 elif (error := lead.outcome.exception()) is not None:
                     each(lead.name, None, error)
@@ -262,23 +268,22 @@ class AsyncLeaders:
             self.activations.report(plugin.name)
 
     async def end(self) -> None:
-        """End all running activations, and wait for the other tasks of this loop."""
+        """End all waits and running activations, and wait for the other tasks of this loop."""
         self._closing.set()
         running_loop = asyncio.get_running_loop()
-        own_tasks: set[asyncio.Task[Any]] = set()
-        leads = list(self._running.values())
         self._running.clear()
-        for lead in leads:
-            _in_loop(lead.loop, running_loop, lead.end)
-        own = LEADING.get(None)
-        for task in list(self._tasks):
-            if own is not None and task is own.task:
+        tasks: set[asyncio.Task[Any]] = set()
+        for task, lead in list(self._tasks.items()):
+            loop = task.get_loop()
+            if lead is not None:
+                _in_loop(loop, running_loop, lead.end)
+            if task is asyncio.current_task():  # a handler closes the registry
                 continue
-            _in_loop(task.get_loop(), running_loop, task.cancel)
-            if task.get_loop() is running_loop:
-                own_tasks.add(task)
-        if own_tasks:
-            await asyncio.wait(own_tasks)
+            _in_loop(loop, running_loop, partial(self._cancel, task))
+            if loop is running_loop:
+                tasks.add(task)
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def call_handlers(
         self, pending_calls: Iterable[PendingHandlerCall[AsyncActivePlugin]]
@@ -342,27 +347,12 @@ class AsyncLeaders:
         lead.waiting += 1
         return lead, until
 
-    def _check_left(
-        self, lead: Lead, until: asyncio.Future[Any], name: str, elapsed: float
-    ) -> None:
-        """Raise the reason why ``lead`` has no outcome; return if the caller is to activate again.
-
-        ``until`` is what the caller waited for: the task of ``lead`` (its activation of ``name``)
-        if the caller started it, else the outcome. ``elapsed`` is the length of the wait in
-        seconds.
-
-        In every caller, raise ``WaitCancelledError`` if the registry was closed. If the task was
-        interrupted by an exception, for example the one with which a test framework ends a test,
-        raise that in the caller that started the task. All other callers return and start another
-        activation, and so does every caller if other code cancelled the task.
-        """
+    def _check_open(self, name: str = "", elapsed: float = 0.0) -> None:
+        """Raise ``WaitCancelledError``, after a wait of ``elapsed`` seconds, if it was closed."""
         if self._closing.is_set():
             ending = Ending(name)
             ending.end(CLOSED)
             raise ending.error(elapsed=elapsed)
-        task = _task_of(lead)
-        if until is task and not task.cancelled() and (error := task.exception()) is not None:
-            raise error
 
     def _begin(
         self,
@@ -376,34 +366,45 @@ class AsyncLeaders:
         loop = asyncio.get_running_loop()
         lead = self._running[loop, name] = Lead(name, loop, on_retry, self._on_retry)
         # An eager task may have ended when ``_start`` returns.
-        lead.task = self._start(self._lead(lead, tries, turn), f"activates {name}")
+        activating = self._lead(lead, tries, turn)
+        lead.task = self._start(activating, f"activates {name}", Context(), lead)
         return lead
 
-    def _start(self, coroutine: Any, what: str) -> asyncio.Task[Any]:
-        # With a context of its own, but not by ``context=``: not every task factory takes that.
+    def _start(
+        self, coroutine: Any, what: str, context: Context, lead: Lead | None = None
+    ) -> asyncio.Task[Any]:
+        # Not by ``context=``: not every task factory takes that.
         create = asyncio.get_running_loop().create_task
-        task: asyncio.Task[Any] = Context().run(create, coroutine, name=f"moby-plugins {what}")
-        self._tasks.add(task)
+        task: asyncio.Task[Any] = context.run(create, coroutine, name=f"moby-plugins {what}")
+        self._tasks[task] = lead
         task.add_done_callback(self._forget_task)
         return task
 
+    def _cancel(self, task: asyncio.Task[Any]) -> None:
+        if task not in self._cancelled and not task.done():
+            self._cancelled.add(task)
+            task.cancel()
+
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
+        self._cancelled.discard(task)
         if not task.cancelled():
             task.exception()  # mark it retrieved: the waiting callers get it from the outcome
 
     async def _lead(self, lead: Lead, tries: Tries, turn: asyncio.Semaphore | None) -> None:
-        LEADING.set(lead)
         handshake = AsyncHandshake(lead.name, self)
 
-        async def in_turn(number: int, turn: asyncio.Semaphore) -> AsyncActivePlugin:
+        async def attempt(number: int) -> AsyncActivePlugin:
             requested_at = lead.loop.time()
-            async with turn:
+            async with turn or nullcontext():
                 # The time that it waited for its turn does not count against its budget.
                 tries.postpone(lead.loop.time() - requested_at)
-                return await handshake(number)
+                token = LEADING.set(lead)
+                try:
+                    return await handshake(number)
+                finally:
+                    LEADING.reset(token)
 
-        attempt = handshake if turn is None else partial(in_turn, turn=turn)
         notify_retry: OnRetry = lead.notify_retry
         if self._observers:
             notify_retry = notifying_retries(self._observers, lead.name, notify_retry)
@@ -446,7 +447,7 @@ class AsyncLeaders:
         if not lead.waiting and not lead.outcome.done():
             # Remove it first, so that no other caller joins a lead that is being cancelled.
             self._forget_lead(lead)
-            _task_of(lead).cancel()
+            self._cancel(_task_of(lead))
 
     def _forget_lead(self, lead: Lead) -> None:
         if self._running.get((lead.loop, lead.name)) is lead:
@@ -456,6 +457,19 @@ class AsyncLeaders:
 def _task_of(lead: Lead) -> asyncio.Task[None]:
     assert lead.task is not None  # noqa: S101  it is started with the lead
     return lead.task
+
+
+def _check_left(lead: Lead, until: asyncio.Future[Any]) -> None:
+    """Raise the reason why ``lead`` has no outcome; return if the caller is to activate again.
+
+    ``until`` is what the caller waited for: the task of ``lead`` if the caller started it, else the
+    outcome. If the task was interrupted by an exception, for example the one with which a test
+    framework ends a test, raise that in the caller that started the task. All other callers return
+    and start another activation, and so does every caller if other code cancelled the task.
+    """
+    task = _task_of(lead)
+    if until is task and not task.cancelled() and (error := task.exception()) is not None:
+        raise error
 
 
 def _put(

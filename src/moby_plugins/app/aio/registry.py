@@ -327,10 +327,11 @@ class AsyncRegistry:
     async def aclose(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
 
-        Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``. Handlers that
-        run in tasks of the registry are cancelled, and waited for. May be called more than once,
-        and by a handler. If closing a client raises, the others are closed all the same; then the
-        first exception is raised, and others are logged.
+        Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``, also if it
+        waits for handlers. Handlers that run in tasks of the registry are cancelled once, and
+        waited for; but not the handler that calls this method. May be called more than once. If
+        closing a client raises, the others are closed all the same; then the first exception is
+        raised, and others are logged.
         """
         try:
             close_all(self._activations)
