@@ -16,7 +16,7 @@ only. A handler may therefore ``get`` any plugin, including its own, without a d
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from copy import copy
 from functools import partial
 from inspect import isawaitable
@@ -288,9 +288,14 @@ class AsyncLeaders:
     async def call_handlers(
         self, pending_calls: Iterable[PendingHandlerCall[AsyncActivePlugin]]
     ) -> None:
-        """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one."""
+        """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one.
+
+        If this task is cancelled, another task makes the remaining calls, unless the registry was
+        closed.
+        """
         interrupt: KeyboardInterrupt | None = None
-        for handler, plugin in pending_calls:
+        calls = iter(pending_calls)
+        for handler, plugin in calls:
             try:
                 result = handler(plugin.name, plugin.client)
                 if isawaitable(result):
@@ -300,6 +305,9 @@ class AsyncLeaders:
             except BaseException as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                    remaining = [*calls]
+                    if remaining and not self._closing.is_set():
+                        self._start(self.call_handlers(remaining), "calls handlers", copy_context())
                     raise
                 notify_failed_handler(handler, plugin, error, self._observers)
         if interrupt is not None:

@@ -302,7 +302,8 @@ class AsyncRegistry:
         it has run for all of them; for others it is called after the handshake, in the task that
         activates the plugin. If it returns an awaitable, that is awaited. An exception of a handler
         is logged, and the other handlers still run. A ``KeyboardInterrupt`` is raised after all
-        handlers have run.
+        handlers have run. If this call is cancelled, the running handler is cancelled too, and a
+        task of the registry calls the handler for the remaining plugins.
 
         Args:
             interface: The subsystem's name.

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from moby_plugins import WaitCancelledError
-from moby_plugins.aio import AsyncClient
+from moby_plugins.aio import AsyncClient, AsyncRegistry
 from moby_plugins.testing import FakeTimeLoop, hangs, refused, script
 from tests.unit.app.aio.in_tasks import ACTIVE, TasksHost, others, turns
+
+ASKER: ContextVar[str] = ContextVar("asker", default="none")
 
 
 class Cleaning:
@@ -219,6 +222,78 @@ class TestStarted:
         async def main() -> None:
             plugin = await host.registry.get("p", on_retry=retried)
             assert [await task for task in asked] == [plugin]
+
+        loop.run(main())
+
+
+class TestCancelledHandle:
+    """A ``handle`` that is cancelled ends at once, and each plugin is met all the same."""
+
+    @staticmethod
+    def of_three(loop: FakeTimeLoop, host: TasksHost) -> AsyncRegistry:
+        """A registry in which p, q and r are active."""
+        assert len(loop.run(host.registry.get_all())) == 3
+        return host.registry
+
+    def test_the_others_are_met(self, loop: FakeTimeLoop) -> None:
+        """By a task of the registry, which sees the context of the caller."""
+        registry = self.of_three(loop, TasksHost({"p": ACTIVE, "q": ACTIVE, "r": ACTIVE}))
+        met: list[tuple[str, float]] = []
+
+        async def handler(name: str, _: AsyncClient) -> None:
+            assert ASKER.get() == "me"
+            met.append((name, loop.time()))
+            await (asyncio.sleep(1) if name == "q" else asyncio.Event().wait())
+
+        async def main() -> None:
+            ASKER.set("me")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(2):
+                    await registry.handle("A", handler)
+            assert loop.time() == 2.0
+            await asyncio.sleep(5)
+            assert met == [("p", 0.0), ("q", 2.0), ("r", 3.0)]
+            await registry.aclose()
+            assert others() == []
+
+        loop.run(main())
+
+    def test_a_closed_registry_meets_none(self, loop: FakeTimeLoop) -> None:
+        """Its clients are closed."""
+        registry = self.of_three(loop, TasksHost({"p": ACTIVE, "q": ACTIVE, "r": ACTIVE}))
+        handler = Cleaning(loop)
+
+        async def main() -> None:
+            handling = asyncio.create_task(registry.handle("A", handler))
+            await asyncio.sleep(1)
+            await registry.aclose()
+            handling.cancel()
+            await asyncio.wait([handling])
+            await turns()
+            assert (handler.begun, others()) == (["p"], [])
+
+        loop.run(main())
+
+    def test_the_other_handlers_of_an_activation_are_called(self, loop: FakeTimeLoop) -> None:
+        """Where something else cancels the task that activates the plugin."""
+        host = TasksHost({"p": ACTIVE})
+        met: list[str] = []
+        activating: list[asyncio.Task[Any] | None] = []
+
+        async def first(*_: object) -> None:
+            activating.append(asyncio.current_task())
+            await asyncio.Event().wait()
+
+        async def main() -> None:
+            await host.registry.handle("A", first)
+            await host.registry.handle("A", lambda name, _: met.append(name))
+            asker = asyncio.create_task(host.registry.get("p"))
+            await asyncio.sleep(1)
+            assert activating[0] is not None
+            activating[0].cancel()
+            assert (await asker).name == "p"
+            await turns()
+            assert (met, others()) == (["p"], [])
 
         loop.run(main())
 
