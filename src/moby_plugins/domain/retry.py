@@ -102,10 +102,11 @@ class RetryPolicy:
         budget: Seconds from the first attempt within which the last may begin, 0 or more; 0 allows
             one attempt, ``math.inf`` any number.
         jitter: A random time of up to this many seconds is added to each delay, so that many hosts
-            do not retry at the same moment; 0 or more. It never exceeds the budget.
+            do not retry at the same moment; 0 or more. It never moves an attempt past the budget.
 
     A subclass may override ``next_delay``, to wait longer for a particular plugin or to give up by
-    another rule. This method is called after each failure; jitter is added to its result.
+    another rule, also after the budget. This method is called after each failure; jitter is added
+    to its result.
     ``ValueError`` is raised for a result that is negative or NaN.
 
     Raises:
@@ -205,8 +206,10 @@ class Tries:
         return delay + self._jitter(elapsed + delay) if self._policy.jitter else delay
 
     def _jitter(self, due: float) -> float:
-        # Jitter must not delay an attempt that the policy allows beyond the budget.
-        most = min(self._policy.jitter, max(self._policy.budget - due, 0.0))
+        # Jitter must not delay an attempt of before the end of the budget beyond it. A subclass may
+        # allow attempts after it.
+        left = self._policy.budget - due
+        most = min(self._policy.jitter, left) if left > 0 else self._policy.jitter
         return most * self._chance()
 
     def postpone(self, seconds: float) -> None:

@@ -101,10 +101,10 @@ class Steady(RetryPolicy):
 
 
 def test_a_policy_of_ones_own_decides() -> None:
-    """A subclass's rule counts alone, beyond the budget too."""
-    tries = Tries(Steady(budget=2.0, jitter=0.5), is_retryable, 0.0, lambda: 1.0)
+    """A subclass's rule counts alone, beyond the budget too, and so does its jitter there."""
+    tries = Tries(Steady(budget=2.25, jitter=0.5), is_retryable, 0.0, lambda: 1.0)
 
-    assert delays(tries, range(5)) == [1.5, 1.0, 1.0, 1.0, None]
+    assert delays(tries, range(5)) == [1.5, 1.25, 1.5, 1.5, None]
 
 
 class Given(RetryPolicy):
