@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import ClientBase
-from moby_plugins.app.bodies import is_callers, raise_for_status, read_limited
+from moby_plugins.app.bodies import UploadBase, is_callers, raise_for_status, read_limited
 from moby_plugins.app.client import Client, Stream
 from moby_plugins.app.observed import ObservedCall, ObservedReading, observe
 from moby_plugins.app.observing import Observers, notifying_retries
@@ -57,15 +57,17 @@ class ObservedClientBase(ClientBase[R]):
 
     def _ended(self, observed: ObservedCall[R], error: BaseException) -> None:
         """Report that the attempt ended with ``error``, after setting in it which call failed."""
-        request = observed.request
+        request, body = observed.request, observed.request.body
         try:
             if isinstance(error, TransportError | WireError | StatusError) and not is_callers(
-                error, request.body
+                error, body
             ):
                 self._account(error, request)
         except WaitCancelledError as instead:
             observed.end(instead)
             raise
+        if isinstance(error, TransportError) and isinstance(body, UploadBase):
+            error = body.error or error  # the transport failed because reading the data did
         observed.end(error)
 
 

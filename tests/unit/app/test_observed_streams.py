@@ -1,10 +1,19 @@
-"""What observers see of a stream is what its caller gets: in threads, and in tasks."""
+"""What observers see of a stream or an upload is what its caller gets: in threads and tasks."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from moby_plugins import Observer, TransportError, WaitCancelledError, WireError
+from moby_plugins import (
+    Observer,
+    Request,
+    Response,
+    TransportError,
+    WaitCancelledError,
+    WireError,
+)
+from moby_plugins.aio import AsyncRequest, AsyncResponse
 from moby_plugins.app.aio.observed_client import AsyncObservedClient
 from moby_plugins.app.observed_client import ObservedClient
 from moby_plugins.app.observing import Observers
@@ -127,3 +136,54 @@ def test_an_interrupt_of_an_observer_leaves_no_stream_without_an_end(
     assert len(notes.of(CallEnded)) == 2
     with pytest.raises(WaitCancelledError):
         streams[0].read()
+
+
+class Wrapping:
+    """A transport whose error hides that of the data which it was to send."""
+
+    def send(self, request: Request, _: float | None) -> Response:
+        try:
+            b"".join(request.body)  # type: ignore[arg-type]  # an iterable
+        except ZeroDivisionError as error:
+            raise TransportError("cannot send") from error
+        raise AssertionError("never reached")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class AsyncWrapping:
+    """The same for tasks."""
+
+    async def send(self, request: AsyncRequest, _: float | None) -> AsyncResponse:
+        try:
+            async for _chunk in request.body:  # type: ignore[union-attr]  # an iterable
+                pass
+        except ZeroDivisionError as error:
+            raise TransportError("cannot send") from error
+        raise AssertionError("never reached")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_an_error_of_the_callers_own_data_is_seen_whatever_the_transport_raises(
+    notes: Notes, clock: AnyClock
+) -> None:
+    """As the caller gets it."""
+
+    def data() -> Iterator[bytes]:
+        yield b"1"
+        raise ZeroDivisionError
+
+    named: dict[str, Any] = {"name": "p", "observers": Observers([notes])}
+    if isinstance(clock, FakeClock):
+        client: Any = ObservedClient(Wrapping(), Address(TCP), clock=clock, **named)
+    else:
+        client = DrivenClient(AsyncObservedClient(AsyncWrapping(), Address(TCP), **named), clock)
+
+    with client, pytest.raises(ZeroDivisionError) as caught:
+        client.send_file("M.x", data())
+
+    [ended] = notes.of(CallEnded)
+    assert ended.error is caught.value
