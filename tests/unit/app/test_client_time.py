@@ -7,7 +7,7 @@ import pytest
 from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WaitCancelledError
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.serving import hung_up
-from moby_plugins.testing import FakeClock, Fault, Request, drips, hangs, refused
+from moby_plugins.testing import FakeClock, Fault, Request, drips, hangs, refused, script
 from tests.unit.app.hosts import AnyClock, client_of
 from tests.unit.app.in_memory import TCP
 
@@ -160,3 +160,19 @@ def test_a_retry_policy_is_the_calls_or_else_the_clients(
     assert [request.body for request in line.requests] == [b"[1]\n"] * (len(sleeps) + 1)
     assert caught.value.attempts == len(sleeps) + 1
     assert str(caught.value).startswith(f"plugin 'p' at {TCP}: connection refused")
+
+
+@pytest.mark.parametrize(
+    ("way", "data"), [("call", None), ("stream", None), ("send_file", b"x"), ("send_file", [b"x"])]
+)
+def test_each_way_to_call_takes_a_policy_and_a_function_for_retries(
+    way: str, data: object, clock: AnyClock
+) -> None:
+    """Of the call: they stand in for those of the client."""
+    client, line = client_of(script(refused(), refused(), 1), clock)
+    told: list[float] = []
+    policy = RetryPolicy(initial=0.5, budget=1.6)
+
+    getattr(client, way)("M.x", data, retry=policy, on_retry=lambda _, delay: told.append(delay))
+
+    assert (told, clock.sleeps, len(line.requests)) == ([0.5, 1.0], [0.5, 1.0], 3)
