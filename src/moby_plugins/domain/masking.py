@@ -88,7 +88,7 @@ def mask_body(method: str, body: bytes, omitted: int = 0) -> bytes:
     if not (body or omitted) or _WHOLE.fullmatch(body):
         return body
     if subsystem is None:
-        return _masked(body, {}, omitted)
+        return _masked(body, omitted)
     return _understood(body, subsystem) or _whole(len(body) + omitted)
 
 
@@ -122,15 +122,15 @@ def _understood(body: bytes, subsystem: _Subsystem) -> bytes | None:
     return body
 
 
-def _masked(body: bytes, rules: _Rules, omitted: int = 0, depth: int = 0) -> bytes:
+def _masked(body: bytes, omitted: int = 0, depth: int = 0) -> bytes:
     text = _decoded(body)
-    reader = _Reader(rules, depth)
+    reader = _Reader({}, depth)
     try:
         value, rest = reader.read(text)
     except (ValueError, RecursionError):
-        return _masked_text(body, text, rules, omitted, depth)
+        return _masked_text(body, text, omitted, depth)
     if rest.strip() and not isinstance(value, (dict, list)):
-        return _masked_text(body, text, rules, omitted, depth)
+        return _masked_text(body, text, omitted, depth)
     if reader.found or (rest.strip() and _suspicious(rest)):
         # Hosts ignore what follows the first value, so it is dropped.
         return _dumped(value)
@@ -161,10 +161,10 @@ def _dumped(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
-def _masked_text(body: bytes, text: str, rules: _Rules, omitted: int, depth: int) -> bytes:
+def _masked_text(body: bytes, text: str, omitted: int, depth: int) -> bytes:
     """Mask a body that is not JSON, or is malformed or cut off."""
     if text.lstrip(_BLANK)[:1] in ("{", "["):
-        return _masked_broken(body, text, rules, omitted, depth)
+        return _masked_broken(body, text, omitted, depth)
     if _CONTROL.search(text):
         # Frames or an archive: a change of length would break it.
         return _encoded(mask_settings(text, SETTING, _starred))
@@ -173,11 +173,11 @@ def _masked_text(body: bytes, text: str, rules: _Rules, omitted: int, depth: int
     return _encoded(mask_settings(_masked_runs(text, depth), LOOSE))
 
 
-def _masked_broken(body: bytes, text: str, rules: _Rules, omitted: int, depth: int) -> bytes:
+def _masked_broken(body: bytes, text: str, omitted: int, depth: int) -> bytes:
     """Return JSON that is cut off with only its complete values, if it may hold a secret."""
     text = text.lstrip(_BLANK)
     whole, rest = _mended(text)
-    reader = _Reader(rules, depth)
+    reader = _Reader({}, depth)
     try:
         value, _ = reader.read(whole)
     except (ValueError, RecursionError):
@@ -256,7 +256,6 @@ class _Reader:
     def _value(self, key: str, value: Any) -> Any:
         rule = self._rules.get(key.casefold())
         if rule is not None:
-            self.warned = True
             return self._noted(value, rule(value))
         return self._hide(value) if is_secret(key) else self._strings(value)
 
@@ -333,7 +332,7 @@ def _masked_inside(text: str, depth: int) -> str | None:
         data = _encoded_or_none(plain)
         if data is None:
             return None
-        masked = _masked(data, {}, 0, depth + 1)
+        masked = _masked(data, depth=depth + 1)
         return text if masked == data else masked.decode(errors="surrogateescape").strip()
     # Many tokens have only letters of base64, too, and as such they would be harmless bytes.
     if _BASE64.fullmatch(plain) and not holds_token(plain):
@@ -351,7 +350,7 @@ def _masked_base64_text(text: str, plain: str, depth: int) -> str | None:
     inside = data.decode(errors="surrogateescape")
     if depth >= MAX_NESTED:
         return MASK if inside.isprintable() else None
-    masked = _masked(data, {}, 0, depth + 1)
+    masked = _masked(data, depth=depth + 1)
     if masked == data:
         # The data may also be a string of JSON or base64.
         masked = _encoded(_masked_string(inside, depth + 1))

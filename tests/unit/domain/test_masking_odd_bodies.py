@@ -1,7 +1,8 @@
 """Secrets in bodies that are no JSON, are broken, or are wrapped again and again."""
 
 import json
-from base64 import b64encode
+import re
+from base64 import b64decode, b64encode, urlsafe_b64encode
 
 from moby_plugins.domain.masking import MAX_NESTED, mask_body, mask_method, mask_text
 from moby_plugins.domain.secret_names import MASK
@@ -142,3 +143,107 @@ def test_of_what_is_cut_off_the_whole_values_are_kept(rest: str, left: str | Non
 def test_what_is_cut_off_is_kept_where_it_is_harmless(body: str, left: str | None) -> None:
     """And left out where a secret's name, an address or base64 begins."""
     assert masked(body.encode()).decode().strip() == (body if left is None else left)
+
+
+@every("size", range(4))
+def test_base64_need_not_be_padded(size: int) -> None:
+    """Nor in one line, nor in the letters of the usual alphabet."""
+    inside = f'password="hunter2" {"?" * 12}{"x" * size}'.encode()
+    for encoded in (b64encode(inside), urlsafe_b64encode(inside)):
+        text = encoded.decode().rstrip("=")
+        lines = "\n".join(text[at : at + 20] for at in range(0, len(text), 20))
+        for each in (text, f" {text} ", f"VAR={text}", f"a {lines} b"):
+            left = json.loads(masked(json.dumps({"a": each}).encode()))["a"]
+            assert left != each
+            found = re.search(r"[A-Za-z0-9+/_-]{20,}=*", left)
+            assert found is not None
+            altchars = b"-_" if {*"-_"} & {*found[0]} else None
+            assert b"hunter2" not in b64decode(found[0] + "===", altchars)
+
+
+def test_base64_that_hides_nothing_is_kept_as_it_is() -> None:
+    """With its white space, and without padding."""
+    text = b64encode(b'{"Name":"a book of many pages"}').decode().rstrip("=")
+    for each in (f" {text} ", f"VAR={text}", f"a {text} b", text):
+        body = json.dumps({"a": each}).encode()
+        assert masked(body) == body
+
+
+def test_base64_is_opened_so_often_and_no_more() -> None:
+    """``MAX_NESTED`` times; what lies deeper is hidden if it may be a text, else kept."""
+    text = b"a book of many pages, in which no name is a secret's"
+    for _ in range(MAX_NESTED):
+        text = b64encode(text)
+    body = json.dumps({"a": text.decode()}).encode()
+    assert masked(body) == body
+    deeper = json.dumps({"a": b64encode(text).decode()}).encode()
+    assert masked(deeper) != deeper
+
+    noise = bytes(range(256))
+    for _ in range(MAX_NESTED + 1):
+        noise = b64encode(noise)
+    body = json.dumps({"a": noise.decode()}).encode()
+    assert masked(body) == body
+
+
+@every("opened", ["{", "["])
+def test_json_in_a_string_is_opened_so_often_and_no_more(opened: str) -> None:
+    """An object or an array, of which nothing is shown that lies deeper."""
+    text = '{"Name":"books"}' if opened == "{" else '["books"]'
+    for _ in range(MAX_NESTED - 1):
+        text = json.dumps([text])
+    assert b"books" in masked(json.dumps({"a": text}).encode())
+    assert b"books" not in masked(json.dumps({"a": json.dumps([json.dumps([text])])}).encode())
+
+
+def test_a_list_hides_what_follows_a_flag_or_the_name_of_a_secret() -> None:
+    """The name alone hides only where it is the first of two."""
+    assert masked(b'["token","x"]') == b'["token","***"]\n'
+    assert masked(b'["a","token","x"]') == b'["a","token","x"]'
+    assert masked(b'["a","--token","x"]') == b'["a","--token","***"]\n'
+    assert masked(b'["","x"]') == b'["","x"]'
+
+
+@every("body", ['{"Token":"","Name":"boo', '[["--token",""],"boo', '{"a":["--token"],"b":"boo'])
+def test_of_what_is_cut_off_nothing_is_kept_behind_the_name_of_a_secret(body: str) -> None:
+    """Though it was empty: more of it may have been cut off."""
+    assert "boo" not in masked(body.encode()).decode()
+
+
+def test_a_broken_body_that_may_hold_a_secret_is_its_whole_size() -> None:
+    """With the bytes that were left out."""
+    assert mask_body(CREATE, b'{"Token"}', 5) == b"*** (14 bytes)"
+    assert mask_body(CREATE, b'\n {"Token"}', 5) == b"*** (16 bytes)"
+
+
+def test_of_values_of_one_key_the_last_is_shown() -> None:
+    """Where nothing but known values may be shown: the others may be anything."""
+    body = b'{"Msg":{"a":"hunter2"},"Msg":"no"}'
+    assert mask_body("AuthZPlugin.AuthZReq", body) == b'{"Msg":"no"}\n'
+
+
+def test_a_label_is_a_text_that_names_a_secret() -> None:
+    """Another value beside it is none, nor is a name elsewhere."""
+    assert masked(b'{"name":"token","value":"x"}') == b'{"name":"token","value":"***"}\n'
+    for body in (b'{"name":1,"value":"x"}', b'{"a":"token","value":"x"}', b'{"name":"b","v":"x"}'):
+        assert masked(body) == body
+
+
+@every("value", [1, True, None, [], {}, ["hunter2"], {"a": "hunter2"}])
+def test_a_body_within_a_body_is_a_text(value: object) -> None:
+    """Another value is hidden, of the same kind."""
+    body = json.dumps({"RequestBody": value}).encode()
+    assert b"hunter2" not in mask_body("AuthZPlugin.AuthZReq", body)
+    if value != 1 and not value:
+        assert mask_body("AuthZPlugin.AuthZReq", body) == body
+
+
+def test_two_stars_hide_two_bytes_and_one_is_kept() -> None:
+    """One byte among frames may be a coincidence."""
+    assert masked(b"\x00password=ab \x01") == b"\x00password=** \x01"
+    assert masked(b"\x00password=a \x01") == b"\x00password=a \x01"
+
+
+def test_letters_stay_letters_beside_a_secret() -> None:
+    """They are not escaped."""
+    assert masked('{"Token":"x","Name":"é"}'.encode()) == '{"Token":"***","Name":"é"}\n'.encode()
