@@ -186,3 +186,45 @@ def test_no_text_takes_more_than_is_expected(make: Any) -> None:
 def test_a_text_may_have_long_strings_where_quotes_are_far_apart(text: bytes, may: object) -> None:
     """A quote that is escaped ends none."""
     assert may_have_long_strings(text) is may
+
+
+MANY = MAX_VALUES + 1
+
+
+@every(
+    ("text", "needed"),
+    [
+        # One string of what would be too many values: they are counted by their beginnings.
+        (b'["' + b"," * MANY + b'"]', 2_000_184),
+        (b'[{"a":"' + b"," * MANY + b'"}]', 2_000_504),
+        (b'[{"a":1,"b":[true,"' + b"," * MANY + b'"]}]', 2_000_884),
+        (b'[null,"' + b"[{" * MANY + b'"]', 4_000_267),
+        (b'["' + b',\\"' * MANY + b'"]', 46_500_198),
+        # And of what no text could have outside strings: they are counted outside alone.
+        (b'["' + b"," * (4 * MAX_VALUES + 1) + b'"]', 8_000_184),
+        (b'{"a":["' + b",:" * (2 * MAX_VALUES + 1) + b'"]}', 8_000_506),
+    ],
+)
+def test_what_only_looks_like_values_takes_the_memory_of_text(text: bytes, needed: int) -> None:
+    """However much of it a string holds."""
+    assert memory_left(text, 0) == -needed
+    assert memory_left(text, 1 << 30) == (1 << 30) - needed
+
+
+@every(
+    "text",
+    [
+        b"[" + b"[]," * 50_000 + b"[]]",
+        b"[" + b"{}," * 50_000 + b"{}]",
+        b"[" + b"[[],{}]," * 20_000 + b"1]",
+        b'[[[[{"a":[' + b"1," * 50_000 + b"[[[1]]]]}]]]]",
+        b"[[" + b"[[1],[{}]]," * 10_000 + b'[["[]]]]"]]]]',
+        b'[[["' + b"x" * 70_000 + b'",["' + b"]" * 70_000 + b'"]]],[[]]]',
+        b'[["a","' + b"x" * 70_000 + b'","' + b"[" * 70_000 + b'"],1]',
+    ],
+)
+def test_containers_are_counted_wherever_a_step_ends(text: bytes) -> None:
+    """Between two brackets, at any depth, in a string or behind it."""
+    for shift in range(4):
+        shifted = b"[" + b" " * shift + text + b"]"
+        assert counted(shifted + b"]]],[1,2") == of_value(shifted.decode())
