@@ -1,20 +1,29 @@
 """What is real holds the time of a ``FakeTimeLoop`` back: threads, and sockets."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moby_plugins.adapters.aio.transport import connect
 from moby_plugins.adapters.http.dialing import Lookup, Lookups
-from moby_plugins.aio import AsyncRequest
+from moby_plugins.aio import (
+    AsyncPluginApp,
+    AsyncRequest,
+    AsyncVolumeDriver,
+    new_client,
+    serve_tcp,
+    serve_unix,
+)
 from moby_plugins.domain.address import Address
 from moby_plugins.testing import FakeTimeLoop, FaultServer, LoopStuckError
 
@@ -263,4 +272,62 @@ def test_a_silent_socket_is_reported_where_nothing_is_due() -> None:
     loop = FakeTimeLoop(watchdog=0.2)
     stuck = pytest.raises(LoopStuckError, match=r"no socket was ready .* 0.2 s.*main")
     with here, there, closing(loop), stuck:
+        loop.run(main(loop))
+
+
+class Sleeping(AsyncVolumeDriver):
+    """A plugin whose one call takes an hour."""
+
+    async def list(self) -> Any:
+        await asyncio.sleep(3600)
+        return []
+
+
+@contextlib.asynccontextmanager
+async def serving(kind: str, directory: Path) -> AsyncIterator[str]:
+    """Serve a plugin in this loop; the address."""
+    addr: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    app = AsyncPluginApp(Sleeping())
+    if kind == "unix":
+        server = serve_unix(app, "s", sockets_path=str(directory), on_serving=addr.set_result)
+    else:
+        server = serve_tcp(app, "s", specs_path=str(directory), on_serving=addr.set_result)
+    task = asyncio.create_task(server, name="server")
+    yield await addr
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_a_server_in_the_loop_does_not_delay_time(
+    kind: str, loop: FakeTimeLoop, short_path: Path
+) -> None:
+    """Neither while it has no call, nor while one runs, nor while an idle connection is kept."""
+
+    async def main() -> float:
+        async with serving(kind, short_path) as addr, new_client(addr, timeout=7200) as client:
+            await asyncio.sleep(3600)
+            await client.call("VolumeDriver.List")
+            await asyncio.sleep(30)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(30):
+                    await client.call("VolumeDriver.List")
+            return loop.time()
+
+    began = time.monotonic()
+    assert loop.run(main()) == 7260.0
+    assert time.monotonic() - began < (1 if kind == "unix" else 5)
+
+
+def test_a_server_in_the_loop_does_not_hide_that_it_is_stuck(short_path: Path) -> None:
+    """With a connection to it too: as a host of another process might call."""
+
+    async def main(loop: FakeTimeLoop) -> None:
+        async with serving("unix", short_path) as addr, new_client(addr, timeout=7200) as client:
+            await client.call("VolumeDriver.List")
+            await loop.create_future()
+
+    loop = FakeTimeLoop(watchdog=0.4)
+    stuck = pytest.raises(LoopStuckError, match=r"no socket was ready for 0\.4 s.*main.*server in")
+    with closing(loop), stuck:
         loop.run(main(loop))

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from moby_plugins.adapters.aio.server import CUT, AsyncServer
+from moby_plugins.adapters.aio.server import CUT, LOOK, AsyncServer
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.failures import log_failure, logger
@@ -96,7 +96,9 @@ class LoopServer:
         stopping = asyncio.ensure_future(self._stop.wait())
         waits: list[asyncio.Future[Any]] = [stopping, server.ended]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            while not any(wait.done() for wait in waits):
+                await asyncio.wait(waits, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+                server.check_listening()
             if server.ended.done():
                 self._on_end(server.ended.exception())
                 await stopping  # running calls get their time, as with any stop

@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import ssl
+from contextvars import Context
 from email.utils import formatdate
 
 from moby_plugins.adapters.aio.server_connection import AsyncServerConnection
@@ -29,7 +30,7 @@ MAX_CONNECTIONS = 1024
 IDLE_TIMEOUT = 60.0
 # Seconds for calls to notice that their connection was cut off.
 CUT = 0.5
-# Seconds between checks for hosts that hung up; a call is checked from its second one on.
+# Seconds between checks of what no event tells; a call is checked from its second one on.
 LOOK = 0.25
 # Seconds after which a call that continues although its host hung up is logged.
 PATIENCE = 10.0
@@ -98,7 +99,6 @@ class AsyncServer:
         except BaseException:
             self._sock.close()
             raise
-        self._timer = self._loop.call_later(LOOK, self._look)
 
     async def stop(self, drain: float) -> None:
         """Accept no more connections; cut off calls that still run after ``drain`` seconds.
@@ -156,6 +156,7 @@ class AsyncServer:
         """Note that ``conn`` was closed; its call may still be running."""
         if conn.task is not None and not conn.task.done():
             self._gone.setdefault(conn.task, (self._loop.time(), conn.method))
+            self._look_at(self._loop.time() + self._patience)
         self._connections.discard(conn)
         self._notify_empty()
         self._accept_more()
@@ -174,6 +175,7 @@ class AsyncServer:
         for _ in range(BACKLOG):
             if not self._has_room():
                 self._accept_no_more()
+                self.look_soon()  # a call may end, whose connection can be closed for another
                 return
             try:
                 sock, _address = self._sock.accept()
@@ -236,27 +238,61 @@ class AsyncServer:
             sock.close()
         self._accept_more()
 
+    def waiting(self, since: float) -> None:
+        """Note that a connection waits for its peer since this moment."""
+        self._look_at(since + self._idle)
+
+    def look_soon(self) -> None:
+        """Check the connections soon: no event tells whether the host of one has hung up."""
+        self._look_at(self._loop.time() + LOOK)
+
+    def check_listening(self) -> None:
+        """End if the socket no longer listens."""
+        if not self.stopping and not self._listens():
+            self._end()
+
+    def _look_at(self, due: float) -> None:
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._look, context=Context())
+
     def _look(self) -> None:
-        self._timer = self._loop.call_later(LOOK, self._look)
+        self._timer = None
+        now = self._loop.time()
         try:
-            self._look_after(self._loop.time())
-            if not self.stopping and not self._listens():
-                self._end()
-            # A call may have ended, so that its connection can be closed for a new one.
+            self._look_after(now)
+            self.check_listening()
             self._accept_more()
         except Exception as error:  # raised by a log handler
             log_failure("checking the connections failed", error)
+        # Without anything to look after, there is no timer: fake time can stop with the tasks.
+        due = self._next_due(now)
+        if due < math.inf:
+            self._look_at(max(due, now + LOOK))
+
+    def _next_due(self, now: float) -> float:
+        dues = [since + self._patience for since, _ in self._gone.values()]
+        for conn in self._connections:
+            if conn.is_blind:
+                dues.append(now)
+            if conn.is_timed:
+                dues.append((conn.waits_since or 0.0) + self._idle)
+        if not (self._accepting or self._exhausted or self.stopping or self.ended.done()):
+            dues.append(now)
+        return min(dues, default=math.inf)
 
     def _look_after(self, now: float) -> None:
-        running = set()
+        blind = set()
         for conn in list(self._connections):
-            if conn.waits_since is not None and now - conn.waits_since >= self._idle:
+            if conn.waits_since is not None and now >= conn.waits_since + self._idle:
                 conn.time_out()
-            if conn.task is not None:
-                running.add(conn.task)
+            if conn.task is not None and conn.is_blind:
+                blind.add(conn.task)
                 if conn.task in self._seen and conn.look():
                     conn.cut()
-        self._seen = running
+        self._seen = blind
         for task, (since, method) in list(self._gone.items()):
             if task.done():
                 del self._gone[task]

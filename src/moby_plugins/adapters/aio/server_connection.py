@@ -59,6 +59,12 @@ class Owner(Protocol):
     def closed(self, conn: "AsyncServerConnection", /) -> None:
         """Note that ``conn`` was closed."""
 
+    def waiting(self, since: float, /) -> None:
+        """Note that a connection waits for its peer since this moment."""
+
+    def look_soon(self) -> None:
+        """Call ``look`` of the connections that are ``is_blind``, every so often."""
+
 
 class AsyncServerConnection(asyncio.BufferedProtocol):
     """The server's end of one connection: reads requests, and runs one call at a time.
@@ -77,7 +83,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self.task: asyncio.Task[None] | None = None
         self.method: str = ""
         self.call: RunningCall | None = None
-        self.waits_since: float | None = self._loop.time()
+        self.waits_since: float | None = None
         self._is_cut = False
         self._served = 0
         self._begun = False  # whether part of a head was received
@@ -98,6 +104,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self._hang_up_events = 0 if self.is_unix else getattr(select, "POLLRDHUP", 0)
         self._descriptor: int = sock.fileno()
         self._owner.opened(self)
+        self._wait()
 
     def get_buffer(self, _: int) -> memoryview:
         """Return the server's buffer, shared as a loop receives for one connection at a time."""
@@ -117,6 +124,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         elif len(self._incoming) > MAX_AHEAD and self._reading:
             self._reading = False
             self._transport.pause_reading()
+            self._owner.look_soon()
 
     def eof_received(self) -> bool:
         """Note that the peer has stopped sending; it may still read."""
@@ -124,6 +132,8 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self._wake()
         if self.task is None:
             self._transport.close()
+        else:
+            self._owner.look_soon()
         # Under TLS the transport cannot stay half open, and would warn that this was asked of it.
         return self._transport.get_extra_info("sslcontext") is None
 
@@ -144,6 +154,17 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the connection waits for the peer to send, which has a time limit."""
+        is_waiting = self.task is None or self._more_received is not None
+        return is_waiting and self.waits_since is not None
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether a call is running, and no event would tell that the peer has hung up."""
+        return self.task is not None and (self._ended or not self._reading)
 
     def look(self) -> bool:
         """Return whether the peer has hung up, or can no longer read."""
@@ -180,6 +201,10 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         else:
             self._refuse(StatusError(408, "", "the request was not received in time"))
 
+    def _wait(self) -> None:
+        self.waits_since = now = self._loop.time()
+        self._owner.waiting(now)
+
     def _wake(self) -> None:
         if self._more_received is not None and not self._more_received.done():
             self._more_received.set_result(None)
@@ -195,7 +220,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
             if not len(self._incoming):
                 return False
             self._begun = True
-            self.waits_since = self._loop.time()
+            self._wait()
         try:
             head = self._incoming.head()
         except StatusError as error:
@@ -213,6 +238,8 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         # ``create_task``, as an eager task would begin before ``task`` is set.
         serving = self._serve(head)
         self.task = asyncio.Task(serving, loop=self._loop, context=self._context.copy())
+        if self.is_blind:
+            self._owner.look_soon()
         return True
 
     def _refuse(self, error: StatusError) -> None:
@@ -230,7 +257,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self._is_over = True
         self._incoming.clear()
         self._resume()
-        self.waits_since = self._loop.time()
+        self._wait()
         if self._ended or not self._transport.can_write_eof():
             self._transport.close()
             return
@@ -253,7 +280,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
             self.call = self.task = None
             held.release()
         if is_kept and not self._lost:
-            self.waits_since = self._loop.time()
+            self._wait()
             self._resume()
             if not self._next() and (self._owner.stopping or self._ended):
                 self.stop()
@@ -334,7 +361,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
             if self._ended or self._lost:
                 raise OSError(errno.ECONNRESET, "it is cut off")
             self._more_received = self._loop.create_future()
-            self.waits_since = self._loop.time()
+            self._wait()
             self._resume()
             try:
                 await self._more_received
