@@ -1,46 +1,25 @@
 """An asynchronous transport in memory, whose plugin is a function or a table of replies.
 
-Replies, faults and recorded calls are those of ``replies.py`` and ``calls.py``. Asynchronous code
-of a plugin runs in its own task, as it would in another process: a caller that is cancelled
-stops waiting, and cancels that task.
+Replies, faults and recorded calls are those of ``replies.py`` and ``calls.py``. The plugin's end of
+a call is one task (``plugin_task.py``), as in a served plugin: a caller that is cancelled stops
+waiting, and cancels that task.
 """
 
 import asyncio
-import inspect
 import os
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import suppress
-from functools import partial
-from typing import Any, NoReturn, Self, TypeAlias, TypeVar
+from collections.abc import AsyncIterable
+from typing import Self, TypeAlias
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 
 from moby_plugins.adapters.disk.recording_file import load_recording
+from moby_plugins.adapters.memory.plugin_task import LoopExchange, PluginTask
 from moby_plugins.adapters.memory.replay import Match, Replay, same_body
-from moby_plugins.adapters.memory.replies import (
-    Delayed,
-    Dripped,
-    Fault,
-    Replies,
-    Reply,
-    is_open,
-    opened,
-    reply_to,
-    settled,
-)
-from moby_plugins.adapters.memory.transport import MemoryExchange, MemoryPlugin
+from moby_plugins.adapters.memory.replies import Fault, Replies, reply_to
+from moby_plugins.adapters.memory.transport import MemoryPlugin
 from moby_plugins.deferred_names import AtDoor
-from moby_plugins.domain.async_http import (
-    AsyncApp,
-    AsyncBody,
-    AsyncBytes,
-    AsyncRequest,
-    AsyncResponse,
-)
-from moby_plugins.domain.http import OK, Body, NoAnswerError, Request
-from moby_plugins.ports import RunningCall
-
-T = TypeVar("T")
+from moby_plugins.domain.async_http import AsyncApp, AsyncBody, AsyncRequest, AsyncResponse
+from moby_plugins.domain.http import ChunkCheck, NoAnswerError, Request
 
 # The sources of a test's plugin, asynchronous ones included.
 AsyncReplies: TypeAlias = Replies | AsyncApp
@@ -93,7 +72,7 @@ class AsyncMemoryTransport(MemoryPlugin):
     def __init__(self, plugin: AsyncReplies, *, addr: str = "memory://plugin") -> None:
         super().__init__(plugin, addr)  # type: ignore[arg-type]  # handled here
         # The plugin's running tasks, because an event loop keeps no task alive.
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
     def replay(
@@ -136,142 +115,61 @@ class AsyncMemoryTransport(MemoryPlugin):
         loop = asyncio.get_running_loop()
         # Rounded like the time of a FakeTimeLoop, so that the two compare equal.
         ends = None if timeout is None else round(loop.time() + timeout, 9)
-        ended, method = self._ended, request.method
-        called = Request(method, b"", request.headers, request.length, request.attempt)
-        exchange = _LoopExchange(called, self._address, ends, ended, loop, self._tasks)
+        called = Request(request.method, b"", request.headers, request.length, request.attempt)
+        exchange = LoopExchange(called, self._address, ends, self._ended, loop)
         exchange.check(answered=False)
-        reply = reply_to(method, self._plugin)
-        body = request.body if isinstance(request.body, bytes) else b""
+        reply = reply_to(request.method, self._plugin)
+        body = request.body if isinstance(request.body, bytes) else None
         if isinstance(reply, Fault) and reply.errno:
-            self._record(method, body, request.attempt, loop.time())
+            self._record(request.method, body or b"", request.attempt, loop.time())
             exchange.unreachable(reply.errno)
-        if not isinstance(request.body, bytes):
-            body = await exchange.bounded(request.read(), answered=False)
-        self._record(method, body, request.attempt, loop.time())
-        received = evolve(exchange, request=evolve(called, body=body))
-        call = RunningCall()
+        if body is not None:
+            self._record(request.method, body, request.attempt, loop.time())
+        plugin = PluginTask(exchange, reply, body, request.length)
+        self._tasks.add(plugin.task)
+        plugin.task.add_done_callback(self._tasks.discard)
         try:
-            response = await _respond(reply, received, call)
-        except NoAnswerError:
-            exchange.hang_up()
-        exchange.check(answered=False)
-        return evolve(response, body=_BoundedBody(response.body, exchange, call))
-
-
-async def _respond(reply: Reply, exchange: "_LoopExchange", call: RunningCall) -> AsyncResponse:
-    """Return the response of ``reply`` in ``exchange``; raise its error, or the exchange's."""
-    while True:
-        if isinstance(reply, Delayed):
-            await exchange.bounded(asyncio.sleep(reply.seconds), answered=False)
+            if not isinstance(request.body, bytes):
+                await self._upload(request, request.body, exchange, plugin)
+            await exchange.bounded(asyncio.wait({plugin.begun}), answered=False)
             exchange.check(answered=False)
-            reply = reply.then
-        elif inspect.isawaitable(reply):
-            reply = await exchange.awaited(reply, answered=False)
-        elif _is_asynchronous(reply):
-            request = exchange.request
-            reply = reply(
-                AsyncRequest(
-                    request.method, request.read(), request.headers, attempt=request.attempt
-                )
-            )
-        elif is_open(reply):
-            with exchange.ended.calling(call.hang_up), call:
-                reply = opened(reply, exchange)
-        else:
-            break
-    if isinstance(reply, Dripped):
-        return AsyncResponse(reply.status, _dripping(reply))
-    if isinstance(reply, AsyncIterator):
-        return AsyncResponse(OK, reply)
-    if isinstance(reply, AsyncResponse):
-        # A new reader of a body in memory for each call, so that a value can be used twice.
-        whole = reply.body.whole if isinstance(reply.body, AsyncBytes) else None
-        return reply if whole is None else evolve(reply, body=whole)
-    response = settled(reply)
-    return AsyncResponse(response.status, response.body, response.headers)  # type: ignore[arg-type]
-
-
-def _is_asynchronous(reply: Reply) -> bool:
-    return callable(reply) and any(map(inspect.iscoroutinefunction, (reply, type(reply).__call__)))
-
-
-async def _dripping(reply: Dripped) -> AsyncIterator[bytes]:
-    for byte in reply.pieces():
-        await asyncio.sleep(reply.every)
-        yield byte
-
-
-@frozen
-class _LoopExchange(MemoryExchange):
-    """A running call in a task of ``loop``; ``tasks`` are the tasks of the plugin's code."""
-
-    loop: asyncio.AbstractEventLoop
-    tasks: set[asyncio.Future[Any]]
-
-    def now(self) -> float:
-        return self.loop.time()
-
-    def pause(self, seconds: float, *, answered: bool) -> NoReturn:  # noqa: ARG002
-        raise TypeError(
-            f"a fault that pauses, here for {seconds:g} s, would block the event loop: "
-            "return hangs(seconds, then) or drips(body) from it"
-        )
-
-    async def bounded(self, awaitable: Awaitable[T], *, answered: bool) -> T:
-        """Await ``awaitable`` in this task; if the exchange ends first, raise its error."""
-        try:
-            async with asyncio.timeout_at(self.ends) as bound:
-                with self.ended.calling(partial(self._end, bound)):
-                    return await awaitable
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            self.check(answered=answered)
-            self.time_out(answered=answered)
-
-    async def awaited(self, awaitable: Awaitable[T], *, answered: bool) -> T:
-        """Await code of the plugin in its own task, and return the result.
-
-        Raise the error of the exchange if its time-out or its transport's ``close`` comes first.
-        """
-        task = asyncio.ensure_future(awaitable)
-        if isinstance(task, asyncio.Task):
-            task.set_name(f"{self.request.method} at {self.address.text}")
-        self.tasks.add(task)
-        task.add_done_callback(self._forget)
-        try:
-            await self.bounded(asyncio.wait({task}), answered=answered)
+            response = plugin.response()
         except BaseException:
-            task.cancel()
+            plugin.leave()
             raise
-        if task.cancelled():
-            self.hang_up()
-        return task.result()
+        return evolve(response, body=_UnreadBody(response.body, exchange, plugin))
 
-    def _end(self, bound: asyncio.Timeout) -> None:
-        # Called in any thread. In a closed loop, nothing is waiting.
-        with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._expire, bound)
+    async def _upload(
+        self,
+        request: AsyncRequest,
+        chunks: AsyncIterable[bytes],
+        exchange: LoopExchange,
+        plugin: PluginTask,
+    ) -> None:
+        """Send the chunks of an iterable to the plugin, until it responds, and record the call."""
+        check, sent = ChunkCheck(), bytearray()
 
-    def _expire(self, bound: asyncio.Timeout) -> None:
-        with suppress(RuntimeError):  # it has already ended
-            bound.reschedule(self.loop.time())
+        async def send_all() -> None:
+            async for chunk in chunks:
+                sent.extend(check.checked(chunk))
+                await plugin.upload.put(bytes(chunk))
+            self._record(request.method, bytes(sent), request.attempt, exchange.now())
+            plugin.upload.end()
 
-    def _forget(self, task: asyncio.Future[Any]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not log it
+        await exchange.bounded(send_all(), answered=False, until=plugin.begun)
+        if not plugin.upload.is_over:
+            self._record(request.method, bytes(sent), request.attempt, exchange.now())
 
 
 @define
-class _BoundedBody:
-    """A body of the plugin, asynchronous or not, under the exchange's time-out."""
+class _UnreadBody:
+    """The body of a response, whether the plugin still sends it or not, until the deadline."""
 
-    _body: AsyncBody | Body
-    _exchange: _LoopExchange
-    _call: RunningCall
+    _body: AsyncBody
+    _exchange: LoopExchange
+    _plugin: PluginTask
     _ended: bool = False
-    # Whether a read was cancelled: its bytes are lost, so the rest must not be read.
+    # Whether a read was cancelled: its bytes may be lost, so the rest must not be read.
     _broken: bool = False
 
     async def read(self, size: int, /) -> bytes:
@@ -280,29 +178,18 @@ class _BoundedBody:
         if self._broken:
             self._exchange.close(answered=True)
         try:
-            with self._exchange.ended.calling(self._call.hang_up), self._call:
-                data = self._body.read(size)
-            if not isinstance(data, bytes):
-                data = await self._exchange.awaited(data, answered=True)
+            data = await self._exchange.bounded(self._body.read(size), answered=True)
+            self._exchange.check(answered=True)
         except NoAnswerError:
             self._exchange.cut_off()
         except asyncio.CancelledError:
             self._broken = True
+            self._plugin.leave()
             raise
-        self._exchange.check(answered=True)
         self._ended = not data
-        return data
+        return data or b""
 
     def close(self) -> None:
         if not self._ended:
-            self._call.hang_up()
-        with self._call:
-            self._body.close()
-        # Closing an asynchronous generator of the plugin has to be awaited, in its own task.
-        aclose = getattr(self._body, "aclose", None)
-        loop, tasks = self._exchange.loop, self._exchange.tasks
-        if not self._ended and aclose is not None and not loop.is_closed():
             self._ended = True
-            task = loop.create_task(aclose())
-            tasks.add(task)
-            task.add_done_callback(self._exchange._forget)  # noqa: SLF001  the same module
+            self._plugin.leave()

@@ -10,6 +10,7 @@ except ModuleNotFoundError as _error:
         f"{__name__} needs pytest: pip install 'moby-plugins[testing]'", name="pytest"
     ) from _error
 
+from moby_plugins.testing.contracts.async_app import AsyncAppContract, Served
 from moby_plugins.testing.contracts.async_transport import (
     AsyncPluginThat,
     AsyncSocketTransportContract,
@@ -31,6 +32,7 @@ from moby_plugins.testing.contracts.transport import (
 
 __all__ = [
     "BEHAVIOURS",
+    "AsyncAppContract",
     "AsyncPluginThat",
     "AsyncSocketTransportContract",
     "AsyncTransportContract",
@@ -46,6 +48,7 @@ __all__ = [
     "PluginThat",
     "Run",
     "Serve",
+    "Served",
     "SocketTransportContract",
     "TransportContract",
 ]

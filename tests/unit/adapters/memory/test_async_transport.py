@@ -248,6 +248,38 @@ class TestEnds:
         loop.run(main())
         assert log == ["closed"]
 
+    @pytest.mark.parametrize("by", ["deadline", "close"])
+    def test_a_plugin_whose_response_is_not_read_is_cancelled(
+        self, by: str, loop: FakeTimeLoop
+    ) -> None:
+        """At the deadline of the call, and when the transport is closed."""
+        log: list[tuple[float, bool]] = []
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"one"
+            try:
+                await asyncio.sleep(100)
+            finally:
+                log.append((loop.time(), hung_up().is_set()))
+
+        async def app(_: AsyncRequest) -> AsyncResponse:
+            return AsyncResponse(200, body())
+
+        async def main() -> None:
+            transport = AsyncMemoryTransport(app)
+            if by == "close":
+                loop.at(3, transport.close)
+            response = await transport.send(AsyncRequest("M.x"), 3 if by == "deadline" else None)
+            assert await response.body.read(9) == b"one"
+            await asyncio.sleep(9)
+            with pytest.raises(TransportError) as caught:
+                await response.body.read(9)
+            assert isinstance(caught.value, TransportTimeoutError) == (by == "deadline")
+            assert caught.value.answered
+
+        loop.run(main())
+        assert log == [(3.0, True)]
+
     @pytest.mark.parametrize(
         ("reply", "kind"),
         [
@@ -321,6 +353,42 @@ class TestUploads:
             assert len(transport.calls) == 0
 
         loop.run(main())
+
+    def test_a_call_that_is_answered_early_is_recorded(self, loop: FakeTimeLoop) -> None:
+        """With what was sent until then, at the time of the response."""
+
+        async def app(request: AsyncRequest) -> AsyncResponse:
+            await asyncio.sleep(1.5)
+            return AsyncResponse(413, b"")
+
+        transport = AsyncMemoryTransport(app)
+
+        async def main() -> None:
+            response = await transport.send(AsyncRequest("M.x", chunks()), 5)
+            assert (response.status, loop.time()) == (413, 1.5)
+
+        loop.run(main())
+        assert (transport.calls[0].body, transport.calls.times) == (b"one ", [1.5])
+
+    def test_a_plugin_that_reads_slowly_holds_the_sending_up(self, loop: FakeTimeLoop) -> None:
+        """Once some of the body is unread: as over a socket."""
+        sent: list[float] = []
+
+        async def much() -> AsyncIterator[bytes]:
+            for _ in range(3):
+                yield bytes(200 << 10)
+                sent.append(loop.time())
+
+        async def app(request: AsyncRequest) -> AsyncResponse:
+            await asyncio.sleep(1)
+            return AsyncResponse(200, b"%d" % len(await request.read()))
+
+        async def main() -> bytes:
+            request = AsyncRequest("M.x", much())
+            return await whole(await AsyncMemoryTransport(app).send(request, 5))
+
+        assert loop.run(main()) == b"614400"
+        assert sent == [0.0, 1.0, 1.0]
 
     def test_what_it_raises_passes(self, loop: FakeTimeLoop) -> None:
         """A ``TimeoutError`` of its own too."""
