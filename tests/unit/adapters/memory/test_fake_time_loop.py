@@ -221,19 +221,19 @@ async def beside_a_deaf_task(seconds: float) -> None:
     await task
 
 
-@pytest.mark.parametrize("seconds", [0, 1, math.inf])
+@pytest.mark.parametrize("seconds", [1, math.inf])
 def test_a_stuck_loop_ends_although_a_task_swallows_its_cancellation(seconds: float) -> None:
-    """The first error is raised, whether that task is then busy, sleeps or waits for ever."""
-    with closing(FakeTimeLoop(watchdog=0.02)) as loop:
+    """The first error is raised, whether that task then sleeps or waits for ever."""
+    with closing(FakeTimeLoop(watchdog=0.1)) as loop:
         loop.set_exception_handler(lambda *_: None)  # the task is destroyed
         with pytest.raises(LoopStuckError, match=r"^all tasks wait, .*: Task-\d+ in .*; deaf in"):
             loop.run(beside_a_deaf_task(seconds))
 
 
-@pytest.mark.parametrize("seconds", [0, 1, math.inf])
+@pytest.mark.parametrize("seconds", [1, math.inf])
 def test_a_runner_ends_although_a_task_swallows_its_cancellation(seconds: float) -> None:
     """Its ``close`` names that task."""
-    loop = FakeTimeLoop(watchdog=0.02)
+    loop = FakeTimeLoop(watchdog=0.1)
     loop.set_exception_handler(lambda *_: None)  # the task is destroyed
     runner = asyncio.Runner(loop_factory=lambda: loop)
     with pytest.raises(LoopStuckError, match=r"^all tasks wait"):
@@ -251,9 +251,9 @@ def test_a_left_task_that_does_not_end_is_reported() -> None:
         await asyncio.sleep(1)
 
     kept: list[asyncio.Task[None]] = []
-    with closing(FakeTimeLoop(watchdog=0.02)) as loop:
+    with closing(FakeTimeLoop(watchdog=0.1)) as loop:
         loop.set_exception_handler(lambda *_: None)  # the task is destroyed
-        with pytest.raises(LoopStuckError, match=r"tasks were cancelled, .* 0\.02 s.*: deaf in"):
+        with pytest.raises(LoopStuckError, match=r" 0\.1 s of real time.*: deaf in deaf$"):
             loop.run(main())
 
 
