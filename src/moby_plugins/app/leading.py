@@ -29,7 +29,7 @@ from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.domain.text import quoted
-from moby_plugins.failures import log_failure
+from moby_plugins.failures import call_all, log_failure
 from moby_plugins.ports import (
     Cancellation,
     Clock,
@@ -349,13 +349,17 @@ def call_handlers(
     pending_calls: Iterable[PendingHandlerCall[ActivePlugin]], observers: Observers
 ) -> None:
     """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one."""
-    interrupt: KeyboardInterrupt | None = None
-    for handler, plugin in pending_calls:
-        try:
-            handler(plugin.name, plugin.client)
-        except KeyboardInterrupt as error:  # raised below, after all handlers have run
-            interrupt = error
-        except BaseException as error:
-            notify_failed_handler(handler, plugin, error, observers)
-    if interrupt is not None:
-        raise interrupt
+    call_all(
+        partial(_call_handler, handler, plugin, observers) for handler, plugin in pending_calls
+    )
+
+
+def _call_handler(
+    handler: Callable[[str, Client], object], plugin: ActivePlugin, observers: Observers
+) -> None:
+    try:
+        handler(plugin.name, plugin.client)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        notify_failed_handler(handler, plugin, error, observers)

@@ -257,9 +257,10 @@ class _ForwardedBody:
         return piece
 
     def close(self) -> None:
-        self._body.close()
-        # This has an effect only if the body was not read to its end.
-        self._call.host_hung_up()
+        try:
+            self._body.close()
+        finally:  # this has an effect only if the body was not read to its end
+            self._call.host_hung_up()
 
 
 class _KeptBytes:

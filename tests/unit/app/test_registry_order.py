@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from moby_plugins import WaitCancelledError
-from moby_plugins.ports import Observer, PluginActivated, PluginDropped
+from moby_plugins.ports import HandlerFailed, Observer, PluginActivated, PluginDropped
 from moby_plugins.testing import refused, script
 from tests.observers import Notes
 from tests.unit.app.hosts import NewHost, ThreadsHost
@@ -84,3 +84,36 @@ def test_an_interrupt_for_an_activation_keeps_no_drop_from_observers(new_host: N
 
     kinds = [type(e) for e in notes.events if isinstance(e, PluginActivated | PluginDropped)]
     assert kinds == [PluginActivated, PluginDropped]
+
+
+class Unhandled(Observer):
+    """Raises a ``KeyboardInterrupt`` for a handler that fails."""
+
+    def handler_failed(self, event: HandlerFailed, /) -> None:
+        """Raise it."""
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at the activation", "to an active plugin"])
+def test_an_interrupt_for_a_handler_keeps_no_other_handler_from_its_plugin(
+    new_host: NewHost, *, late: bool
+) -> None:
+    """All handlers run; then it is raised."""
+    host = new_host({"p": ACTIVE, "q": ACTIVE}, observers=[Unhandled()])
+    met: list[str] = []
+
+    def fail(name: str, _: object) -> None:
+        met.append(name)
+        raise ValueError
+
+    if late:
+        host.registry.get_all()
+        with pytest.raises(KeyboardInterrupt):
+            host.registry.handle("A", fail)
+        assert met == ["p", "q"]
+        return
+    host.registry.handle("A", fail)
+    host.registry.handle("A", lambda name, _: met.append(name))
+    with pytest.raises(KeyboardInterrupt):
+        host.registry.get("p")
+    assert met == ["p", "p"]

@@ -297,21 +297,31 @@ class AsyncLeaders:
         calls = iter(pending_calls)
         for handler, plugin in calls:
             try:
-                result = handler(plugin.name, plugin.client)
-                if isawaitable(result):
-                    await result
+                await self._call_handler(handler, plugin)
             except KeyboardInterrupt as error:  # raised below, after all handlers have run
                 interrupt = error
-            except BaseException as error:
-                task = asyncio.current_task()
-                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                    remaining = [*calls]
-                    if remaining and not self._closing.is_set():
-                        self._start(self.call_handlers(remaining), "calls handlers", copy_context())
-                    raise
-                notify_failed_handler(handler, plugin, error, self._observers)
+            except asyncio.CancelledError:
+                remaining = [*calls]
+                if remaining and not self._closing.is_set():
+                    self._start(self.call_handlers(remaining), "calls handlers", copy_context())
+                raise
         if interrupt is not None:
             raise interrupt
+
+    async def _call_handler(
+        self, handler: Callable[[str, Any], object], plugin: AsyncActivePlugin
+    ) -> None:
+        try:
+            result = handler(plugin.name, plugin.client)
+            if isawaitable(result):
+                await result
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                raise
+            notify_failed_handler(handler, plugin, error, self._observers)
 
     def new_client(self, plugin: Plugin) -> AsyncClient:
         """Return a client for a plugin that was found."""
