@@ -24,10 +24,11 @@ from moby_plugins.domain.errors import (
     is_kind,
     status_and_text,
 )
-from moby_plugins.domain.http import Request, as_bytes
+from moby_plugins.domain.http import Request
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import CallEnded, CallStarted, RequestEnded, RequestStarted
 from moby_plugins.failures import log_failure
+from moby_plugins.ports import running_call
 
 R = TypeVar("R", Request, AsyncRequest)
 Now: TypeAlias = Callable[[], float]
@@ -215,32 +216,38 @@ class ObservedReading:
 class ObservedRequest:
     """A request to a served plugin, whose start was reported: call ``end`` or ``fail`` once.
 
-    For one thread or task at a time.
+    A body may be closed in another thread or task than the one that reads it.
     """
 
     __slots__ = ("_began", "_ends", "_now", "_started", "sent_bytes")
 
     def __init__(self, observers: Observers, started: RequestStarted, now: Now) -> None:
-        self._ends = call_each(observers.taking(RequestStarted), started)
+        # Empty once the end was reported: also if two threads report it at once.
+        self._ends = [call_each(observers.taking(RequestStarted), started)]
         self._now = now
         self._began = now()
         self._started = started
         self.sent_bytes: int = 0
 
-    def count(self, chunk: bytes) -> bytes:
-        """Count the next chunk of the response, and return it; raise ``TypeError`` if not bytes."""
-        if type(chunk) is not bytes:  # the server would refuse it later
-            chunk = as_bytes(chunk)
-        self.sent_bytes += len(chunk)
-        return chunk
-
     def end(self, status: int, error: BaseException | None = None, *, hung_up: bool) -> None:
         """Report the end of the request; later calls do nothing."""
-        ends, self._ends = self._ends, []
+        try:
+            ends = self._ends.pop()
+        except IndexError:
+            return
         if ends:
             seconds, sent = self._now() - self._began, self.sent_bytes
             ended = RequestEnded(self._started, seconds, status, error, sent, hung_up)
             call_each(ends, ended)
+
+    def closed(self, status: int) -> None:
+        """Report that the body was closed; this has an effect if it was not read to its end.
+
+        A server that abandons the response has marked the call if its host has hung up. Without a
+        server the caller is the host.
+        """
+        call = running_call()
+        self.end(status, hung_up=call is None or call.has_hung_up)
 
     def fail(self, status: int, raised: BaseException, *, hung_up: bool) -> None:
         """Report that the app raised ``raised``: with ``status``, if a part was sent already.

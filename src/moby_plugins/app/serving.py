@@ -43,14 +43,13 @@ from moby_plugins.domain.http import (
     CUT_OFF,
     MAX_REQUEST_BYTES,
     OK,
-    STATUSES,
     App,
     Body,
     Request,
     Response,
-    bad_status,
 )
 from moby_plugins.domain.observer import Observer
+from moby_plugins.domain.outgoing import Outgoing, size_in_memory
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import bounded, quoted, shown
@@ -332,7 +331,8 @@ def _observed(
 ) -> Response:
     """Return the response of ``app``, called in a context in which observers may set variables.
 
-    The body of a streamed response is read in that context too; the request ends with its body.
+    A body that is streamed, or larger than one chunk, is read in that context too; the request then
+    ends with its body.
     """
     context = copy_context()
     observed = context.run(ObservedRequest, observers, request_started(request, methods), now)
@@ -341,49 +341,56 @@ def _observed(
         unchecked: object = response  # the app's program may not be type-checked
         if not isinstance(unchecked, Response):
             raise TypeError(f"an application returns a Response, not {quoted(unchecked)}")
-        if response.status not in STATUSES:
-            raise bad_status(response.status)
+        size = size_in_memory(response)
+        try:
+            # The server makes the same check, and sends 500 in place of what it refuses.
+            outgoing = Outgoing(response.status, response.headers, size)
+        except BaseException:
+            context.run(response.body.close)
+            raise
     except BaseException as raised:
         if not is_forked_child():  # the parent process still answers the request
             context.run(observed.fail, OK, raised, hung_up=has_hung_up())
         raise
-    error = response.error if isinstance(response, Refusal) else None
-    if isinstance(response.body, io.BytesIO):
-        observed.sent_bytes = response.body.getbuffer().nbytes
+    if size is not None and size <= CHUNK_BYTES:
+        error = response.error if isinstance(response, Refusal) else None
+        observed.sent_bytes = size
         context.run(observed.end, response.status, error, hung_up=has_hung_up())
         return response
-    return evolve(response, body=_ObservedBody(response, context, observed))
+    body = _ObservedBody(response.body, outgoing, context, observed)
+    return evolve(response, body=body, headers=outgoing.headers)
 
 
 class _ObservedBody:
     """The body of a streamed response; its end is reported as the end of the request."""
 
-    def __init__(self, response: Response, context: Context, observed: ObservedRequest) -> None:
-        self._body = response.body
-        self._status = response.status
+    def __init__(
+        self, body: Body, outgoing: Outgoing, context: Context, observed: ObservedRequest
+    ) -> None:
+        self._body = body
+        self._outgoing = outgoing
         self._context = context
         self._observed = observed
 
     def read(self, size: int, /) -> bytes:
         try:
-            chunk = self._observed.count(self._context.run(self._body.read, size))
+            chunk = self._outgoing.count(self._context.run(self._body.read, size))
         except BaseException as error:
             fail = self._observed.fail
-            self._context.run(fail, self._status, error, hung_up=has_hung_up())
+            self._context.run(fail, self._outgoing.status, error, hung_up=has_hung_up())
             raise
+        self._observed.sent_bytes += len(chunk)
         if not chunk:
-            self._end(hung_up=False)
+            self._context.run(self._observed.end, self._outgoing.status, hung_up=False)
         return chunk
 
     def close(self) -> None:
+        # A copy, since another thread may be reading in the context.
+        context = self._context.copy()
         try:
-            self._context.run(self._body.close)
+            context.run(self._body.close)
         finally:
-            # This has an effect only if the body was not read to its end.
-            self._end(hung_up=True)
-
-    def _end(self, *, hung_up: bool) -> None:
-        self._context.run(self._observed.end, self._status, hung_up=hung_up)
+            context.run(self._observed.closed, self._outgoing.status)
 
 
 class AccessLog:

@@ -1,6 +1,7 @@
 """A served app tells its observers of each request, and its code runs in their context."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -9,12 +10,15 @@ from typing import Any
 import pytest
 
 from moby_plugins import Observer, Request, Response, StatusError
+from moby_plugins.adapters.server.answering import StartedResponse, answer
 from moby_plugins.domain.errors import WireError
+from moby_plugins.domain.http import CHUNK_BYTES
 from moby_plugins.ports import RequestEnded, RequestStarted, RunningCall
 from moby_plugins.serving import PluginApp, observed
 from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
 from moby_plugins.testing import FakeClock
 from tests.observers import Failing, Notes
+from tests.unit.domain.test_outgoing import BAD_HEADS, STREAMED_BAD_HEADS
 
 SPAN: ContextVar[str] = ContextVar("span", default="none")
 
@@ -300,6 +304,125 @@ def test_the_status_of_any_app_is_the_one_that_its_host_gets(
 
     [ended] = notes.of(RequestEnded)
     assert (ended.status, type(ended.error), ended.hung_up) == (code, failure, False)
+
+
+class Closing(Pieces):
+    """A body that tells whether it was closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        """Now it is."""
+        self.closed = True
+
+
+def sent(app: Any, call: RunningCall) -> StartedResponse:
+    """The response that a server sends."""
+    return answer(app, "POST", lambda: Request("M.x"), call)
+
+
+@pytest.mark.parametrize("kind", BAD_HEADS)
+def test_a_response_that_the_server_refuses_has_failed(notes: Notes, kind: str) -> None:
+    """Its host gets 500, and so do observers; no one has hung up."""
+    status, headers, body, message = BAD_HEADS[kind]
+    app = observed(lambda _: Response(status, body, headers), [notes])
+
+    assert sent(app, RunningCall()).status == 500
+    [ended] = notes.of(RequestEnded)
+    assert (ended.status, ended.hung_up, ended.sent_bytes) == (500, False, 0)
+    assert message in str(ended.error)
+
+
+@pytest.mark.parametrize("kind", STREAMED_BAD_HEADS)
+def test_a_stream_that_the_server_refuses_has_failed(notes: Notes, kind: str) -> None:
+    """And is closed."""
+    status, headers, chunk, message = BAD_HEADS[kind]
+    body = Closing(chunk)
+    app = observed(lambda _: Response(status, body, headers), [notes])
+
+    assert sent(app, RunningCall()).status == 500
+    [ended] = notes.of(RequestEnded)
+    assert (ended.status, ended.hung_up, ended.sent_bytes) == (500, False, 0)
+    assert message in str(ended.error)
+    assert body.closed
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "chunk"),
+    [(204, {}, b"x"), (200, {"Content-Length": "1"}, b"xy"), (200, {"Content-Length": "1"}, b"")],
+)
+def test_a_stream_whose_first_chunk_the_server_refuses_has_failed(
+    notes: Notes, status: int, headers: dict[str, str], chunk: bytes
+) -> None:
+    """As what could not be sent."""
+    body = Closing(chunk)
+    app = observed(lambda _: Response(status, body, headers), [notes])
+
+    assert sent(app, RunningCall()).status == 500
+    [ended] = notes.of(RequestEnded)
+    assert (ended.status, type(ended.error), ended.hung_up) == (500, ValueError, False)
+    assert body.closed
+
+
+def test_a_stream_that_a_program_closes_has_not_hung_up(notes: Notes) -> None:
+    """Such as that of an app around the observed one, which answers something else."""
+    inner = observed(lambda _: Response(200, Pieces(b"one", b"two")), [notes])
+
+    def app(request: Request) -> Response:
+        response = inner(request)
+        response.body.read(3)
+        response.body.close()
+        return Response(503, b"")
+
+    assert sent(app, RunningCall()).status == 503
+    [ended] = notes.of(RequestEnded)
+    assert (ended.status, ended.error, ended.hung_up, ended.sent_bytes) == (200, None, False, 3)
+
+
+def test_a_large_response_ends_when_it_was_sent(notes: Notes) -> None:
+    """It has its length, and its host may leave in the middle of it."""
+    whole = bytes(3 * CHUNK_BYTES)
+    app = observed(lambda _: Response(200, whole, {"content-length": str(len(whole))}), [notes])
+
+    started = sent(app, RunningCall())
+    assert started.headers == {"Content-Length": str(len(whole))}
+    chunks = iter(started)
+    assert len(next(chunks)) == CHUNK_BYTES
+    assert notes.of(RequestEnded) == []
+    assert sum(map(len, chunks)) == 2 * CHUNK_BYTES
+    started.close()
+    left = sent(app, RunningCall())
+    next(iter(left))
+    left.close()
+
+    read_, abandoned = notes.of(RequestEnded)
+    assert (read_.status, read_.sent_bytes, read_.hung_up) == (200, len(whole), False)
+    assert (abandoned.status, abandoned.sent_bytes, abandoned.hung_up) == (200, CHUNK_BYTES, True)
+
+
+def test_a_stream_can_be_closed_while_another_thread_reads_it(notes: Notes) -> None:
+    """Its end is told once, and the thread gets what its body then returns."""
+    reading, closed = threading.Event(), threading.Event()
+
+    class Waiting:
+        def read(self, _: int, /) -> bytes:
+            reading.set()
+            closed.wait(20)
+            return b""
+
+        def close(self) -> None:
+            closed.set()
+
+    body = observed(lambda _: Response(200, Waiting()), [notes])(Request("M.x")).body
+    got: list[bytes] = []
+    thread = threading.Thread(target=lambda: got.append(body.read(1)))
+    thread.start()
+    assert reading.wait(20)
+    body.close()
+    thread.join(20)
+
+    assert got == [b""]
+    assert len(notes.of(RequestEnded)) == 1
 
 
 def test_without_observers_a_request_calls_no_function_for_them() -> None:

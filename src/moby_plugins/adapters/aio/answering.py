@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from moby_plugins.adapters.server.answering import (
     SMALL_BYTES,
     Held,
-    Outgoing,
     failed,
     log_cut,
     only_post,
@@ -20,6 +19,7 @@ from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, NoAnswerError, Response
+from moby_plugins.domain.outgoing import Outgoing
 from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
 

@@ -5,9 +5,7 @@ length, is an iterable that reads from the connection on demand. A response is s
 read, after its status and headers were checked.
 """
 
-import io
 import json
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -29,19 +27,19 @@ from moby_plugins.domain.http import (
     CONTENT_TYPE,
     MAX_INFLIGHT_BYTES,
     MAX_REQUEST_BYTES,
-    STATUSES,
     App,
     NoAnswerError,
     Request,
     Response,
-    as_bytes,
-    bad_status,
 )
-from moby_plugins.domain.http_grammar import HEADER_NAME, LENGTH, MAX_HEAD_BYTES, MAX_HEADERS
+from moby_plugins.domain.http_grammar import LENGTH
+from moby_plugins.domain.outgoing import Outgoing, size_in_memory
 from moby_plugins.domain.text import bounded, plain_text, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
 from moby_plugins.ports import RunningCall
 
+# Headers that PEP 3333 reserves for servers, which fail if an application sets them.
+_OF_SERVERS = {"connection", "keep-alive", "proxy-connection", "te", "trailers", "upgrade"}
 # Up to this size, a body is read before the call and passed as bytes.
 SMALL_BYTES = 1 << 20
 # The error of a server that ends by itself: its socket may have been closed under it.
@@ -49,15 +47,6 @@ STOPPED_LISTENING = (
     "its socket no longer listens: code in this process, or another process that has the socket,"
     " closed it or shut it down"
 )
-
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-# Less than this library's hosts accept, because a server adds headers of its own.
-_MAX_HEADERS, _MAX_HEADER_BYTES = MAX_HEADERS - 9, MAX_HEAD_BYTES - (4 << 10)
-# Headers that PEP 3333 reserves for servers, which fail if an application sets them.
-_OF_SERVERS = {"connection", "keep-alive", "proxy-connection", "te", "trailers", "upgrade"}
-# The most characters of a header whose check is cached.
-_SHORT = 256
-_WITHOUT_BODY = {204, 205, 304}
 
 
 class InFlight:
@@ -119,60 +108,6 @@ class Readable(Protocol):
         ...
 
 
-class Outgoing:
-    """The head of a response and a check of its body's length: for threaded and asyncio servers.
-
-    ``size`` is that of a body that is in memory; it is sent as Content-Length. Raises
-    ``ValueError`` for a status or headers that no host could read.
-    """
-
-    def __init__(self, status: int, headers: Mapping[str, str], size: int | None) -> None:
-        # Bytes still missing of a body whose Content-Length the app has set.
-        self._left = _check_head(status, headers)
-        self.status: int = status
-        self.headers: dict[str, str] = dict(headers)
-        self.ended: bool = False
-        # Reading a body that is in memory runs no code of the app.
-        self.whole: bool = size is not None
-        if size is not None:
-            if self._left is not None:
-                if self._left != size:
-                    raise ValueError(
-                        f"Content-Length is {self._left}, and the body has {size} bytes"
-                    )
-                self.headers = {
-                    name: value for name, value in self.headers.items() if not _is_length(name)
-                }
-            self.headers["Content-Length"] = str(size)
-            self._left = size
-
-    @property
-    def has_length(self) -> bool:
-        """Whether the response has a Content-Length."""
-        return self._left is not None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the body has ended, or all bytes of its known length were counted."""
-        return self.ended or (self.whole and not self._left)
-
-    def count(self, chunk: bytes) -> bytes:
-        """Count the next chunk of the body, ``b""`` for its end, and return it as bytes.
-
-        Raises ``ValueError`` if the body does not fit the status or the Content-Length.
-        """
-        if type(chunk) is not bytes:
-            chunk = as_bytes(chunk)
-        self.ended = not chunk
-        if chunk and self.status in _WITHOUT_BODY:
-            raise ValueError(f"a response with status {self.status} has no body")
-        if self._left is not None:
-            self._left -= len(chunk)
-            if self._left < 0 or (self.ended and self._left):
-                raise ValueError("the body's length differs from Content-Length")
-        return chunk
-
-
 class StartedResponse(Outgoing):
     """A response whose first chunk was read, so that its status is certain.
 
@@ -184,7 +119,7 @@ class StartedResponse(Outgoing):
 
     def __init__(self, response: Response, call: RunningCall, method: str = "") -> None:
         try:
-            super().__init__(response.status, response.headers, _size(response))
+            super().__init__(response.status, response.headers, size_in_memory(response))
         except BaseException:
             response.body.close()
             raise
@@ -360,73 +295,6 @@ def _chunks(stream: Readable, length: int | None) -> Iterator[bytes]:
         left = None if left is None else left - len(chunk)
     if left:
         raise WireError("the request's body is cut off")
-
-
-def _size(response: Response) -> int | None:
-    # A body that is in memory is sent with its length, any other in chunks.
-    body = response.body
-    return max(body.getbuffer().nbytes - body.tell(), 0) if isinstance(body, io.BytesIO) else None
-
-
-def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
-    """Return the Content-Length, ``None`` without one; raise ``ValueError`` for a bad head.
-
-    A head is bad if no host could read it. Raises ``TypeError`` for headers that are not a mapping.
-    """
-    # The app's code may be untyped.
-    status: Any = code
-    headers: Mapping[Any, Any] = given_headers
-    if not isinstance(status, int) or status not in STATUSES:
-        raise bad_status(status)
-    if not isinstance(headers, Mapping):
-        raise TypeError(f"headers must be a mapping from name to value, not {quoted(headers)}")
-    size = 0
-    for name, value in headers.items():
-        if (
-            type(name) is type(value) is str
-            and len(name) + len(value) <= _SHORT
-            and _is_plain(name, value)
-        ):
-            size += len(name) + len(value)
-            continue
-        if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{quoted(name)} is not a header name")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise ValueError(f"the header {name} has a value that cannot be sent: {quoted(value)}")
-        if name.lower() == "transfer-encoding":
-            raise ValueError(f"the header {name} is the server's own: leave it out")
-        size += len(name) + len(value)
-    if size > _MAX_HEADER_BYTES or len(headers) > _MAX_HEADERS:
-        raise ValueError(
-            f"the response has {len(headers)} headers of {size} bytes: hosts read at most"
-            f" {_MAX_HEADERS} of {_MAX_HEADER_BYTES} bytes together"
-        )
-    lengths = list(filter(_is_length, headers))
-    if len(lengths) > 1:
-        raise ValueError("there is more than one Content-Length")
-    return _declared_length(headers) if lengths else None
-
-
-@lru_cache(maxsize=64)
-def _is_plain(name: str, value: str) -> bool:
-    """Return whether a header is valid; cached, as most responses have the same headers."""
-    if name.lower() == "transfer-encoding":
-        return False
-    return bool(HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value))
-
-
-@lru_cache(maxsize=64)
-def _is_length(name: str) -> bool:
-    return name.lower() == "content-length"
-
-
-def _declared_length(headers: Mapping[str, str]) -> int | None:
-    text = next((value for name, value in headers.items() if _is_length(name)), None)
-    if text is None:
-        return None
-    if not LENGTH.fullmatch(text):
-        raise ValueError(f"{quoted(text)} is not a Content-Length")
-    return int(text)
 
 
 def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:

@@ -39,12 +39,11 @@ from moby_plugins.domain.http import (
     CUT_OFF,
     MAX_REQUEST_BYTES,
     OK,
-    STATUSES,
     Request,
     Response,
-    bad_status,
 )
 from moby_plugins.domain.observer import Observer
+from moby_plugins.domain.outgoing import Outgoing
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
@@ -213,8 +212,13 @@ async def _observed(
         unchecked: object = response  # the app's program may not be type-checked
         if not isinstance(unchecked, AsyncResponse):
             raise TypeError(f"an application returns an AsyncResponse, not {quoted(unchecked)}")
-        if response.status not in STATUSES:
-            raise bad_status(response.status)
+        size = len(response.body.whole) if isinstance(response.body, AsyncBytes) else None
+        try:
+            # The server makes the same check, and sends 500 in place of what it refuses.
+            outgoing = Outgoing(response.status, response.headers, size)
+        except BaseException:
+            await response.aclose()
+            raise
     except BaseException as raised:
         if not is_forked_child():  # the parent process still answers the request
             # A task is cancelled if its host hung up, or the server ends.
@@ -223,13 +227,13 @@ async def _observed(
             else:
                 observed.fail(OK, raised, hung_up=has_hung_up())
         raise
-    if isinstance(response.body, AsyncBytes):
+    if size is not None and size <= CHUNK_BYTES:
         error = response.error if isinstance(response, AsyncRefusal) else None
-        observed.sent_bytes = len(response.body.whole)
+        observed.sent_bytes = size
         # A method may suppress its cancellation, and then return or raise.
         observed.end(response.status, error, hung_up=has_hung_up())
         return response
-    return evolve(response, body=_Observed(response, observed))
+    return evolve(response, body=_Observed(response, outgoing, observed), headers=outgoing.headers)
 
 
 class AsyncAccessLog:
@@ -349,19 +353,23 @@ async def _pieces(remote: Streamed, items: AsyncIterable[Any]) -> AsyncIterator[
 class _Observed:
     """The body of a streamed response; its end is reported as the end of the request."""
 
-    def __init__(self, response: AsyncResponse, observed: ObservedRequest) -> None:
+    def __init__(
+        self, response: AsyncResponse, outgoing: Outgoing, observed: ObservedRequest
+    ) -> None:
         self._response = response
+        self._outgoing = outgoing
         self._observed = observed
 
     async def read(self, size: int, /) -> bytes:
         try:
-            chunk = self._observed.count(await self._response.body.read(size))
+            chunk = self._outgoing.count(await self._response.body.read(size))
         except BaseException as error:
             if is_cancelled(error):
                 self._observed.end(self._response.status, hung_up=True)
             else:
                 self._observed.fail(self._response.status, error, hung_up=has_hung_up())
             raise
+        self._observed.sent_bytes += len(chunk)
         if not chunk:
             self._observed.end(self._response.status, hung_up=False)
         return chunk
@@ -370,14 +378,13 @@ class _Observed:
         try:
             self._response.body.close()
         finally:
-            self._observed.end(self._response.status, hung_up=True)
+            self._observed.closed(self._response.status)
 
     async def aclose(self) -> None:
         try:
             await self._response.aclose()
         finally:
-            # This has an effect only if the body was not read to its end.
-            self._observed.end(self._response.status, hung_up=True)
+            self._observed.closed(self._response.status)
 
 
 class _Begun:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -12,6 +12,7 @@ from moby_plugins.domain.http import CHUNK_BYTES, NoAnswerError, Request, Respon
 from moby_plugins.ports import RunningCall
 from tests.cases import every
 from tests.unit.adapters.server.wsgi_call import Answer, raising
+from tests.unit.domain.test_outgoing import BAD_HEADS
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
@@ -136,37 +137,6 @@ def test_no_answer_passes_to_the_server() -> None:
     with pytest.raises(NoAnswerError):
         Answer(lambda _: Response(200, broken()))
     assert closed == ["body"]
-
-
-BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
-    "an early status": (100, {}, b"", "100 is not a response's status: 200 to 599 are"),
-    "a status beyond": (600, {}, b"", "600 is not a response's status: 200 to 599 are"),
-    "a status in words": ("200 OK", {}, b"", "'200 OK' is not a response's status"),
-    "no status": (None, {}, b"", "None is not a response's status"),
-    "a body where none can be": (204, {}, b"x", "a response with status 204 has no body"),
-    "another such": (304, {}, b"x", "a response with status 304 has no body"),
-    "a line break": (200, {"X": "a\r\nY: b"}, b"", "the header X has a value that cannot be sent"),
-    "a NUL": (200, {"X": "a\0"}, b"", "the header X has a value that cannot be sent"),
-    "another alphabet": (200, {"X": "\u20ac"}, b"", "the header X has a value that cannot be sent"),
-    "a number": (200, {"X": 1}, b"", "the header X has a value that cannot be sent"),
-    "a space in a name": (200, {"X Y": "a"}, b"", "'X Y' is not a header name"),
-    "a name with a line break": (200, {"X\n": "a"}, b"", "is not a header name"),
-    "no name": (200, {"": "a"}, b"", "'' is not a header name"),
-    "another length": (200, {"content-length": "9"}, b"x", "the body has 1 bytes"),
-    "no length": (200, {"Content-Length": "+1"}, b"x", "'+1' is not a Content-Length"),
-    "two lengths": (200, {"Content-Length": "1", "content-length": "1"}, b"x", "more than one"),
-    "no table": (200, cast("Any", [("X", "a")]), b"x", "headers must be a mapping from name"),
-    "no headers": (
-        200,
-        cast("Any", None),
-        b"x",
-        "headers must be a mapping from name",
-    ),
-    "a header of a megabyte": (200, {"X": "a" * (1 << 20)}, b"x", "1 headers of 1048577 bytes"),
-    "a name of a megabyte": (200, {"X" * (1 << 20): ""}, b"x", "1 headers of 1048576 bytes"),
-    "many headers": (200, {f"X-{n}": "" for n in range(100)}, b"x", "has 100 headers of"),
-    "chunks": (200, {"Transfer-Encoding": "chunked"}, b"x", "Transfer-Encoding is the server's"),
-}
 
 
 @every("kind", BAD_HEADS)

@@ -1,0 +1,153 @@
+"""Observers of asynchronous apps are told what the hosts of these apps get."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from moby_plugins.adapters.aio.answering import AsyncStartedResponse, answer
+from moby_plugins.aio import (
+    AsyncRequest,
+    AsyncResponse,
+    observed,
+)
+from moby_plugins.domain.http import CHUNK_BYTES
+from moby_plugins.ports import RequestEnded, RunningCall
+from tests.observers import Notes
+from tests.unit.app.aio.test_observed_client import Pieces
+from tests.unit.domain.test_outgoing import BAD_HEADS, STREAMED_BAD_HEADS
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """What was told."""
+    return Notes()
+
+
+class Closing(Pieces):
+    """A body that tells whether it was closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        """Now it is."""
+        self.closed = True
+
+
+def returning(response: Callable[[], Any]) -> Any:
+    """An app that returns what ``response`` makes."""
+
+    async def app(_: AsyncRequest) -> AsyncResponse:
+        made: AsyncResponse = response()
+        return made
+
+    return app
+
+
+async def sent(app: Any) -> AsyncStartedResponse:
+    """The response that a server sends."""
+
+    async def read() -> AsyncRequest:
+        return AsyncRequest("M.x")
+
+    return await answer(app, "POST", read)
+
+
+async def refused(app: Any) -> None:
+    """Expect the server to send 500 instead of what the app returns."""
+    with RunningCall():
+        started = await sent(app)
+        assert started.head.status == 500
+        await started.aclose()
+
+
+@pytest.mark.parametrize("kind", BAD_HEADS)
+def test_a_response_that_the_server_refuses_has_failed(notes: Notes, kind: str) -> None:
+    """Its host gets 500, and so do observers; no one has hung up."""
+    status, headers, body, message = BAD_HEADS[kind]
+    app = returning(lambda: AsyncResponse(status, body, headers))
+
+    asyncio.run(refused(observed(app, [notes])))
+
+    [ended] = notes.of(RequestEnded)
+    assert (ended.status, ended.hung_up, ended.sent_bytes) == (500, False, 0)
+    assert message in str(ended.error)
+
+
+@pytest.mark.parametrize("kind", STREAMED_BAD_HEADS)
+def test_a_stream_that_the_server_refuses_has_failed(notes: Notes, kind: str) -> None:
+    """And is closed."""
+    status, headers, chunk, message = BAD_HEADS[kind]
+    body = Closing(chunk)
+    app = returning(lambda: AsyncResponse(status, body, headers))
+
+    asyncio.run(refused(observed(app, [notes])))
+
+    [ended] = notes.of(RequestEnded)
+    assert (ended.status, ended.hung_up, ended.sent_bytes) == (500, False, 0)
+    assert message in str(ended.error)
+    assert body.closed
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "chunk"),
+    [(204, {}, b"x"), (200, {"Content-Length": "1"}, b"xy"), (200, {"Content-Length": "1"}, b"")],
+)
+def test_a_stream_whose_first_chunk_the_server_refuses_has_failed(
+    notes: Notes, status: int, headers: dict[str, str], chunk: bytes
+) -> None:
+    """As what could not be sent."""
+    app = observed(returning(lambda: AsyncResponse(status, Pieces(chunk), headers)), [notes])
+
+    asyncio.run(refused(app))
+
+    [ended] = notes.of(RequestEnded)
+    assert (ended.status, type(ended.error), ended.hung_up) == (500, ValueError, False)
+
+
+def test_a_stream_that_a_program_closes_has_not_hung_up(notes: Notes) -> None:
+    """It closes the body by either method."""
+    inner: Any = observed(returning(lambda: AsyncResponse(200, Pieces(b"one", b"two"))), [notes])
+
+    async def main() -> None:
+        with RunningCall():
+            for number in range(2):
+                response = await inner(AsyncRequest("M.x"))
+                await response.body.read(3)
+                if number:
+                    response.body.close()
+                await response.aclose()
+
+    asyncio.run(main())
+
+    ends = notes.of(RequestEnded)
+    assert [(ended.status, ended.hung_up, ended.sent_bytes) for ended in ends] == [
+        (200, False, 3)
+    ] * 2
+
+
+def test_a_large_response_ends_when_it_was_sent(notes: Notes) -> None:
+    """It has its length, and its host may leave in the middle of it."""
+    whole = bytes(3 * CHUNK_BYTES)
+    app = observed(returning(lambda: AsyncResponse(200, whole)), [notes])
+
+    async def main() -> None:
+        with RunningCall():
+            started = await sent(app)
+            assert started.head.headers == {"Content-Length": str(len(whole))}
+            assert len(started.first) == CHUNK_BYTES
+            assert notes.of(RequestEnded) == []
+            assert sum([len(chunk) async for chunk in started.rest()]) == 2 * CHUNK_BYTES
+            await started.aclose()
+        call = RunningCall()
+        with call:
+            left = await sent(app)
+            call.hang_up()
+            await left.aclose()
+
+    asyncio.run(main())
+
+    read, abandoned = notes.of(RequestEnded)
+    assert (read.status, read.sent_bytes, read.hung_up) == (200, len(whole), False)
+    assert (abandoned.status, abandoned.sent_bytes, abandoned.hung_up) == (200, CHUNK_BYTES, True)

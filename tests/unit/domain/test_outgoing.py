@@ -1,0 +1,87 @@
+"""Responses that no host could read are refused before anything of them is sent."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from moby_plugins import Response
+from moby_plugins.domain.outgoing import Outgoing, size_in_memory
+
+# Heads by what is wrong with them: status, headers, body, and what the error says.
+BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
+    "an early status": (100, {}, b"", "100 is not a response's status: 200 to 599 are"),
+    "a status beyond": (600, {}, b"", "600 is not a response's status: 200 to 599 are"),
+    "a status in words": ("200 OK", {}, b"", "'200 OK' is not a response's status"),
+    "no status": (None, {}, b"", "None is not a response's status"),
+    "a body where none can be": (204, {}, b"x", "a response with status 204 has no body"),
+    "another such": (304, {}, b"x", "a response with status 304 has no body"),
+    "a line break": (200, {"X": "a\r\nY: b"}, b"", "the header X has a value that cannot be sent"),
+    "a NUL": (200, {"X": "a\0"}, b"", "the header X has a value that cannot be sent"),
+    "another alphabet": (200, {"X": "\u20ac"}, b"", "the header X has a value that cannot be sent"),
+    "a number": (200, {"X": 1}, b"", "the header X has a value that cannot be sent"),
+    "a space in a name": (200, {"X Y": "a"}, b"", "'X Y' is not a header name"),
+    "a name with a line break": (200, {"X\n": "a"}, b"", "is not a header name"),
+    "no name": (200, {"": "a"}, b"", "'' is not a header name"),
+    "another length": (200, {"content-length": "9"}, b"x", "the body has 1 bytes"),
+    "no length": (200, {"Content-Length": "+1"}, b"x", "'+1' is not a Content-Length"),
+    "two lengths": (200, {"Content-Length": "1", "content-length": "1"}, b"x", "more than one"),
+    "no table": (200, cast("Any", [("X", "a")]), b"x", "headers must be a mapping from name"),
+    "no headers": (
+        200,
+        cast("Any", None),
+        b"x",
+        "headers must be a mapping from name",
+    ),
+    "a header of a megabyte": (200, {"X": "a" * (1 << 20)}, b"x", "1 headers of 1048577 bytes"),
+    "a name of a megabyte": (200, {"X" * (1 << 20): ""}, b"x", "1 headers of 1048576 bytes"),
+    "many headers": (200, {f"X-{n}": "" for n in range(100)}, b"x", "has 100 headers of"),
+    "chunks": (200, {"Transfer-Encoding": "chunked"}, b"x", "Transfer-Encoding is the server's"),
+}
+
+# Those that are wrong whatever follows them.
+STREAMED_BAD_HEADS = [kind for kind in BAD_HEADS if kind != "another length"]
+
+
+@pytest.mark.parametrize("kind", BAD_HEADS)
+def test_a_head_that_no_host_could_read_is_refused(kind: str) -> None:
+    """With what is wrong with it."""
+    status, headers, body, message = BAD_HEADS[kind]
+
+    with pytest.raises((TypeError, ValueError)) as caught:
+        Outgoing(status, headers, len(body))
+    assert message in str(caught.value)
+
+
+def test_a_body_in_memory_is_sent_with_its_length() -> None:
+    """What was read of it before does not count."""
+    response = Response(200, b"12345", {"content-length": "3"})
+    response.body.read(2)
+    outgoing = Outgoing(response.status, response.headers, size_in_memory(response))
+
+    assert outgoing.headers == {"Content-Length": "3"}
+    assert not outgoing.is_over
+    assert outgoing.count(b"345") == b"345"
+    assert outgoing.is_over
+
+
+WRONG_CHUNKS: dict[str, tuple[int, dict[str, str], list[Any], type[Exception]]] = {
+    "a body where none can be": (204, {}, [b"x"], ValueError),
+    "more than its length": (200, {"Content-Length": "1"}, [b"xy"], ValueError),
+    "less than its length": (200, {"Content-Length": "2"}, [b"x", b""], ValueError),
+    "text": (200, {}, ["x"], TypeError),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_CHUNKS)
+def test_a_stream_that_does_not_fit_its_head_is_refused(kind: str) -> None:
+    """At the chunk that shows it."""
+    status, headers, chunks, error = WRONG_CHUNKS[kind]
+    outgoing = Outgoing(status, headers, None)
+    count: Callable[[Any], bytes] = outgoing.count
+    *good, bad = chunks
+    for chunk in good:
+        count(chunk)
+
+    with pytest.raises(error):
+        count(bad)
