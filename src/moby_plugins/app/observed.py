@@ -213,6 +213,10 @@ class ObservedReading:
             self.end(self.cut_off())
 
 
+class StreamCutError(WireError):
+    """Raised by a body whose rest cannot be read; its cause is what the plugin's method raised."""
+
+
 class ObservedRequest:
     """A request to a served plugin, whose start was reported: call ``end`` or ``fail`` once.
 
@@ -254,8 +258,10 @@ class ObservedRequest:
 
         Before that, the server responds with the status that the exception stands for.
         """
-        if self.sent_bytes:
-            self.end(status, raised.__cause__ or raised, hung_up=hung_up)
+        if isinstance(raised, StreamCutError):
+            self.end(status, raised.__cause__, hung_up=hung_up)
+        elif self.sent_bytes:
+            self.end(status, raised, hung_up=hung_up)
         else:
             status = _BAD_REQUEST if is_kind(raised, WireError) else status_and_text(raised)[0]
             self.end(status, raised, hung_up=hung_up)

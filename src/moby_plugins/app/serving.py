@@ -19,7 +19,7 @@ from typing import Self, cast
 from attrs import evolve, field, frozen
 
 from moby_plugins.app import wire
-from moby_plugins.app.observed import Now, ObservedRequest, request_started
+from moby_plugins.app.observed import Now, ObservedRequest, StreamCutError, request_started
 from moby_plugins.app.observing import Observers
 from moby_plugins.app.parts import Part, check_part, implemented
 from moby_plugins.app.subsystem import (
@@ -530,7 +530,7 @@ class _Begun:
         except BaseException as error:
             log_failure(f"{self._method} failed in the middle of its response", error)
             # The server then cuts the response off, so that the host sees it as incomplete.
-            raise WireError(CUT_OFF) from error
+            raise StreamCutError(CUT_OFF) from error
 
     def close(self) -> None:
         try:

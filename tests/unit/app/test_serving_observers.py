@@ -12,7 +12,7 @@ import pytest
 from moby_plugins import Observer, Request, Response, StatusError
 from moby_plugins.adapters.server.answering import StartedResponse, answer
 from moby_plugins.domain.errors import WireError
-from moby_plugins.domain.http import CHUNK_BYTES
+from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF
 from moby_plugins.ports import RequestEnded, RequestStarted, RunningCall
 from moby_plugins.serving import PluginApp, observed
 from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
@@ -423,6 +423,34 @@ def test_a_stream_can_be_closed_while_another_thread_reads_it(notes: Notes) -> N
 
     assert got == [b""]
     assert len(notes.of(RequestEnded)) == 1
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    """``error`` as it is raised from ``cause``."""
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("error", [KeyError("late"), WireError("malformed"), WireError(CUT_OFF)])
+def test_the_error_is_what_the_app_raised(notes: Notes, error: Exception) -> None:
+    """And not what that was raised from: in a method, in the middle of a stream, in a function."""
+    raised = caused(error, OSError("below"))
+
+    class Fails(VolumeDriver):
+        def list(self) -> list[Volume]:
+            raise raised
+
+    read(PluginApp(Fails(), observers=[notes]), "VolumeDriver.List")
+    for app in (
+        PluginApp(Logs(raised), observers=[notes]),
+        observed(raising(raised), [notes]),
+        observed(lambda _: Response(200, Pieces(b"one", raised)), [notes]),
+        observed(lambda _: Response(200, Pieces(raised)), [notes]),
+    ):
+        with suppress(Exception):
+            read(app, "LogDriver.ReadLogs")
+
+    assert [ended.error for ended in notes.of(RequestEnded)] == [raised] * 5
 
 
 def test_without_observers_a_request_calls_no_function_for_them() -> None:

@@ -24,7 +24,7 @@ from typing import Any, Self
 from attrs import evolve, field, frozen
 
 from moby_plugins.app.aio.subsystem import AsyncSubsystem, flaw_of
-from moby_plugins.app.observed import ObservedRequest, request_started
+from moby_plugins.app.observed import ObservedRequest, StreamCutError, request_started
 from moby_plugins.app.observing import Observers
 from moby_plugins.app.parts import Part, check_part
 from moby_plugins.app.results import mismatch
@@ -409,7 +409,7 @@ class _Begun:
                 raise
             log_failure(f"{self._method} failed in the middle of its response", error)
             # The server then cuts the response off, so that the host sees it as incomplete.
-            raise WireError(CUT_OFF) from error
+            raise StreamCutError(CUT_OFF) from error
 
     def close(self) -> None:
         self._response.body.close()

@@ -2,20 +2,27 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from moby_plugins import WireError
 from moby_plugins.adapters.aio.answering import AsyncStartedResponse, answer
 from moby_plugins.aio import (
+    AsyncLogDriver,
+    AsyncPluginApp,
     AsyncRequest,
     AsyncResponse,
+    AsyncVolumeDriver,
     observed,
 )
-from moby_plugins.domain.http import CHUNK_BYTES
+from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF
 from moby_plugins.ports import RequestEnded, RunningCall
+from moby_plugins.subsystems import LogEntry
 from tests.observers import Notes
 from tests.unit.app.aio.test_observed_client import Pieces
+from tests.unit.app.test_serving_observers import caused
 from tests.unit.domain.test_outgoing import BAD_HEADS, STREAMED_BAD_HEADS
 
 
@@ -151,3 +158,41 @@ def test_a_large_response_ends_when_it_was_sent(notes: Notes) -> None:
     read, abandoned = notes.of(RequestEnded)
     assert (read.status, read.sent_bytes, read.hung_up) == (200, len(whole), False)
     assert (abandoned.status, abandoned.sent_bytes, abandoned.hung_up) == (200, CHUNK_BYTES, True)
+
+
+@pytest.mark.parametrize("error", [KeyError("late"), WireError("malformed"), WireError(CUT_OFF)])
+def test_the_error_is_what_the_app_raised(notes: Notes, error: Exception) -> None:
+    """And not what that was raised from: in a method, in the middle of a stream, in a function."""
+    raised = caused(error, OSError("below"))
+
+    class Fails(AsyncVolumeDriver):
+        async def list(self) -> Any:
+            raise raised
+
+    class Logs(AsyncLogDriver):
+        async def read_logs(self, info: Any, config: Any) -> Any:
+            yield LogEntry("stdout", 0, b"one")
+            raise raised
+
+    def failing() -> AsyncResponse:
+        raise raised
+
+    async def read(app: Any, method: str) -> None:
+        response = await app(AsyncRequest(method, b"{}"))
+        while await response.body.read(CHUNK_BYTES):
+            pass
+
+    async def main() -> None:
+        await read(AsyncPluginApp(Fails(), observers=[notes]), "VolumeDriver.List")
+        for app in (
+            AsyncPluginApp(Logs(), observers=[notes]),
+            observed(returning(failing), [notes]),
+            observed(returning(lambda: AsyncResponse(200, Pieces(b"one", raised))), [notes]),
+            observed(returning(lambda: AsyncResponse(200, Pieces(raised))), [notes]),
+        ):
+            with suppress(Exception):
+                await read(app, "LogDriver.ReadLogs")
+
+    asyncio.run(main())
+
+    assert [ended.error for ended in notes.of(RequestEnded)] == [raised] * 5
