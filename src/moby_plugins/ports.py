@@ -16,7 +16,6 @@ import os
 import threading
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from moby_plugins.deferred_names import deferred_names
@@ -42,6 +41,7 @@ from moby_plugins.domain.plugin import (
     PluginMount,
 )
 from moby_plugins.domain.text import listed, quoted
+from moby_plugins.domain.typed import is_coroutine_function
 from moby_plugins.waits import Cancellation, SleepEvent, WakeEvent
 
 if TYPE_CHECKING:
@@ -529,6 +529,13 @@ def callable_or_none(argument: str, value: T) -> T:
     """Return ``value``; raise ``TypeError``, naming ``argument``, if it is not callable or None."""
     if value is not None and not callable(value):
         raise TypeError(f"{argument} must be a function, not {quoted(value)}")
-    if value is not None and iscoroutinefunction(value):  # no code awaits what it returns
+    if is_coroutine_function(value):  # no code awaits what it returns
         raise TypeError(f"{argument} must not be a coroutine function: {quoted(value)}")
     return value
+
+
+def connect_given(connect: T) -> T:
+    """Return ``connect``; raise ``TypeError`` unless it is a plain function of an address."""
+    if not callable(connect):
+        raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
+    return callable_or_none("connect", connect)

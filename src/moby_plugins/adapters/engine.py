@@ -53,9 +53,9 @@ from moby_plugins.domain.managed import (
 )
 from moby_plugins.domain.plugin import Candidate, IgnoredFile, ManagedPlugin, Plugin, check_any_name
 from moby_plugins.domain.retry import seconds
-from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.text import shown
 from moby_plugins.domain.typed import is_of_its_type
-from moby_plugins.ports import Cancellation, Clock, Connect, Transport, filled
+from moby_plugins.ports import Cancellation, Clock, Connect, Transport, connect_given, filled
 
 # Seconds for one question, by default.
 TIMEOUT = 30.0
@@ -121,8 +121,7 @@ class EngineDiscovery:
     def __attrs_post_init__(self) -> None:
         check_tls(self.tls_config)
         filled("clock", self.clock, "now")
-        if not callable(self.connect):
-            raise TypeError(f"connect must be a function of an address, not {quoted(self.connect)}")
+        connect_given(self.connect)
 
     def scan(self) -> list[str]:
         """Return the names of the enabled plugins, with their tags, sorted."""

@@ -40,6 +40,7 @@ from moby_plugins.ports import (
     Discovery,
     Selector,
     callable_or_none,
+    connect_given,
     filled,
 )
 
@@ -111,9 +112,7 @@ class Registry:
         on_retry: OnRetry | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
-        if not callable(connect):
-            raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
-        self._connect = connect
+        self._connect = connect_given(connect)
         self._clock = filled("clock", clock, "now", "sleep", "wait", "working")
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
         self._closing = Cancellation()
@@ -348,9 +347,10 @@ class Registry:
             handler: The function to call; it may call this registry.
 
         Raises:
-            TypeError: If ``interface`` is not a string, or ``handler`` is not callable.
+            TypeError: If ``interface`` is not a string, or ``handler`` is not a plain function.
         """
         check_handler(interface, handler)
+        callable_or_none("handler", handler)
         call_handlers(self._activations.add_handler(interface, handler), self._observers)
 
     def invalidate(self, name: str) -> None:

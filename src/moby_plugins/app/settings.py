@@ -110,6 +110,7 @@ class Named(NamedTuple):
             raise SettingsError(
                 f"the {self.noun} {quoted(name)} is not a function: {shown(loaded)}"
             )
+        _check_plain(f"the {self.noun} {quoted(name)}", loaded)
         return cast("Callable[..., Any]", loaded)
 
     def _installed(self, name: str) -> "EntryPoint":
@@ -158,6 +159,8 @@ def _transports(
         usable = transport if isinstance(transport, str) else callable(transport)
         if not usable:
             raise SettingsError(f"{quoted(transport)} is neither a transport's name nor a callable")
+        if not isinstance(transport, str):
+            _check_plain(f"the transport for {quoted(scheme)}", transport)
         if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
             raise SettingsError(f"{quoted(scheme)} is not a scheme of an address")
         if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
@@ -192,6 +195,8 @@ def _discovery(value: str | MakeDiscovery) -> str | MakeDiscovery:
         )
     if isinstance(unchecked, str):
         DISCOVERY.check(unchecked)
+    else:
+        _check_plain("discovery", unchecked)
     return value
 
 
@@ -244,8 +249,12 @@ def _observers(value: Iterable[str | Observer]) -> tuple[str | Observer, ...]:
 
 
 def _on_retry(_: object, __: "Attribute[OnRetry | None]", value: object) -> None:
+    _check_plain("on_retry", value)
+
+
+def _check_plain(what: str, given: object) -> None:
     try:
-        callable_or_none("on_retry", value)
+        callable_or_none(what, given)
     except TypeError as error:
         raise SettingsError(str(error)) from error
 

@@ -4,8 +4,11 @@ A class with ``@frozen(field_transformer=typed)`` raises a ``TypeError`` that na
 value has the wrong type, instead of failing later, far from the mistake. This check is not used for
 requests and responses, since it takes time in each call, nor for messages of subsystems: a plugin's
 result is checked when it is sent, so that the error names the method.
+
+``is_coroutine_function`` finds out what functions must be awaited.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import NoneType, UnionType
@@ -80,3 +83,9 @@ def _kind_of(value: object) -> str:
 
 def _name(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+
+
+def is_coroutine_function(function: Any) -> bool:
+    """Return whether it is a coroutine function, or an object whose ``__call__`` is one."""
+    kinds = (function, type(function).__call__) if callable(function) else ()
+    return any(map(inspect.iscoroutinefunction, kinds))

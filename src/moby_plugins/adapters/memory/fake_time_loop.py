@@ -13,13 +13,13 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
-from inspect import iscoroutinefunction
 from typing import Any, TypeVar, TypeVarTuple, cast
 
 from moby_plugins.adapters.memory.jumping_selector import DIGITS, JumpingSelector, LoopStuckError
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.retry import finite, no_nan
 from moby_plugins.domain.text import quoted
+from moby_plugins.domain.typed import is_coroutine_function
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -90,7 +90,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
             TypeError: For a coroutine function, or anything that cannot be called.
             ValueError: If ``moment`` is NaN or infinite.
         """
-        if iscoroutinefunction(do) or not callable(do):
+        if is_coroutine_function(do) or not callable(do):
             raise TypeError(f"do must be a plain function, which may start a task: {quoted(do)}")
         self._jumping.add(finite("moment", moment), do)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from moby_plugins.domain.errors import SpecError
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import call_all, log_failure, logger
+from moby_plugins.ports import callable_or_none
 
 if TYPE_CHECKING:
     from moby_plugins.adapters.server.scraping import ScrapingServer
@@ -73,8 +74,7 @@ class MetricsServer:
         unchecked: object = addr  # the caller may be untyped
         if not isinstance(unchecked, str):
             raise TypeError(f"addr must be a string, not {quoted(unchecked)}")
-        if check is not None and not callable(check):
-            raise TypeError(f"check must be a function, not {quoted(check)}")
+        callable_or_none("check", check)
         self._addr = _with_host(addr)
         self._exposition = exposition(registry)
         self._check = check

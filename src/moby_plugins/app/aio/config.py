@@ -27,9 +27,9 @@ from moby_plugins.descriptors import shared_descriptors, with_descriptors
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.observer import Observer
-from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.text import shown
 from moby_plugins.platforms import check_platform
-from moby_plugins.ports import Discovery, filled
+from moby_plugins.ports import Discovery, connect_given, filled
 
 if TYPE_CHECKING:
     from moby_plugins.adapters.http.pool import IdleConnections
@@ -126,9 +126,7 @@ def new_local_registry(
 def _connect(settings: Settings, connect: AsyncConnect | None) -> AsyncConnect:
     if connect is None:
         return ConnectByScheme(settings.transports, _AsyncTransports())
-    if not callable(connect):
-        raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
-    return connect
+    return connect_given(connect)
 
 
 class _AsyncTransports:

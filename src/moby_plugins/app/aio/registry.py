@@ -31,8 +31,8 @@ from moby_plugins.domain.errors import (
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin, check_any_name
 from moby_plugins.domain.retry import RetryPolicy, policy_given, seconds, size
-from moby_plugins.domain.text import quoted, shown
-from moby_plugins.ports import Discovery, callable_or_none, filled
+from moby_plugins.domain.text import shown
+from moby_plugins.ports import Discovery, callable_or_none, connect_given, filled
 
 if TYPE_CHECKING:
     from moby_plugins.app.aio.subsystem import AsyncSubsystem
@@ -104,9 +104,7 @@ class AsyncRegistry:
         on_retry: OnRetry | None = None,
     ) -> None:
         self._discovery = filled("discovery", discovery, "scan", "lookup")
-        if not callable(connect):
-            raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
-        self._connect = connect
+        self._connect = connect_given(connect)
         self._retry = RetryPolicy() if retry is None else policy_given(retry)
         observers = Observers(observers)
         self._activations: Activations[AsyncActivePlugin] = Activations(observers)
@@ -322,8 +320,11 @@ class AsyncRegistry:
 
         Args:
             name: The plugin's name.
+
+        Raises:
+            InvalidPluginNameError: If ``name`` is not a valid name.
         """
-        self._leaders.forget(name)
+        self._leaders.forget(check_any_name(name))
 
     async def aclose(self) -> None:
         """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.

@@ -1,11 +1,14 @@
 """The composition root of tasks: which transport carries a call, and by whose settings."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moby_plugins import (
+    EngineDiscovery,
+    Registry,
     RetryPolicy,
     Settings,
     SettingsError,
@@ -14,9 +17,23 @@ from moby_plugins import (
     WireError,
     new_client,
 )
+from moby_plugins.aio import (
+    AsyncRegistry,
+    AsyncTransport,
+    new_local_registry,
+)
 from moby_plugins.aio import new_client as new_async_client
-from moby_plugins.aio import new_local_registry
-from moby_plugins.testing import AsyncMemoryTransport, FakeTimeLoop, MemoryTransport, hangs
+from moby_plugins.ports import Address, TLSOptions
+from moby_plugins.serving import MetricsServer
+from moby_plugins.testing import (
+    AsyncMemoryTransport,
+    FakeClock,
+    FakeTimeLoop,
+    MemoryDiscovery,
+    MemoryRegistry,
+    MemoryTransport,
+    hangs,
+)
 from tests.transports import install_async_transport
 
 VOLUMES = {"Plugin.Activate": {"Implements": ["VolumeDriver"]}, "Shelf.List": ["books"]}
@@ -103,6 +120,51 @@ def test_a_transport_of_the_other_world_is_told() -> None:
         new_async_client("mem://a", settings=threads)
     with pytest.raises(SettingsError, match=r"mem:// is asynchronous: it is for moby_plugins\.aio"):
         new_client("mem://a", settings=tasks)
+
+
+async def connects(_: Address, __: TLSOptions | None, /) -> AsyncTransport:
+    """A function that would have to be awaited for a transport."""
+    raise NotImplementedError
+
+
+class Connects:
+    """An object that is called in the same way."""
+
+    __call__ = staticmethod(connects)
+
+
+@pytest.mark.parametrize("connect", [connects, Connects(), functools.partial(connects)])
+def test_a_connect_is_a_plain_function(connect: Any, site: Path) -> None:
+    """A coroutine function is refused where it is given, to tasks and to threads."""
+    why = "must not be a coroutine function"
+    with pytest.raises(SettingsError, match=f"^the transport for 'mem' {why}"):
+        Settings(transports={"mem": connect})
+    for refusing in (
+        lambda: new_async_client("mem://a", connect=connect),
+        lambda: new_local_registry(connect=connect),
+        lambda: AsyncRegistry(discovery=MemoryDiscovery(), connect=connect),
+        lambda: Registry(discovery=MemoryDiscovery(), connect=connect, clock=FakeClock()),
+        lambda: EngineDiscovery("tcp://h:1", connect=connect),
+    ):
+        with pytest.raises(TypeError, match=f"^connect {why}"):
+            refusing()
+    install_async_transport(site, "later", "async def connect(address, tls, /): ...\n")
+    with pytest.raises(SettingsError, match=f"^the asynchronous transport 'later' {why}"):
+        new_async_client("mem://a", settings=Settings(transports={"mem": "later"}))
+
+
+@pytest.mark.parametrize("given", [connects, Connects()])
+def test_a_function_that_nothing_awaits_is_refused(given: Any) -> None:
+    """Of settings, of a registry of threads, and of metrics."""
+    why = "must not be a coroutine function"
+    with pytest.raises(SettingsError, match=f"^discovery {why}"):
+        Settings(discovery=given)
+    with pytest.raises(SettingsError, match=f"^on_retry {why}"):
+        Settings(on_retry=given)
+    with pytest.raises(TypeError, match=f"^handler {why}"):
+        MemoryRegistry().handle("A", given)
+    with pytest.raises(TypeError, match=f"^check {why}"):
+        MetricsServer(check=given)
 
 
 def test_settings_count(loop: FakeTimeLoop) -> None:
