@@ -5,11 +5,10 @@ cattrs.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from moby_plugins.app.client import Client
@@ -30,6 +29,7 @@ from moby_plugins.domain.address import Address, TLSOptions, check_tls, warnings
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.typed import returned_kind
 from moby_plugins.failures import logger
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import (
@@ -403,8 +403,8 @@ class Transports:
         return connect
 
     def check(self, transport: object, scheme: str) -> None:
-        """Raise ``SettingsError`` if the transport's ``send`` is a coroutine function."""
-        if iscoroutinefunction(getattr(transport, "send", None)):
+        """Raise ``SettingsError`` if the transport's ``send`` returns an awaitable."""
+        if issubclass(returned_kind(getattr(transport, "send", None)) or object, Awaitable):
             raise SettingsError(
                 f"the transport for {shown(scheme)}:// is asynchronous: it is for moby_plugins.aio"
             )

@@ -5,14 +5,14 @@ value has the wrong type, instead of failing later, far from the mistake. This c
 requests and responses, since it takes time in each call, nor for messages of subsystems: a plugin's
 result is checked when it is sent, so that the error names the method.
 
-``is_coroutine_function`` finds out what functions must be awaited.
+The last functions find out whether a function returns its result, or an awaitable.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeAlias, Union, get_args, get_origin
+from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from attrs import Attribute
 from attrs.validators import and_
@@ -89,3 +89,21 @@ def is_coroutine_function(function: Any) -> bool:
     """Return whether it is a coroutine function, or an object whose ``__call__`` is one."""
     kinds = (function, type(function).__call__) if callable(function) else ()
     return any(map(inspect.iscoroutinefunction, kinds))
+
+
+def returned_kind(function: Any) -> type | None:
+    """Return the class of what a callable returns, ``Awaitable`` for a coroutine function.
+
+    ``None`` if it is not known: there is no annotation, it is not a class, or the annotation may be
+    that of another function, which a decorator has replaced.
+    """
+    if is_coroutine_function(function):
+        return Awaitable
+    try:
+        if inspect.unwrap(function) is not function:
+            return None
+        declared = get_type_hints(function).get("return")
+    except Exception:  # for example a name in the annotation that cannot be resolved
+        return None
+    kind = get_origin(declared) or declared
+    return kind if isinstance(kind, type) else None

@@ -6,7 +6,6 @@ Adapters are imported on first use, as in ``app/config.py``.
 from collections.abc import Iterable
 from functools import cached_property, partial
 from importlib import import_module
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, cast
 
 from moby_plugins.app.aio.client import AsyncClient
@@ -26,8 +25,10 @@ from moby_plugins.async_ports import AsyncConnect
 from moby_plugins.descriptors import shared_descriptors, with_descriptors
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError
+from moby_plugins.domain.http import Response
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.text import shown
+from moby_plugins.domain.typed import returned_kind
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import Discovery, connect_given, filled
 
@@ -147,12 +148,14 @@ class _AsyncTransports:
         return connect
 
     def check(self, transport: object, scheme: str) -> None:
-        """Raise ``SettingsError`` if the transport's ``send`` is not a coroutine function."""
-        send = getattr(transport, "send", None)
-        if send is not None and not iscoroutinefunction(send):
+        """Raise ``SettingsError`` if the transport's ``send`` returns a ``Response``.
+
+        It may be a plain function that returns an awaitable; only its annotation can tell.
+        """
+        if issubclass(returned_kind(getattr(transport, "send", None)) or object, Response):
             raise SettingsError(
                 f"the transport for {shown(scheme)}:// is not asynchronous: "
-                "its send is not a coroutine function"
+                "its send returns a Response, not an awaitable"
             )
 
     @cached_property

@@ -1,6 +1,8 @@
 """The composition root of tasks: which transport carries a call, and by whose settings."""
 
+import asyncio
 import functools
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from moby_plugins import (
 )
 from moby_plugins.aio import (
     AsyncRegistry,
+    AsyncRequest,
+    AsyncResponse,
     AsyncTransport,
     new_local_registry,
 )
@@ -120,6 +124,88 @@ def test_a_transport_of_the_other_world_is_told() -> None:
         new_async_client("mem://a", settings=threads)
     with pytest.raises(SettingsError, match=r"mem:// is asynchronous: it is for moby_plugins\.aio"):
         new_client("mem://a", settings=tasks)
+
+
+def through_a_decorator(method: Any) -> Any:
+    """A plain function around a coroutine function, whose annotations are those of the latter."""
+
+    @functools.wraps(method)
+    def call(*args: Any) -> Any:
+        return method(*args)
+
+    return call
+
+
+class Forwarding:
+    """Transports over a transport, with a ``send`` of one of several kinds."""
+
+    def __init__(self, kind: str, transport: AsyncTransport) -> None:
+        self.close = transport.close
+        self._transport = transport
+        self.send = getattr(self, kind)
+
+    def plain(self, request, timeout):  # type: ignore[no-untyped-def]
+        return self._transport.send(request, timeout)
+
+    def annotated(self, request: AsyncRequest, timeout: float | None) -> Awaitable[AsyncResponse]:
+        return self._transport.send(request, timeout)
+
+    def unresolved(self, request: AsyncRequest, timeout: float | None) -> "Missing":  # type: ignore[name-defined]  # noqa: F821
+        return self._transport.send(request, timeout)
+
+    def a_task(self, request: AsyncRequest, timeout: float | None) -> "asyncio.Task[AsyncResponse]":
+        return asyncio.ensure_future(self._transport.send(request, timeout))
+
+    @through_a_decorator
+    async def decorated(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
+        return await self._transport.send(request, timeout)
+
+    @property
+    def partial(self) -> Any:
+        return functools.partial(self._transport.send)
+
+    @property
+    def an_object(self) -> Any:
+        class Sending:
+            __call__ = staticmethod(self._transport.send)
+
+        return Sending()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("plain", "annotated", "unresolved", "a_task", "decorated"),
+        *("partial", "an_object"),
+    ],
+)
+def test_what_send_returns_is_awaited(kind: str, loop: FakeTimeLoop) -> None:
+    """It need not be a coroutine function."""
+    plugin = AsyncMemoryTransport(VOLUMES)
+
+    def connect(address: Address, tls: TLSOptions | None, /) -> Any:
+        return Forwarding(kind, plugin.connect(address, tls))
+
+    settings = Settings(transports={"mem": connect})
+
+    async def main() -> None:
+        async with new_async_client("mem://a", settings=settings) as client:
+            assert await client.call("Shelf.List") == ["books"]
+        made = Settings(plugins={"shelf": "mem://b"}, transports={"mem": connect})
+        async with new_local_registry(made) as registry:
+            assert (await registry.get("shelf", "VolumeDriver")).addr == "mem://b"
+
+    loop.run(main())
+
+
+@pytest.mark.parametrize("kind", ["annotated", "a_task", "partial"])
+def test_an_awaitable_is_no_response_for_threads(kind: str) -> None:
+    """Where the kind of ``send`` tells it, or its annotation."""
+    plugin = AsyncMemoryTransport(VOLUMES)
+    transports: Any = {"mem": lambda address, tls: Forwarding(kind, plugin.connect(address, tls))}
+
+    with pytest.raises(SettingsError, match="mem:// is asynchronous"):
+        new_client("mem://a", settings=Settings(transports=transports))
 
 
 async def connects(_: Address, __: TLSOptions | None, /) -> AsyncTransport:
