@@ -9,6 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from functools import partial
 from typing import NoReturn, Self
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from moby_plugins.adapters.memory.replies import (
     reply_to,
     respond,
 )
+from moby_plugins.adapters.memory.upload import Upload
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.errors import (
     PluginNotFoundError,
@@ -308,15 +310,25 @@ class MemoryTransport(MemoryPlugin):
             unread = request.body if isinstance(request.body, bytes) else b""
             self._record(request.method, unread, request.attempt, self._clock.now())
             exchange.unreachable(reply.errno)
-        body = request.read()
-        received = evolve(request, body=body)
-        self._record(request.method, body, request.attempt, self._clock.now())
-        call = RunningCall()
+        upload = Upload(request.body, partial(exchange.check, answered=False))
+        if callable(reply) and not isinstance(request.body, bytes):
+            # A function reads the request itself, and may respond before its end.
+            received = evolve(request, body=upload.chunks())
+        else:
+            received = evolve(request, body=upload.read())
+            self._record(request.method, received.read(), request.attempt, self._clock.now())
+        call, is_recorded = RunningCall(), upload.is_over
         try:
             with ended.calling(call.hang_up), call:
                 response = respond(reply, evolve(exchange, request=received))
+            upload.end()
         except NoAnswerError:
             exchange.hang_up()
+        finally:
+            upload.raise_error()
+            if not is_recorded:
+                sent = bytes(upload.sent)
+                self._record(request.method, sent, request.attempt, self._clock.now())
         exchange.check(answered=False)
         return evolve(response, body=_TimedBody(response.body, exchange, call))
 

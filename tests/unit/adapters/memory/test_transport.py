@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
 
 from moby_plugins.domain.address import Address
-from moby_plugins.domain.errors import TransportError, TransportTimeoutError
+from moby_plugins.domain.errors import TransportError, TransportTimeoutError, WireError
 from moby_plugins.testing import (
     Call,
     FakeClock,
@@ -251,3 +253,73 @@ def test_without_a_clock_time_is_the_machines() -> None:
     with pytest.raises(TransportTimeoutError):
         transport.send(Request("M.x"), 0.001)
     assert transport.send(Request("M.x"), None).status == 200
+
+
+class TestUploads:
+    """A function reads the request from the host's iterable, within the time-out."""
+
+    def test_a_function_may_respond_before_the_end_of_its_request(self) -> None:
+        """The host then sends no more than its buffers hold, and what was sent is recorded."""
+        sent: list[int] = []
+
+        def endless() -> Iterator[bytes]:
+            for number in count():
+                sent.append(number)
+                yield bytes(1 << 16)
+
+        def app(request: Request) -> Response:
+            return Response(413, request.read(5))
+
+        transport = MemoryTransport(app)
+        response = transport.send(Request("M.x", endless()), 5)
+
+        assert (response.status, response.body.read(99)) == (413, bytes(5))
+        assert len(sent) == 5
+        assert len(transport.calls[0].body) == 5 << 16
+
+    def test_a_response_may_be_made_of_its_request(self) -> None:
+        """A generator that reads the request later still finds all of it."""
+
+        def app(request: Request) -> Response:
+            return Response(200, (part for part in iter(partial(request.read, 3), b"")))
+
+        transport = MemoryTransport(app)
+        response = transport.send(Request("M.x", iter([b"one ", b"two"])), 5)
+
+        assert b"".join(iter(partial(response.body.read, 99), b"")) == b"one two"
+        assert transport.calls[0].body == b"one two"
+
+    @pytest.mark.parametrize("reply", [{"Err": ""}, lambda request: request.read().decode()])
+    def test_its_time_counts(self, reply: Any) -> None:
+        """An iterable that keeps yielding ends the call at the time-out."""
+        clock = FakeClock()
+
+        def slow() -> Iterator[bytes]:
+            while True:
+                clock.sleep(1)
+                yield b"x"
+
+        transport = MemoryTransport({"M.x": reply}, clock=clock)
+        with pytest.raises(TransportTimeoutError) as caught:
+            transport.send(Request("M.x", slow()), 5)
+
+        assert (clock.now(), caught.value.answered, len(transport.calls)) == (5.0, False, 0)
+
+    def test_what_it_raises_is_raised_by_the_call(self) -> None:
+        """Whatever the app makes of a request that is cut off."""
+        seen: list[BaseException] = []
+
+        def failing() -> Iterator[bytes]:
+            yield b"one"
+            raise LookupError("mine")
+
+        def app(request: Request) -> Response:
+            try:
+                request.read()
+            except ValueError as error:
+                seen.append(error)
+            return Response(400, b"")
+
+        with pytest.raises(LookupError, match="mine"):
+            MemoryTransport(app).send(Request("M.x", failing()), 5)
+        assert [type(error) for error in seen] == [WireError]
