@@ -7,8 +7,10 @@ Sockets, their mode and group, systemd's sockets, spec files and TLS work as in
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from moby_plugins.adapters.aio.asgi import ASGI
 from moby_plugins.adapters.aio.asgi import asgi as adapted
@@ -36,6 +38,8 @@ from moby_plugins.domain.text import quoted
 from moby_plugins.failures import call_all
 from moby_plugins.platforms import check_platform
 from moby_plugins.ports import filled
+
+T = TypeVar("T")
 
 
 async def serve_unix(
@@ -70,7 +74,8 @@ async def serve_unix(
             together; a request beyond that gets status 503.
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own, in threads. It
             is started first, and stopped after the last call.
-        on_serving: Called with the address once connections are accepted.
+        on_serving: Called with the address once connections are accepted; awaited if it is a
+            coroutine function.
 
     Raises:
         SpecError: If the server cannot listen at the socket, or ``metrics`` at its address.
@@ -142,7 +147,8 @@ async def serve_tcp(
             together; a request beyond that gets status 503.
         metrics: A server of ``/metrics`` and ``/health`` at an address of its own, in threads. It
             is started first, and stopped after the last call.
-        on_serving: Called with the address once connections are accepted.
+        on_serving: Called with the address once connections are accepted; awaited if it is a
+            coroutine function.
 
     Raises:
         SpecError: If the server cannot listen at an address, or a file cannot be used.
@@ -198,6 +204,8 @@ async def _served(
     metrics: Metrics | None,
 ) -> None:
     _checked(app)
+    if not callable(on_serving):
+        raise TypeError(f"on_serving must be a function of an address, not {quoted(on_serving)}")
     if metrics is not None:
         filled("metrics", metrics, "start", "stop")
     check_platform("serving")
@@ -219,7 +227,9 @@ async def _served(
         try:
             serving.set()
             notify_systemd("READY=1")
-            on_serving(opened.address)
+            told = on_serving(opened.address)
+            if asyncio.iscoroutine(told):
+                await told
             await _until_ended(server.ended, opened.address)
         finally:
             serving.clear()
@@ -232,9 +242,18 @@ async def _served(
             await _in_thread(metrics.stop)
 
 
+def _begun(work: Callable[[], T]) -> "asyncio.Future[T]":
+    """Call ``work`` in a thread of its own: all threads of the loop's executor may be busy."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="moby-plugins")
+    try:
+        return asyncio.get_running_loop().run_in_executor(executor, work)
+    finally:
+        executor.shutdown(wait=False)  # its thread ends after the work
+
+
 async def _in_thread(work: Callable[[], None]) -> None:
     """Call ``work`` in a thread, and return when it has ended, also if this task is cancelled."""
-    working = asyncio.get_running_loop().run_in_executor(None, work)
+    working = _begun(work)
     cancelled: asyncio.CancelledError | None = None
     while not working.done():
         try:
@@ -258,9 +277,7 @@ async def _until_ended(ended: Awaitable[None], address: str) -> None:
 async def _opened(open_: Opening) -> Opened:
     # Opening reads files, and may wait for another process: so not in the event loop's thread.
     stopping = threading.Event()
-    opening: asyncio.Future[Opened] = asyncio.get_running_loop().run_in_executor(
-        None, open_, stopping.is_set
-    )
+    opening = _begun(partial(open_, stopping.is_set))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:

@@ -1,0 +1,141 @@
+"""How ``aio.serve_unix`` and ``serve_tcp`` start, and end, beside other work of the program."""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moby_plugins.aio import AsyncPluginApp, new_client, serve_tcp, serve_unix
+from moby_plugins.serving import MetricsServer
+from tests.integration.aio.loops import run
+from tests.integration.descriptors import descriptors, soon
+from tests.integration.loops import LOOPS
+from tests.integration.serving.async_plugins import AsyncEchoes
+
+pytestmark = pytest.mark.parametrize("loop", LOOPS)
+WAIT = 10.0
+
+
+@asynccontextmanager
+async def busy_executor() -> AsyncIterator[None]:
+    """All threads of the loop's executor wait until the end."""
+    end = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(2))
+    busy = [loop.run_in_executor(None, end.wait, WAIT) for _ in range(4)]
+    try:
+        yield
+        assert not any(each.done() for each in busy)
+    finally:
+        end.set()
+        await asyncio.gather(*busy)
+
+
+def starts(path: Path) -> dict[str, Callable[..., Any]]:
+    """Each way to serve the same plugin at a path."""
+    app = AsyncPluginApp(AsyncEchoes())
+    return {
+        "unix": partial(serve_unix, app, "echo", sockets_path=str(path)),
+        "tcp": partial(serve_tcp, app, "echo", specs_path=str(path)),
+    }
+
+
+@pytest.mark.parametrize("scheme", ["unix", "tcp"])
+@pytest.mark.parametrize("measured", [False, True], ids=["", "with metrics"])
+def test_a_plugin_is_served_while_all_threads_of_the_executor_are_busy(
+    loop: str, scheme: str, short_path: Path, *, measured: bool
+) -> None:
+    """It starts at once, and ends at once when it is cancelled."""
+
+    async def main() -> None:
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        options = {"metrics": MetricsServer("127.0.0.1:0")} if measured else {}
+        async with busy_executor(), asyncio.timeout(WAIT / 2):
+            serve = starts(short_path)[scheme]
+            task = asyncio.ensure_future(serve(on_serving=ready.set_result, **options))
+            async with new_client(await ready) as client:
+                assert await client.call("Echo.Say", {"Text": "hello"}) == {"Said": "hello"}
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    run(loop, main())
+    assert os.listdir(short_path) == []
+
+
+@pytest.mark.parametrize("scheme", ["unix", "tcp"])
+def test_a_start_that_is_cancelled_waits_for_no_other_work(
+    loop: str, scheme: str, short_path: Path
+) -> None:
+    """At any moment of it; and leaves no file and no descriptor."""
+
+    async def main() -> None:
+        await asyncio.sleep(0)
+        before = descriptors()
+        async with busy_executor(), asyncio.timeout(WAIT / 2):
+            for turns in range(20):
+                task = asyncio.ensure_future(starts(short_path)[scheme]())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert os.listdir(short_path) == []
+        assert await asyncio.to_thread(soon, before) <= before
+
+    run(loop, main())
+
+
+def test_what_is_called_with_the_address_may_be_a_coroutine_function(
+    loop: str, short_path: Path
+) -> None:
+    """It is awaited while calls are answered; what it raises ends the serving."""
+    said: list[object] = []
+
+    async def calls(address: str) -> None:
+        async with new_client(address) as client:
+            said.append(await client.call("Echo.Say", {"Text": "hello"}))
+        raise LookupError("mine")
+
+    async def main() -> None:
+        with pytest.raises(LookupError, match="mine"):
+            await starts(short_path)["unix"](on_serving=calls)
+
+    run(loop, main())
+    assert said == [{"Said": "hello"}]
+    assert os.listdir(short_path) == []
+
+
+def test_a_task_that_is_started_with_the_address_is_its_own(loop: str, short_path: Path) -> None:
+    """It is neither waited for nor cancelled with the serving."""
+    started: list[asyncio.Task[None]] = []
+
+    async def main() -> None:
+        def starting(_: str) -> object:
+            started.append(asyncio.ensure_future(asyncio.sleep(0.2)))
+            return started[0]
+
+        task = asyncio.ensure_future(starts(short_path)["unix"](on_serving=starting))
+        while not started:  # noqa: ASYNC110  a thread opens the socket
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await started[0]
+
+    run(loop, main())
+
+
+def test_what_cannot_be_called_with_the_address_is_refused(loop: str, short_path: Path) -> None:
+    """Before anything is opened."""
+    with pytest.raises(TypeError, match=r"^on_serving must be a function of an address, not 5$"):
+        run(loop, starts(short_path)["unix"](on_serving=5))
+    assert os.listdir(short_path) == []
