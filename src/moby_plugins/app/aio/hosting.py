@@ -58,8 +58,8 @@ async def serve_unix(
     """Serve an app on a UNIX socket, where hosts look for it, until this task is cancelled.
 
     On cancellation the socket is removed first; running calls then have ``drain`` seconds to end,
-    or no time if the task is cancelled again. If systemd opened a socket for this process, the
-    server uses that one, and creates and removes none.
+    or no time if the task is cancelled again, as a cancel scope of anyio does at once. If systemd
+    opened a socket for this process, the server uses that one, and creates and removes none.
 
     Args:
         app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
@@ -131,8 +131,9 @@ async def serve_tcp(
     """Serve an app on TCP, where hosts find it by a spec file, until this task is cancelled.
 
     The file is ``NAME.spec``, or with ``tls`` ``NAME.json`` with an ``https`` address. On
-    cancellation it is removed first; running calls then have ``drain`` seconds to end. A request
-    with an ``Origin`` header, which a browser sends, is refused.
+    cancellation it is removed first; running calls then have ``drain`` seconds to end, or no time
+    if the task is cancelled again, as a cancel scope of anyio does at once. A request with an
+    ``Origin`` header, which a browser sends, is refused.
 
     Args:
         app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
