@@ -345,6 +345,8 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
     async def _write(self, data: bytes) -> None:
         # Once a write has failed, the transport is closing: ``connection_lost`` comes a turn later.
         if self._lost or self._is_cut or self._transport.is_closing():
+            if self.call is not None:
+                self.call.hang_up()
             raise NoAnswerError(HUNG_UP)
         self._transport.write(data)
         if self._room is not None:
@@ -359,6 +361,8 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         """Return the next bytes of the body; raise ``OSError`` or ``ValueError``."""
         while (data := self._incoming.body(size)) is None:
             if self._ended or self._lost:
+                if self.call is not None and (not self.is_unix or self.look()):
+                    self.call.hang_up()
                 raise OSError(errno.ECONNRESET, "it is cut off")
             self._more_received = self._loop.create_future()
             self._wait()

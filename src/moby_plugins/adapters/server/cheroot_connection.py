@@ -327,6 +327,13 @@ class ServerConnection(HTTPConnection):
             else:
                 self._shut_down()
 
+    def look(self) -> None:
+        """Tell the running call if the peer has hung up; it still gets a response if it can."""
+        poll = select.poll()
+        poll.register(self.socket, self.hang_up_events)
+        if self.call is not None and poll.poll(0):
+            self.call.hang_up()
+
     def communicate(self) -> Any:
         """Serve requests that follow each other quickly; then return whether to keep it open."""
         self.waits_since = time.monotonic()

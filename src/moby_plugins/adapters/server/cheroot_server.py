@@ -129,7 +129,15 @@ class Gateway(server.Gateway):
         }
         if req.conn.socket.family != getattr(socket, "AF_UNIX", None):
             refuse_origin(headers, method)
-        return read_request(method, headers, self._input.length, self._input, self._held)
+        return read_request(method, headers, self._input.length, self, self._held)
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes of the request's body; if that fails, look for a hang-up."""
+        try:
+            return self._input.read(size)
+        except Exception:
+            self.req.conn.look()
+            raise
 
     def _write(self, chunk: bytes) -> None:
         # Without a time limit: the reader of a log stream may pause.
