@@ -189,6 +189,9 @@ async def ones_own_is_both_ends(client: aio.AsyncClient) -> None:
     assert_type(await OfDefinition(client).path("a"), str)
     await Own(client).say(5)  # type: ignore[arg-type]
     streamed(VolumeDriver.path)  # type: ignore[arg-type]
+    awaited(VolumeDriver)  # type: ignore[type-var]
+    streamed(LogDriver)  # type: ignore[type-var,arg-type]
+    awaited(int)  # type: ignore[type-var]
     assert_type(
         streamed(LogDriver.read_logs)(None, LogInfo(), ReadConfig()), AsyncIterator[LogEntry]
     )

@@ -35,10 +35,12 @@ from moby_plugins.domain.text import quoted
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+# The class of the method: with ``Any``, type checkers would take a class for a method too.
+S = TypeVar("S", bound=Subsystem)
 
 
 def awaited(
-    method: Callable[Concatenate[Any, P], R],
+    method: Callable[Concatenate[S, P], R],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
     """Return the asynchronous form of a subsystem's method.
 
@@ -60,7 +62,7 @@ def awaited(
 
 
 def streamed(
-    method: Callable[Concatenate[Any, P], Iterator[T]],
+    method: Callable[Concatenate[S, P], Iterator[T]],
 ) -> Callable[Concatenate[Any, P], AsyncIterator[T]]:
     """Return the asynchronous form of a subsystem's method that responds with a stream.
 
@@ -83,14 +85,14 @@ def streamed(
 
 
 def awaiting(
-    method: Callable[Concatenate[Any, P], R],
+    method: Callable[Concatenate[S, P], R],
 ) -> Callable[[object], Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]]:
     """Return ``awaited(method)`` as a decorator, so that type checkers check overrides."""
     return lambda _: awaited(method)
 
 
 def streaming(
-    method: Callable[Concatenate[Any, P], Iterator[T]],
+    method: Callable[Concatenate[S, P], Iterator[T]],
 ) -> Callable[[object], Callable[Concatenate[Any, P], AsyncIterator[T]]]:
     """Return ``streamed(method)`` as a decorator, so that type checkers check overrides."""
     return lambda _: streamed(method)

@@ -215,7 +215,7 @@ def test_what_is_taken_is_a_marked_method() -> None:
     with pytest.raises(TypeError, match="is not a method of a Subsystem"):
         awaited(VolumeDriver.find)
     with pytest.raises(TypeError, match="is not a method of a Subsystem"):
-        awaited(InOne.greet)
+        awaited(InOne.greet)  # type: ignore[type-var]
     with pytest.raises(TypeError, match="ReadLogs responds with a stream: use streamed"):
         awaited(LogDriver.read_logs)
     with pytest.raises(TypeError, match="Create does not respond with a stream: use awaited"):
