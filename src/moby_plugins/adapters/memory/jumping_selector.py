@@ -48,8 +48,8 @@ class JumpingSelector(selectors.DefaultSelector):
 
     def __init__(self, now: float, watchdog: float, moved: Callable[[float], object]) -> None:
         super().__init__()
-        self.now = now
-        self.busy_since = time.monotonic()
+        self.now: float = now
+        self.busy_since: float = time.monotonic()
         # The loop's threads whose jobs are counted: they are not asked what they do.
         self.workers: WeakSet[threading.Thread] = WeakSet()
         self._watchdog = watchdog
