@@ -14,6 +14,7 @@ from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failure
+from moby_plugins.ports import callable_or_none
 
 if TYPE_CHECKING:
     from moby_plugins.domain.observing import CallStarted, RequestStarted
@@ -30,13 +31,14 @@ class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attri
 
     The methods that each observer overrides are looked up once, here; only these are called. An
     observer that is given twice, in code and by its name for example, is called once. Raises
-    ``TypeError`` if an item of ``observers`` is not an ``Observer``.
+    ``TypeError`` if an item of ``observers`` is not an ``Observer``, or a method is a coroutine
+    function.
     """
 
     _takers: Mapping[object, tuple[Take, ...]]
 
     def __new__(cls, observers: Iterable[Observer] = ()) -> Self:
-        """Return the observers as one value; raise ``TypeError`` if one is not an ``Observer``."""
+        """Return the observers as one value; raise ``TypeError`` if one cannot be called."""
         instance = super().__new__(cls, {id(each): each for each in observers}.values())
         for observer in instance:
             unchecked: object = observer  # the caller's program may not be type-checked
@@ -92,7 +94,7 @@ def _overridden(observers: Iterable[Observer], name: str) -> Iterator[Take]:
     for observer in observers:
         take = getattr(observer, name)
         if getattr(take, "__func__", take) is not base:
-            yield take
+            yield callable_or_none(f"{type(observer).__name__}.{name}", take)
 
 
 def call_each(takers: Iterable[Take], event: object) -> list[Any]:

@@ -21,14 +21,17 @@ from moby_plugins import (
     TransportError,
     TransportTimeoutError,
     WireError,
+    aio,
     new_client,
 )
 from moby_plugins.app.client import Client
 from moby_plugins.app.observed_client import ObservedClient
 from moby_plugins.ports import CallEnded, CallStarted, DriverFailed, RetryScheduled
+from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import VolumeDriver
 from moby_plugins.testing import (
     FakeClock,
+    MemoryRegistry,
     MemoryTransport,
     drips,
     drops_mid_body,
@@ -354,6 +357,31 @@ def test_what_is_no_observer_is_refused_when_it_is_given() -> None:
     for wrong in (5, Notes, print):
         with pytest.raises(TypeError, match="an observer must be an Observer, not"):
             client({}, wrong)  # type: ignore[arg-type]
+
+
+class Awaited(Observer):
+    """An observer whose method nothing would await."""
+
+    async def call_started(self, event: object, /) -> None:  # type: ignore[override]
+        """Never run."""
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: client({}, Awaited()),
+        lambda: new_client(ADDR, observers=[Awaited()]),
+        lambda: aio.new_client(ADDR, observers=[Awaited()]),
+        lambda: MemoryRegistry(observers=[Awaited()]),
+        lambda: aio.new_local_registry(observers=[Awaited()]),
+        lambda: PluginApp(observers=[Awaited()]),
+        lambda: aio.AsyncPluginApp(observers=[Awaited()]),
+    ],
+)
+def test_an_observer_that_would_have_to_be_awaited_is_refused(made: Callable[[], object]) -> None:
+    """When it is given, and not at the first event."""
+    with pytest.raises(TypeError, match=r"^Awaited\.call_started must not be a coroutine function"):
+        made()
 
 
 def test_without_observers_a_client_is_a_plain_one() -> None:
