@@ -250,3 +250,12 @@ def test_a_wait_that_was_cancelled_says_how_often_was_tried() -> None:
 
     assert str(error) == "closed (plugin 'shelf'; tried 2 times in 1 s)"
     assert str(unnamed) == "closed (tried 2 times in 1 s)"
+
+
+def test_a_cancelled_wait_says_why_and_for_what() -> None:
+    """To people, and to programs."""
+    error = WaitCancelledError("this client is closed", "db", "tcp://h:1")
+
+    assert error.args == ("this client is closed", "db", "tcp://h:1")
+    assert (error.reason, error.plugin, error.address, error.attempts) == (*error.args, 0)
+    assert str(error) == "this client is closed (plugin 'db' at tcp://h:1)"

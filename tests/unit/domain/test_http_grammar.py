@@ -7,6 +7,7 @@ import pytest
 from moby_plugins.domain.http_grammar import (
     REQUEST_LINE,
     ChunkLines,
+    Trailers,
     begins_final_response,
     check_begun,
     check_framing,
@@ -461,3 +462,58 @@ def test_sixteen_interim_responses_end_the_sending() -> None:
     assert not begins_final_response(interim * 15)
     assert not begins_final_response(interim * 15 + interim[:12])
     assert begins_final_response(interim * 16)
+
+
+@every(
+    "lines",
+    [
+        [b"X: y", b"X: y"],
+        [b"Content-Length: 1"],
+        [b"content-length: \t1 ", b"Transfer-Encoding: gzip"],
+        [b"TRANSFER-ENCODING: x", b"transfer-encoding: y"],
+        [b"Content-Lengths: x", b"Content-Length: 2"],
+    ],
+)
+def test_trailers_end_with_an_empty_line(lines: list[bytes]) -> None:
+    """Whatever they are called."""
+    trailers = Trailers()
+    assert [trailers.ended_by(line + b"\r\n") for line in lines] == [False] * len(lines)
+    assert trailers.ended_by(b"\r\n")
+
+
+@every(
+    ("lines", "name"),
+    [
+        ([b"Content-Length: 1", b"content-length: 1"], "Content-Length"),
+        ([b"Content-Length:"], "Content-Length"),
+        ([b"CONTENT-LENGTH: X1"], "Content-Length"),
+        ([b"Content-Length: 1X"], "Content-Length"),
+        ([b"transfer-encoding: \t "], "Transfer-Encoding"),
+        ([b"X: y", b"Transfer-Encoding:"], "Transfer-Encoding"),
+    ],
+)
+def test_a_trailer_of_which_some_parsers_make_more_is_refused(
+    lines: list[bytes], name: str
+) -> None:
+    """A second or bad length, and an empty encoding."""
+    trailers = Trailers()
+    for line in lines[:-1]:
+        assert not trailers.ended_by(line + b"\r\n")
+    with pytest.raises(ValueError, match=f"^a bad trailer {name}$"):
+        trailers.ended_by(lines[-1] + b"\r\n")
+
+
+def test_the_size_of_a_chunk_is_hexadecimal() -> None:
+    """As many bytes are skipped, whatever they are."""
+    lines = ChunkLines()
+    lines.check(b"1f\r\n" + b"\n" * 31 + b"\r\n10\r\n" + b":" * 16 + b"\r\n")
+    with pytest.raises(ValueError, match="not a chunk size: b'g"):
+        lines.check(b"g\r\n")
+
+
+def test_the_first_malformed_line_is_told() -> None:
+    """A status line with its text, a header without."""
+    with pytest.raises(ValueError, match=r"^not a status line: b'ICY 200'$"):
+        check_begun(b"ICY 200", 3)
+    with pytest.raises(ValueError, match=r"^a malformed header line$"):
+        check_begun(OK + b"A: b\r\nX Y", len(OK) + 8)
