@@ -1,6 +1,7 @@
 """Metrics and health beside a served plugin, over real sockets: from the start to the last call."""
 
 import asyncio
+import contextlib
 import socket
 import sys
 import threading
@@ -199,33 +200,97 @@ def test_clients_that_say_nothing_take_a_bounded_number_of_places(metrics: Metri
             each.close()
 
 
-def test_requests_that_are_being_answered_keep_their_places(registry: CollectorRegistry) -> None:
-    """One more is closed at once."""
-    entered, may_end = threading.Semaphore(0), threading.Event()
+class Held:
+    """A function of the program that does not return until it may, and what calls it."""
 
-    def check() -> bool:
-        entered.release()
-        return may_end.wait(SECONDS)
+    def __init__(self, registry: CollectorRegistry, path: str) -> None:
+        self.entered, self.may_end = threading.Semaphore(0), threading.Event()
+        self.path, self.other = path, {"/health": "/metrics", "/metrics": "/health"}[path]
+        self.asking: list[socket.socket] = []
+        is_check = path == "/health"
+        self.metrics = MetricsServer("0", registry=registry, check=self if is_check else None)
+        if not is_check:
+            registry.register(self)
+        self.metrics.start(lambda: True)
 
-    metrics = MetricsServer("0", registry=registry, check=check)
-    metrics.start(lambda: True)
-    host, port = metrics.url.removeprefix("http://").split(":")
-    asking = [
-        socket.create_connection((host, int(port)), timeout=SECONDS) for _ in range(MAX_AT_ONCE)
-    ]
-    try:
-        for each in asking:
-            each.sendall(b"GET /health HTTP/1.0\r\n\r\n")
-            assert entered.acquire(timeout=SECONDS)
-        with socket.create_connection((host, int(port)), timeout=SECONDS) as late:
-            assert late.recv(1) == b""
-        may_end.set()
-        assert [each.recv(12) for each in asking] == [b"HTTP/1.0 200"] * MAX_AT_ONCE
-    finally:
-        may_end.set()
-        for each in asking:
+    def __call__(self) -> bool:
+        self.entered.release()
+        return self.may_end.wait(SECONDS)
+
+    def collect(self) -> list[Any]:
+        """Collect nothing, as late."""
+        self()
+        return []
+
+    def describe(self) -> list[Any]:
+        """Collect nothing to find out the names."""
+        return []
+
+    def dial(self) -> socket.socket:
+        """A connection, closed at the end."""
+        host, port = self.metrics.url.removeprefix("http://").split(":")
+        self.asking.append(socket.create_connection((host, int(port)), timeout=SECONDS))
+        return self.asking[-1]
+
+    def fill(self) -> None:
+        """Take all places of the path."""
+        for _ in range(MAX_AT_ONCE):
+            self.dial().sendall(f"GET {self.path} HTTP/1.0\r\n\r\n".encode())
+            assert self.entered.acquire(timeout=SECONDS)
+
+    def end(self) -> None:
+        """Let all go."""
+        self.may_end.set()
+        for each in self.asking:
             each.close()
-        metrics.stop()
+        self.metrics.stop()
+
+
+@pytest.fixture(params=["/health", "/metrics"])
+def held(request: pytest.FixtureRequest, registry: CollectorRegistry) -> Iterator[Held]:
+    """A health check, or a collector."""
+    made = Held(registry, request.param)
+    yield made
+    made.end()
+
+
+def test_requests_that_are_being_answered_keep_their_places(held: Held) -> None:
+    """One more of that path is refused; the other path is answered as often as one likes."""
+    held.fill()
+    for _ in range(2 * MAX_AT_ONCE):
+        assert ask(held.metrics, held.other)[0] == 200
+        assert ask(held.metrics, held.path)[:2] == (
+            503,
+            f"{MAX_AT_ONCE} requests of {held.path} are being answered already\n",
+        )
+    held.may_end.set()
+
+    assert [each.recv(12) for each in held.asking] == [b"HTTP/1.0 200"] * MAX_AT_ONCE
+    assert ask(held.metrics, held.path)[0] == 200
+
+
+def test_clients_that_say_nothing_keep_out_neither_path(held: Held) -> None:
+    """Also while all places of one path are taken."""
+    held.fill()
+    silent = [held.dial() for _ in range(MAX_AT_ONCE)]
+
+    assert ask(held.metrics, held.other)[0] == 200
+    assert ask(held.metrics, held.path)[0] == 503
+    assert silent[0].recv(1) == b""
+
+
+def test_a_server_that_stops_cuts_off_its_requests(held: Held) -> None:
+    """Those that are answered and those that are awaited; their clients learn it at once."""
+    held.fill()
+    silent = held.dial()
+    silent.sendall(b"GET /hea")
+
+    held.metrics.stop()
+
+    for each in held.asking:
+        each.settimeout(5.0)
+        with contextlib.suppress(ConnectionResetError):
+            assert each.recv(1) == b""
 
 
 def test_one_server_of_metrics_is_for_one_plugin(

@@ -39,7 +39,8 @@ class MetricsServer:
             given, and port 0 for a free one.
         registry: The registry of the metrics; ``prometheus_client.REGISTRY`` unless given.
         check: Called for each ``/health``, in a thread of this server; returns whether the
-            plugin is healthy.
+            plugin is healthy. While eight checks run, further requests of ``/health`` are answered
+            with 503, those of ``/metrics`` as ever; a request is cut off after ten seconds.
 
     Raises:
         SettingsError: Where prometheus-client is not installed.
@@ -114,14 +115,18 @@ class MetricsServer:
             listener = listen_tcp(self._addr, "http")
         except SpecError as error:
             raise SpecError(f"metrics: {error.reason}") from error
-        self._url = listener.address
-        self._server = ScrapingServer(listener.socket, self._exposition, self._health(is_serving))
-        threading.Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": 0.1},
-            name="moby-plugins-metrics",
-            daemon=True,
-        ).start()
+        server = ScrapingServer(listener.socket, self._exposition, self._health(is_serving))
+        try:
+            threading.Thread(
+                target=server.serve_forever,
+                kwargs={"poll_interval": 0.1},
+                name="moby-plugins-metrics",
+                daemon=True,
+            ).start()
+        except BaseException:
+            server.server_close()
+            raise
+        self._url, self._server = listener.address, server
         logger.info("metrics and health are at %s", self._url)
 
     def stop(self) -> None:

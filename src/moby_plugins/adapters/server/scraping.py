@@ -1,15 +1,15 @@
 """The HTTP server for scrapers: ``GET /metrics`` and ``GET /health``, and nothing else.
 
 It answers only a few requests at once, each within a time limit, so that scrapers do not slow the
-plugin down.
+plugin down. Requests of one path never keep out those of the other, although a health check or a
+collector of the program may never return: its thread keeps its place, and its client is cut off.
 """
 
 import socket
 import threading
-from collections import OrderedDict
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
@@ -17,8 +17,9 @@ from typing import Any, TypeAlias
 
 from moby_plugins.failures import log_failure
 
-# The most requests at once, and the seconds after which a slow one is cut off.
+# The most requests of one path at once, and the most connections whose request is awaited.
 MAX_AT_ONCE = 8
+# The seconds after which a slow request is cut off.
 TIMEOUT = 10.0
 _TEXT = "text/plain; charset=utf-8"
 # Returns the media type and the text of the metrics.
@@ -26,7 +27,11 @@ Exposition: TypeAlias = Callable[[], tuple[str, bytes]]
 
 
 class ScrapingServer(ThreadingMixIn, TCPServer):
-    """A threaded HTTP server on a socket that already listens."""
+    """A threaded HTTP server on a socket that already listens.
+
+    A connection has a place among those whose request is awaited, and then one among the requests
+    of its path.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -37,50 +42,79 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
         self.socket = sock
         self.exposition = exposition
         self.concern = concern
-        self._room = threading.BoundedSemaphore(MAX_AT_ONCE)
-        # The connections whose request was not received yet, the oldest first.
-        self._silent: OrderedDict[Any, None] = OrderedDict()
+        self.rooms = {
+            path: threading.BoundedSemaphore(MAX_AT_ONCE) for path in ("/metrics", "/health")
+        }
+        self._awaiting = threading.BoundedSemaphore(MAX_AT_ONCE)
+        self._lock = threading.Lock()
+        # The open connections, with the time at which each is cut off.
+        self._open: dict[socket.socket, float] = {}
+        # Those of them that have no place among the requests of a path yet, the oldest first.
+        self._silent: dict[socket.socket, None] = {}
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve ``request`` in a thread; without room, close the oldest silent connection."""
-        if not (self._room.acquire(blocking=False) or self._make_room()):
+        if not (self._awaiting.acquire(blocking=False) or self._make_room()):
             self.shutdown_request(request)
             return
-        self._silent[request] = None
+        with self._lock:
+            self._open[request] = time.monotonic() + TIMEOUT
+            self._silent[request] = None
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be started
-            self._silent.pop(request, None)
-            self._room.release()
+            self._forget(request)
             raise
 
     def received(self, request: Any) -> None:
-        """Keep the connection, whose request was received, until it is answered."""
-        self._silent.pop(request, None)
+        """Free the place of a connection whose request was received, and has a place of its own."""
+        with self._lock:
+            was_silent = request in self._silent
+            self._silent.pop(request, None)
+        if was_silent:
+            self._awaiting.release()
 
-    def _make_room(self) -> bool:
-        try:
-            oldest, _ = self._silent.popitem(last=False)
-        except KeyError:
-            return False
-        _cut(oldest)
-        return self._room.acquire(timeout=1.0)  # its thread ends now
+    def service_actions(self) -> None:
+        """Cut off slow requests; called a few times a second."""
+        # The time-out of a socket does not stop a client that sends a byte now and then.
+        now = time.monotonic()
+        with self._lock:
+            late = [request for request, ends in self._open.items() if ends <= now]
+            for request in late:
+                del self._open[request]
+        for request in late:
+            _cut(request)
+
+    def server_close(self) -> None:
+        """Stop listening, and cut off the running requests."""
+        super().server_close()
+        with self._lock:
+            running = list(self._open)
+        for request in running:
+            _cut(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve the request of one connection in time, and then admit another connection."""
-        # The time-out of the socket does not stop a client that sends a byte now and then.
-        deadline = threading.Timer(TIMEOUT, partial(_cut, request))
-        deadline.daemon = True
-        deadline.start()
+        """Serve the request of one connection, and then admit another connection."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            deadline.cancel()
-            self._silent.pop(request, None)
-            self._room.release()
+            self._forget(request)
 
     def handle_error(self, _: Any, __: Any) -> None:
         """Print no traceback on standard error: the connection was lost."""
+
+    def _make_room(self) -> bool:
+        with self._lock:
+            oldest = next(iter(self._silent), None)
+        if oldest is None:
+            return False
+        _cut(oldest)
+        return self._awaiting.acquire(timeout=1.0)  # its thread ends now
+
+    def _forget(self, request: socket.socket) -> None:
+        self.received(request)
+        with self._lock:
+            self._open.pop(request, None)
 
 
 def _cut(request: socket.socket) -> None:
@@ -97,18 +131,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Respond to ``/metrics`` and ``/health``."""
-        self.server.received(self.request)
         path = self.path.partition("?")[0]
+        room = self.server.rooms.get(path)
         if "Origin" in self.headers:
             self._answer(HTTPStatus.FORBIDDEN, _TEXT, b"not for web pages\n")
-        elif path == "/metrics":
-            self._metrics()
-        elif path == "/health":
-            concern = self.server.concern()
-            status = HTTPStatus.SERVICE_UNAVAILABLE if concern else HTTPStatus.OK
-            self._answer(status, _TEXT, f"{concern or 'ok'}\n".encode())
-        else:
+        elif room is None:
             self._answer(HTTPStatus.NOT_FOUND, _TEXT, b"there are /metrics and /health\n")
+        elif room.acquire(blocking=False):
+            self.server.received(self.request)
+            try:
+                self._metrics() if path == "/metrics" else self._health()
+            finally:
+                room.release()
+        else:
+            busy = f"{MAX_AT_ONCE} requests of {path} are being answered already\n"
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, busy.encode())
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -130,6 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, b"no metrics: see the log\n")
         else:
             self._answer(HTTPStatus.OK, media_type, text)
+
+    def _health(self) -> None:
+        concern = self.server.concern()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if concern else HTTPStatus.OK
+        self._answer(status, _TEXT, f"{concern or 'ok'}\n".encode())
 
     def _answer(self, status: HTTPStatus, media_type: str, text: bytes) -> None:
         self.send_response(status)
