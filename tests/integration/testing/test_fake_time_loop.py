@@ -73,15 +73,17 @@ def slow(seconds: float = 0.5) -> str:
 def test_a_cancelled_job_holds_time_back_until_its_thread_has_ended(loop: FakeTimeLoop) -> None:
     """Its thread goes on, and may still do what others see."""
     log: list[tuple[str, float]] = []
+    began = threading.Event()
 
     def work() -> None:
+        began.set()
         slow()
         log.append(("worked", loop.time()))
 
     async def main() -> None:
         task = asyncio.create_task(asyncio.to_thread(work))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        while not began.is_set():  # noqa: ASYNC110  before that, the job would be left out
+            await asyncio.sleep(0)
         task.cancel()
         await asyncio.sleep(100)
 
