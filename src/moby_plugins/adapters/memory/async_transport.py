@@ -193,3 +193,8 @@ class _UnreadBody:
         if not self._ended:
             self._ended = True
             self._plugin.leave()
+
+    def __del__(self) -> None:
+        # A task may be cancelled just as it gets the response, which it then never closes.
+        if not self._ended:
+            self._exchange.soon(self._plugin.leave)

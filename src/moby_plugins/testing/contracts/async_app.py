@@ -1,6 +1,7 @@
 """The contract of what an asynchronous app sees of a call, in memory and over sockets."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
@@ -88,8 +89,9 @@ class AsyncAppContract:
 
         run(test())
 
-    def test_a_host_that_leaves_cancels_the_task(self, served: Served, run: Run) -> None:
-        """It ends where it waits, and its generator with it."""
+    @pytest.mark.parametrize("how", ["closed", "dropped"])
+    def test_a_host_that_leaves_cancels_the_task(self, how: str, served: Served, run: Run) -> None:
+        """It ends where it waits, and its generator with it; a response may also be dropped."""
         log: list[object] = []
 
         async def body() -> AsyncIterator[bytes]:
@@ -110,7 +112,10 @@ class AsyncAppContract:
                 response = await transport.send(AsyncRequest("M.x", b"{}"), None)
                 assert await response.body.read(9) == b"one"
                 await asyncio.sleep(SHORT)
-                response.body.close()
+                if how == "closed":
+                    response.body.close()
+                del response
+                gc.collect()
                 await asyncio.wait_for(ended.wait(), LONG)
                 assert log == ["cancelled"]
 
