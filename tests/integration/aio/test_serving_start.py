@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,6 +16,8 @@ from typing import Any
 import pytest
 
 from moby_plugins.aio import AsyncPluginApp, new_client, serve_tcp, serve_unix
+from moby_plugins.app.aio.hosting import opened_in_thread
+from moby_plugins.app.listening import Opened
 from moby_plugins.serving import MetricsServer
 from tests.integration.aio.loops import run
 from tests.integration.descriptors import descriptors, soon
@@ -139,3 +143,44 @@ def test_what_cannot_be_called_with_the_address_is_refused(loop: str, short_path
     with pytest.raises(TypeError, match=r"^on_serving must be a function of an address, not 5$"):
         run(loop, starts(short_path)["unix"](on_serving=5))
     assert os.listdir(short_path) == []
+
+
+class Held:
+    """An opening that waits for something that cannot be asked to stop, such as a name server."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_go_on, self.ended = (threading.Event() for _ in range(3))
+        self.sock = socket.socket()
+
+    def __call__(self, _: Callable[[], bool]) -> Opened:
+        self.begun.set()
+        assert self.may_go_on.wait(WAIT)
+        return Opened(self.sock, "tcp://here:1", self.ended.set)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["while it is waited for", "later"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_a_cancelled_start_has_opened_is_closed(loop: str, times: int, *, late: bool) -> None:
+    """By the task, or by the thread if that takes too long, also once the loop is closed."""
+    held = Held()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(opened_in_thread(held, 0.1 if late else WAIT))
+        assert await asyncio.to_thread(held.begun.wait, WAIT)
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
+        if not late:
+            held.may_go_on.set()
+        async with asyncio.timeout(WAIT / 2):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert held.ended.is_set() is not late
+
+    run(loop, main())
+    held.may_go_on.set()
+    assert held.ended.wait(WAIT)
+    deadline = time.monotonic() + WAIT
+    while held.sock.fileno() != -1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert held.sock.fileno() == -1

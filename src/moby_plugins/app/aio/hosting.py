@@ -6,6 +6,7 @@ Sockets, their mode and group, systemd's sockets, spec files and TLS work as in
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,7 +32,7 @@ from moby_plugins.app.plugin_server import DRAIN, Metrics
 from moby_plugins.app.serving import is_async_app
 from moby_plugins.domain.address import ServerTLS
 from moby_plugins.domain.async_http import AsyncApp
-from moby_plugins.domain.errors import PluginError, error_text
+from moby_plugins.domain.errors import PluginError, SpecError, error_text
 from moby_plugins.domain.http import MAX_INFLIGHT_BYTES, MAX_REQUEST_BYTES
 from moby_plugins.domain.plugin import SOCKETS_PATH
 from moby_plugins.domain.text import quoted
@@ -40,6 +41,8 @@ from moby_plugins.platforms import check_platform
 from moby_plugins.ports import filled
 
 T = TypeVar("T")
+# Seconds that a cancelled start waits for the thread that opens its socket.
+PATIENCE = 5.0
 
 
 async def serve_unix(
@@ -218,12 +221,12 @@ async def _served(
             except RuntimeError:  # they are started for another plugin: do not stop them
                 metrics = None
                 raise
-        opened = await _opened(open_)
+        opened = await opened_in_thread(open_)
         try:
             server = AsyncServer(opened.socket, app, opened.context, inflight)
             server.start()
         except BaseException:
-            call_all([opened.withdraw, opened.socket.close])
+            _close(opened)
             raise
         try:
             serving.set()
@@ -275,18 +278,36 @@ async def _until_ended(ended: Awaitable[None], address: str) -> None:
         ) from error
 
 
-async def _opened(open_: Opening) -> Opened:
-    # Opening reads files, and may wait for another process: so not in the event loop's thread.
+async def opened_in_thread(open_: Opening, patience: float = PATIENCE) -> Opened:
+    """Call ``open_`` in a thread, because it reads files, and may wait for another process.
+
+    If this task is cancelled, ``open_`` is asked to stop, and what it opens is closed. After
+    ``patience`` seconds, if it waits for a name server for example, its thread does so alone.
+    """
     stopping = threading.Event()
-    opening = _begun(partial(open_, stopping.is_set))
+
+    def work() -> Opened:
+        opened = open_(stopping.is_set)
+        if stopping.is_set():
+            _close(opened)
+            raise SpecError("the server was stopped before it could listen", opened.address)
+        return opened
+
+    opening = _begun(work)
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
         stopping.set()
-        # Wait even if cancelled again: only this function can close what the thread opens.
-        while not opening.done():
+        ends = time.monotonic() + patience
+        # Wait also if cancelled again: once this ends, no file must be left.
+        while not opening.done() and (left := ends - time.monotonic()) > 0:
             with suppress(asyncio.CancelledError):
-                await asyncio.wait([opening])
-        if opening.exception() is None:
-            call_all([opening.result().withdraw, opening.result().socket.close])
+                await asyncio.wait([opening], timeout=left)
+        # Cancelled, it reports neither an error that comes later, nor to a loop that is closed.
+        if not opening.cancel() and opening.exception() is None:
+            _close(opening.result())
         raise
+
+
+def _close(opened: Opened) -> None:
+    call_all([opened.withdraw, opened.socket.close])
