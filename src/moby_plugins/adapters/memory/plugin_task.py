@@ -26,6 +26,7 @@ from moby_plugins.adapters.memory.replies import (
 from moby_plugins.adapters.memory.transport import MemoryExchange
 from moby_plugins.domain.async_http import AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, OK, NoAnswerError
+from moby_plugins.domain.typed import is_coroutine_function
 from moby_plugins.ports import RunningCall
 
 T = TypeVar("T")
@@ -263,7 +264,7 @@ class PluginTask:
                 reply = reply.then
             elif inspect.isawaitable(reply):
                 reply = await reply
-            elif _is_asynchronous(reply):
+            elif is_coroutine_function(reply):
                 self._is_app = True
                 reply = reply(self._request())
             elif is_open(reply):
@@ -296,10 +297,6 @@ class PluginTask:
 
 async def _result(value: bytes | Awaitable[bytes]) -> bytes:
     return value if isinstance(value, bytes) else await value
-
-
-def _is_asynchronous(reply: Reply) -> bool:
-    return callable(reply) and any(map(inspect.iscoroutinefunction, (reply, type(reply).__call__)))
 
 
 async def _dripping(reply: Dripped) -> AsyncIterator[bytes]:
