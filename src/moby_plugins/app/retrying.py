@@ -63,7 +63,7 @@ class Ending:
 
     def __init__(self, plugin: str = "", address: str = "") -> None:
         self.reason: str = ""
-        # Whether the caller's ``on_retry`` has raised.
+        # Whether the caller's policy or ``on_retry`` has raised.
         self.left = False
         self._names = (plugin, address)
 
@@ -88,7 +88,8 @@ class Ending:
     def unless_own(self, error: BaseException | None) -> BaseException | None:
         """Return ``error``; ``None`` if it ends only the caller's own call, not the activation.
 
-        Such errors are the ``WaitCancelledError`` of this ending, and an exception of ``on_retry``.
+        Such errors are the ``WaitCancelledError`` of this ending, and what the policy or
+        ``on_retry`` raises.
         """
         own = self.left or (self.reason and isinstance(error, WaitCancelledError))
         return None if own else error
@@ -124,26 +125,35 @@ def retry(
             return attempt(1 if tries is None else tries.number)
         except PluginError as error:
             tries = tries or Tries(policy, is_retryable, started, chance)
-            delay = tries.after(error, clock.now())
+            try:
+                delay = delay_after(error, tries, clock.now(), on_retry)
+            except BaseException:
+                if ending is not None:
+                    ending.left = True
+                raise
             if delay is None:
                 raise
-            log_retry(error, delay)
-            if on_retry is not None:
-                _call_on_retry(on_retry, error, delay, ending)
         ending = ending or Ending()
         if _sleep(clock, ending, delay):
             raise ending.error(tries.number - 1, clock.now() - tries.started)
 
 
-def _call_on_retry(
-    on_retry: OnRetry, error: PluginError, delay: float, ending: Ending | None
-) -> None:
-    try:
+def delay_after(
+    error: PluginError, tries: Tries, now: float, on_retry: OnRetry | None
+) -> float | None:
+    """Return the seconds until the next attempt; ``None`` if there is none, and ``error`` is final.
+
+    The retry is logged, and ``on_retry`` is called. What it raises, or the policy, is the caller's
+    own, and no error of the operation.
+    """
+    delay = tries.after(error, now)
+    if delay is None:
+        # The caller raises it: raised here, it would keep this frame, which keeps the error.
+        return None
+    log_retry(error, delay)
+    if on_retry is not None:
         on_retry(error, delay)
-    except BaseException:
-        if ending is not None:
-            ending.left = True
-        raise
+    return delay
 
 
 def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
@@ -183,8 +193,8 @@ class _Task(Generic[T]):
 class Outcome(Generic[T]):
     """The value or the error with which an operation ended; ``index`` is its place in the list.
 
-    ``refusal`` is what ``on_retry`` raised, if that ended the operation: it is the caller's own,
-    and no error of the operation.
+    ``refusal`` is what the policy or ``on_retry`` raised, if that ended the operation: it is the
+    caller's own, and no error of the operation.
     """
 
     index: int
@@ -208,7 +218,7 @@ def retry_side_by_side(
     """Run many operations concurrently, and yield ``settle(outcome)`` for each as it ends.
 
     Each operation is tried as often as ``policy`` allows; its last error becomes its outcome, or
-    what ``on_retry`` raises its ``refusal``.
+    what the policy or ``on_retry`` raises its ``refusal``.
     Attempts and ``settle`` run in threads that this function starts, whether or not the iterator is
     being read: at most ``MAX_THREADS`` workers, and with ``begin`` and ``selector`` one beginner,
     as the module's docstring says. ``begin(index)`` begins the first attempt of an operation.
@@ -436,20 +446,11 @@ class _Workers(Generic[T, R]):
         if not isinstance(error, PluginError):  # raised in the caller's thread, not retried
             return Outcome(task.index, error=error)
         try:
-            return self._after(error, task)
-        except BaseException as raised:  # for example by a policy or a log handler
-            return Outcome(task.index, error=raised)
-
-    def _after(self, error: PluginError, task: _Task[T]) -> Outcome[T] | None:
-        now = self._clock.now()
-        delay = task.tries.after(error, now)
+            now = self._clock.now()
+            delay = delay_after(error, task.tries, now, self._on_retry.get(task.index))
+        except BaseException as raised:
+            return Outcome(task.index, refusal=raised)
         if delay is None:
             return Outcome(task.index, error=error)
-        log_retry(error, delay)
-        if (on_retry := self._on_retry.get(task.index)) is not None:
-            try:
-                on_retry(error, delay)
-            except BaseException as raised:
-                return Outcome(task.index, refusal=raised)
         task.due = now + delay
         return None

@@ -12,6 +12,7 @@ from moby_plugins.domain.errors import (
     TransportError,
     WaitCancelledError,
 )
+from moby_plugins.domain.observing import ActivationFailed
 from moby_plugins.domain.retry import RetryPolicy
 from moby_plugins.testing import (
     UnexpectedCallError,
@@ -21,6 +22,7 @@ from moby_plugins.testing import (
     script,
     status,
 )
+from tests.observers import Notes
 from tests.unit.app.hosts import Answer, Ask, NewHost, ThreadsHost
 
 ACTIVE = {"Implements": ["A"]}
@@ -176,6 +178,27 @@ def test_who_waits_gets_the_error_with_all_it_carries(new_host: NewHost) -> None
     assert {type(error) for error in errors} == {TransportError}
     assert vars(errors[0]) == vars(errors[1])
     assert vars(errors[1])["plugin"] == "p"
+
+
+def test_what_the_policy_of_one_thread_raises_is_its_own() -> None:
+    """No plugin has failed, and who waits for it goes on by a policy of its own."""
+
+    class Careless(RetryPolicy):
+        def next_delay(self, retries: int, elapsed: float) -> float | None:
+            raise LookupError("mine")
+
+    notes = Notes()
+    host = ThreadsHost({"p": script(refused(), refused(), ACTIVE)}, observers=[notes])
+
+    first, second = host.ask(Ask(options={"retry": Careless()}), Ask())
+    assert (type(first.error), second.value.name) == (LookupError, "p")
+    assert notes.of(ActivationFailed) == []
+
+    host.registry.invalidate("p")
+    host = ThreadsHost({"p": refused()}, retry=Careless(), observers=[notes])
+    (everything,) = host.ask(Ask(None))
+    assert type(everything.error) is LookupError
+    assert notes.of(ActivationFailed) == []
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ class Careless(RetryPolicy):
 
 
 def test_an_error_of_the_policy_is_an_outcome_too(street: Neighbours) -> None:
-    """A thread that waits for the outcome is told, and does not wait for ever."""
+    """The caller's own: a thread that waits for it is told, and does not wait for ever."""
     workers = retry_side_by_side(
         [street.dead(), street.live()],
         Careless(),
@@ -266,4 +266,6 @@ def test_an_error_of_the_policy_is_an_outcome_too(street: Neighbours) -> None:
         lambda outcome: outcome,
     )
 
-    assert {type(outcome.error) for outcome in workers} == {ZeroDivisionError, type(None)}
+    outcomes = [*workers]
+    assert {type(outcome.refusal) for outcome in outcomes} == {ZeroDivisionError, type(None)}
+    assert {type(outcome.error) for outcome in outcomes} == {type(None)}

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from moby_plugins.app.retrying import Ending, OnRetry, log_retry
+from moby_plugins.app.retrying import Ending, OnRetry, delay_after
 from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.retry import Tries
 
@@ -28,25 +28,10 @@ async def retry(
         try:
             return await attempt(tries.number)
         except PluginError as error:
-            delay = delay_after(error, tries, on_retry)
+            delay = delay_after(error, tries, asyncio.get_running_loop().time(), on_retry)
             if delay is None:
                 raise
         await pause(ending, tries, delay)
-
-
-def delay_after(error: PluginError, tries: Tries, on_retry: OnRetry | None) -> float | None:
-    """Return the seconds until the next attempt; ``None`` if there is none, and ``error`` is final.
-
-    The retry is logged, and ``on_retry`` is called.
-    """
-    delay = tries.after(error, asyncio.get_running_loop().time())
-    if delay is None:
-        # The caller raises it: raised here, it would keep this frame, which keeps the error.
-        return None
-    log_retry(error, delay)
-    if on_retry is not None:
-        on_retry(error, delay)
-    return delay
 
 
 async def pause(ending: Ending, tries: Tries, delay: float) -> None:

@@ -8,12 +8,12 @@ from typing import Any, Self, TypeVar, overload
 
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import CLOSED, ClientBase
-from moby_plugins.app.aio.attempts import AsyncAttempt, delay_after, pause
+from moby_plugins.app.aio.attempts import AsyncAttempt, pause
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.bodies import AsyncData, AsyncUpload, read_limited, refuse
 from moby_plugins.app.bodies import is_callers
 from moby_plugins.app.client import MAX_RESPONSE_BYTES
-from moby_plugins.app.retrying import Ending, OnRetry, chance
+from moby_plugins.app.retrying import Ending, OnRetry, chance, delay_after
 from moby_plugins.async_ports import AsyncTransport
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
@@ -268,7 +268,7 @@ class AsyncClient(ClientBase[AsyncRequest]):
                 Tries(policy, is_retryable, started, chance),
                 self._retry_callback(on_retry),
             )
-            delay = delay_after(error, tries, callback)
+            delay = delay_after(error, tries, asyncio.get_running_loop().time(), callback)
             if delay is None:
                 raise
         await pause(self._ending, tries, delay)
