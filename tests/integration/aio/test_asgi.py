@@ -177,6 +177,43 @@ def test_a_call_whose_host_has_gone_is_cancelled(under: Under, short_path: Path)
 
 
 @both
+@pytest.mark.parametrize("size", [10_000, 2 << 20])
+def test_a_call_whose_host_leaves_its_upload_is_cancelled(
+    under: Under, short_path: Path, size: int
+) -> None:
+    """Within a second, although the method does not read the rest of the body."""
+    app = Waiting(30)
+    head = f"POST /Any.Thing HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
+    chunked = b"POST /Any.Thing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async def main() -> None:
+        sock, addr = on_unix(short_path)
+        async with under(asgi(app), sock):
+            with dial(addr) as caller:
+                caller.sendall(head if size > 1 << 20 else chunked + b"5\r\nabcde\r\n")
+                await asyncio.to_thread(app.began.wait, WAIT)
+            assert await within(1.0, lambda: bool(app.ended))
+
+    asyncio.run(main())
+    assert [(how, told) for how, _, told in app.ended] == [("cancelled", True)]
+
+
+@both
+def test_a_large_response_is_sent_whole(under: Under, short_path: Path) -> None:
+    """With its length."""
+
+    async def app(request: AsyncRequest) -> AsyncResponse:
+        return AsyncResponse(200, b"a" * 200_000)
+
+    async def main() -> bytes:
+        sock, addr = on_unix(short_path)
+        async with under(asgi(app), sock):
+            return await asyncio.to_thread(ask, addr, post("Any.Thing", b""))
+
+    assert asyncio.run(main()).endswith(b"| " + b"a" * 200_000)
+
+
+@both
 def test_what_breaks_off_is_no_whole_answer(under: Under, short_path: Path) -> None:
     """An exception in the middle of a body."""
 

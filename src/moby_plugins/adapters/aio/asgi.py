@@ -3,9 +3,13 @@
 Requests are read and answered as by this library's server, within the same bounds. The parts of a
 request that ASGI passes on are checked again: the framing of a body, the target, the method, and
 ``Origin`` on TCP. Other rules, such as those for folded lines and versions, are up to the server.
+
+A server reports a hang-up only in the place of the next part of the request's body. So the body is
+received while the app runs, up to ``MAX_AHEAD`` bytes that the app has not read.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -13,7 +17,6 @@ from typing import Any, TypeAlias
 from moby_plugins.adapters.aio.answering import answer, read_request
 from moby_plugins.adapters.aio.incoming import method_in
 from moby_plugins.adapters.server.answering import Held, InFlight, refuse_origin
-from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import NoAnswerError
@@ -25,6 +28,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGI: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
+# The unread bytes of a body beyond which no more is received until the app reads.
+MAX_AHEAD = 64 << 10
 # Headers that a request may have only once.
 _SINGLE = {"Content-Length", "Host", "Transfer-Encoding"}
 
@@ -33,7 +38,8 @@ def asgi(app: AsyncApp, inflight: InFlight) -> ASGI:
     """Return the ASGI application that answers ``POST /method`` with ``await app(request)``.
 
     A request with ``Origin``, which browsers send, is refused with 403 unless the scope has no
-    ``client``, as on a UNIX socket. If the host hangs up, the task that answers it is cancelled.
+    ``client``, as on a UNIX socket. If the host hangs up, the task that answers it is cancelled;
+    while more than ``MAX_AHEAD`` bytes of the request are unread, the server does not report it.
     """
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -71,35 +77,41 @@ class _Exchange:
         self._send = send
         self._held = held
         self._call = RunningCall()
-        self._is_read = False
+        self._task: Any = asyncio.current_task()
         self._has_left = False
         self._is_done = False
         self._watch: asyncio.Task[None] | None = None
+        # The received parts of the body that were not read yet, and their size.
+        self._unread: deque[bytes] = deque()
+        self._size = 0
+        # Whether all of the body was received, or no more of it can be.
+        self._is_whole = False
+        self._is_cut = False
+        self._received = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
 
     async def run(self) -> None:
-        task = asyncio.current_task()
         try:
             with self._call:
                 await self._answer()
-        except asyncio.CancelledError as error:
+        except (asyncio.CancelledError, NoAnswerError):
             # Cancelled because the host hung up: for the server, this is a normal end.
-            if not self._has_left or task is None or not is_cancelled(error):
-                raise
-            task.uncancel()
-        except NoAnswerError:
-            if not self._has_left:
+            if not self._has_left or self._task.cancelling() > 1:
                 raise
         finally:
             if self._watch is not None:
                 self._watch.cancel()
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([self._watch])
+                    self._watch.result()  # raises what the server raised
+            if self._has_left:
+                self._task.uncancel()
 
     async def _answer(self) -> None:
         verb = self._scope["method"]
         answered = await answer(self._app, verb, self._request)
         try:
-            self._look_out()
             out = answered.head
             headers = [
                 (name.encode("latin-1"), value.encode("latin-1"))
@@ -108,8 +120,9 @@ class _Exchange:
             await self._send(
                 {"type": "http.response.start", "status": out.status, "headers": headers}
             )
+            self._look_out()
             if verb != "HEAD":
-                if out.whole:
+                if out.is_over:
                     await self._part(answered.first, more=False)
                     return
                 await self._part(answered.first, more=True)
@@ -148,38 +161,49 @@ class _Exchange:
         if scope.get("client"):
             refuse_origin(headers, method)
         length = None if "Transfer-Encoding" in headers else int(headers.get("Content-Length", 0))
-        self._is_read = length == 0
-        request = await read_request(method, headers, length, self._chunks, self._held)
-        if isinstance(request.body, bytes):
+        if "Expect" not in headers:  # else receiving asks the host to send a body
             self._look_out()
-        return request
+        return await read_request(method, headers, length, self._chunks, self._held)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        while not self._is_read:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self._has_left = True
-                raise WireError("the request's body cannot be read: it is cut off")
-            self._is_read = not message.get("more_body", False)
-            if data := message.get("body", b""):
-                yield data
         self._look_out()
+        while True:
+            while self._unread:
+                data = self._unread.popleft()
+                self._size -= len(data)
+                if self._size < MAX_AHEAD:
+                    self._has_room.set()
+                yield data
+            if self._is_whole:
+                return
+            if self._is_cut:
+                raise WireError("the request's body cannot be read: it is cut off")
+            self._received.clear()
+            await self._received.wait()
 
     def _look_out(self) -> None:
-        """Watch for a hang-up of the host, once the request has been read."""
-        if self._watch is None and self._is_read:
-            task = asyncio.current_task()
-            self._watch = asyncio.ensure_future(self._until_it_leaves(task))
+        """Begin to receive the request's body, and to watch for a hang-up of the host."""
+        if self._watch is None:
+            self._watch = asyncio.ensure_future(self._receive_all())
 
-    async def _until_it_leaves(self, task: "asyncio.Task[Any] | None") -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        if self._is_done:
-            return
-        self._has_left = True
-        self._call.hang_up()
-        if task is not None:
-            task.cancel()
+    async def _receive_all(self) -> None:
+        try:
+            while (message := await self._receive())["type"] != "http.disconnect":
+                if data := message.get("body", b""):
+                    self._unread.append(data)
+                    self._size += len(data)
+                self._is_whole = self._is_whole or not message.get("more_body", False)
+                self._received.set()
+                if self._size >= MAX_AHEAD and not self._is_whole:
+                    self._has_room.clear()
+                await self._has_room.wait()
+        finally:
+            self._is_cut = True
+            self._received.set()
+        if not self._is_done:
+            self._has_left = True
+            self._call.hang_up()
+            self._task.cancel()
 
 
 def _target(scope: Message) -> bytes:
