@@ -12,9 +12,7 @@ from attrs import field, frozen
 
 from moby_plugins.app.aio.client import AsyncClient
 from moby_plugins.app.retrying import OnRetry
-from moby_plugins.async_ports import AsyncTransport
-from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
-from moby_plugins.domain.errors import PluginError, TransportError, is_missing_socket
+from moby_plugins.domain.errors import PluginError
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.typed import typed
 
@@ -31,33 +29,6 @@ class AsyncActivePlugin(Plugin):
     """
 
     client: AsyncClient = field(kw_only=True, eq=False, repr=False)
-
-
-@frozen(repr=False)
-class AsyncWatchedTransport:
-    """A transport to a managed plugin that calls ``on_missing`` if the socket is missing."""
-
-    _transport: AsyncTransport
-    _on_missing: Callable[[], object]
-
-    async def send(self, request: AsyncRequest, timeout: float | None) -> AsyncResponse:
-        """Send the request, and return the response; call ``on_missing`` if the socket is missing.
-
-        The ``TransportError`` for the missing socket is raised too.
-        """
-        try:
-            return await self._transport.send(request, timeout)
-        except TransportError as error:
-            if is_missing_socket(error):
-                self._on_missing()
-            raise
-
-    def close(self) -> None:
-        """Close the transport."""
-        self._transport.close()
-
-    def __repr__(self) -> str:
-        return repr(self._transport)
 
 
 class Lead:

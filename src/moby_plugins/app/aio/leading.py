@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 
 from attrs import field, frozen
 
-from moby_plugins.app.accounting import ACTIVATE
 from moby_plugins.app.activation import (
     CLOSED,
     Activation,
@@ -33,10 +32,10 @@ from moby_plugins.app.activation import (
 )
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.client import AsyncClient
+from moby_plugins.app.aio.handshake import AsyncHandshake, AsyncWatchedTransport
 from moby_plugins.app.aio.lead import (
     LEADING,
     AsyncActivePlugin,
-    AsyncWatchedTransport,
     Lead,
 )
 from moby_plugins.app.aio.observed_client import client_of
@@ -52,7 +51,7 @@ from moby_plugins.domain.errors import (
     WaitCancelledError,
 )
 from moby_plugins.domain.observing import ActivationFailed
-from moby_plugins.domain.plugin import Manifest, Plugin, check_protocol
+from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import (
     RetryPolicy,
     Tries,
@@ -60,64 +59,12 @@ from moby_plugins.domain.retry import (
     is_worth_waiting_for,
 )
 from moby_plugins.domain.text import quoted
-from moby_plugins.failures import log_failure
 from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
 
 # The most handshakes of one ``get_all`` that run at the same time.
 SIDE_BY_SIDE = 64
 
 T = TypeVar("T")
-
-
-class AsyncHandshake:
-    """The attempts of one activation: a look-up, then a request for what the plugin implements.
-
-    A plugin that one attempt has found is kept for the next. The client belongs to the handshake
-    until an attempt succeeds. A managed plugin gets no request; if it is already active under
-    another of its names, that plugin is returned.
-    """
-
-    def __init__(self, name: str, leaders: "AsyncLeaders") -> None:
-        self._name = name
-        self._leaders = leaders
-        self._reached: tuple[Plugin, AsyncClient] | None = None
-
-    async def __call__(self, attempt: int) -> AsyncActivePlugin:
-        """Make one attempt, and return the active plugin; raise ``PluginError`` if it fails."""
-        plugin, client = self._reached or await self._find()
-        if isinstance(plugin, AsyncActivePlugin):
-            return plugin
-        manifest = plugin.manifest
-        if plugin.managed is None:
-            request = client.request(ACTIVATE, attempt=attempt)
-            manifest = await client.attempt(request, Manifest, self._leaders.activation_timeout)
-        return AsyncActivePlugin(
-            plugin.name,
-            plugin.addr,
-            plugin.tls_config,
-            manifest,
-            managed=plugin.managed,
-            client=client,
-        )
-
-    async def _find(self) -> tuple[Plugin, AsyncClient]:
-        leaders = self._leaders
-        plugin = await leaders.ask(lambda discovery: discovery.lookup(self._name))
-        known = None
-        if plugin.managed is not None:
-            known = leaders.activations.known(check_protocol(plugin))
-        self._reached = (known, known.client) if known else (plugin, leaders.new_client(plugin))
-        return self._reached
-
-    def give_up(self) -> None:
-        """Close the client after the activation failed; log an exception that closing raises."""
-        reached, self._reached = self._reached, None
-        if reached is None or isinstance(reached[0], AsyncActivePlugin):
-            return
-        try:
-            reached[1].close()
-        except BaseException as raised:  # the caller still has to settle the outcome
-            log_failure(f"closing the client of plugin {quoted(self._name)} failed", raised)
 
 
 @frozen
@@ -133,7 +80,7 @@ class AsyncLeaders:
     _connect: AsyncConnect
     _retry: RetryPolicy
     _timeout: float | None
-    activation_timeout: float
+    _activation_timeout: float
     _max_response_bytes: int
     _observers: Observers
     _on_retry: OnRetry | None
@@ -323,7 +270,7 @@ class AsyncLeaders:
                 raise
             notify_failed_handler(handler, plugin, error, self._observers)
 
-    def new_client(self, plugin: Plugin) -> AsyncClient:
+    def _new_client(self, plugin: Plugin) -> AsyncClient:
         """Return a client for a plugin that was found."""
         transport = self._connect(plugin.address, plugin.tls_config)
         if plugin.managed is not None:
@@ -410,7 +357,13 @@ class AsyncLeaders:
             task.exception()  # mark it retrieved: the waiting callers get it from the outcome
 
     async def _lead(self, lead: Lead, tries: Tries, turn: asyncio.Semaphore | None) -> None:
-        handshake = AsyncHandshake(lead.name, self)
+        handshake = AsyncHandshake(
+            lead.name,
+            self.ask,
+            self._new_client,
+            self._activation_timeout,
+            self.activations.known,
+        )
 
         async def attempt(number: int) -> AsyncActivePlugin:
             requested_at = lead.loop.time()
