@@ -243,6 +243,8 @@ class AsyncLeaders:
         interrupt: KeyboardInterrupt | None = None
         calls = iter(pending_calls)
         for handler, plugin in calls:
+            if asyncio.current_task() in self._cancelled:  # the last handler has ignored that
+                break
             try:
                 await self._call_handler(handler, plugin)
             except KeyboardInterrupt as error:  # raised below, after all handlers have run
@@ -394,6 +396,8 @@ class AsyncLeaders:
                 self._observers.notify(ActivationFailed, lead.name, error, took)
             return
         self._forget_lead(lead)
+        # If the attempt ignored that its last caller has left, handlers may still be cancelled.
+        self._cancelled.difference_update({asyncio.current_task()})
         # If the plugin is active under another name, or in another loop, that client is shared.
         lead.settle(activation.plugin, None)
         try:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from moby_plugins import WaitCancelledError
-from moby_plugins.aio import AsyncClient, AsyncRegistry
+from moby_plugins.aio import AsyncClient, AsyncRegistry, AsyncResponse
 from moby_plugins.testing import FakeTimeLoop, hangs, refused, script
 from tests.unit.app.aio.in_tasks import ACTIVE, TasksHost, others, turns
 
@@ -160,6 +161,56 @@ class TestClosing:
                 await host.registry.get("p")
             await turns(5)
             assert (seen, others()) == (["cancelled"], [])
+
+        loop.run(main())
+
+    def test_a_handler_that_ignores_its_cancellation_is_the_last(self, loop: FakeTimeLoop) -> None:
+        """No other is called, whose end would be waited for without a cancellation."""
+        host = TasksHost({"p": ACTIVE})
+        second = Cleaning(loop)
+
+        async def ignores(*_: object) -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+        async def main() -> None:
+            await host.registry.handle("A", ignores)
+            await host.registry.handle("A", second)
+            asker = asyncio.create_task(host.registry.get("p"))
+            await asyncio.sleep(1)
+            await host.registry.aclose()
+            await asyncio.wait([asker])
+            assert (second.begun, loop.time(), others()) == ([], 1.0, [])
+            with pytest.raises(WaitCancelledError):
+                asker.result()
+
+        loop.run(main())
+
+    def test_an_activation_that_goes_on_although_it_was_left_is_ended(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """A transport has ignored the cancellation: the handlers get one of their own."""
+        handler = Cleaning(loop, seconds=1)
+
+        class Deaf:
+            async def send(self, *_: object) -> AsyncResponse:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+                return AsyncResponse(200, b'{"Implements": ["A"]}')
+
+            def close(self) -> None:
+                """Nothing is open."""
+
+        host = TasksHost({"p": ACTIVE}, connect=lambda *_: Deaf())
+
+        async def main() -> None:
+            await host.registry.handle("A", handler)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await host.registry.get("p")
+            await asyncio.sleep(1)
+            await host.registry.aclose()
+            assert (handler.begun, handler.cleaned, others()) == (["p"], [3.0], [])
 
         loop.run(main())
 
