@@ -429,6 +429,28 @@ def test_each_request_has_a_context_of_its_own(loop: str, short_path: Path) -> N
     run(loop, main())
 
 
+def test_many_pipelined_requests_are_answered(loop: str, short_path: Path) -> None:
+    """More than Python may call within each other, each with the method's name."""
+    many = 1200
+
+    async def app(request: AsyncRequest) -> AsyncResponse:
+        return AsyncResponse(200, request.method.encode())
+
+    def call(addr: str) -> bytes:
+        with dial(addr) as sock:
+            requests = [post(f"A.m{number}", b"") for number in range(many)]
+            sock.sendall(b"".join(requests) + post("A.last", b"", "Connection: close\r\n"))
+            return b"".join(iter(lambda: sock.recv(1 << 16), b""))
+
+    async def main() -> None:
+        async with served(serve_unix, app, "a", sockets_path=str(short_path)) as (addr, _):
+            came = await asyncio.to_thread(call, addr)
+            assert came.count(b"200 OK") == many + 1
+            assert came.endswith(b"A.last")
+
+    run(loop, main())
+
+
 def test_no_handler_of_signals_is_installed(loop: str, short_path: Path) -> None:
     """The program's own stay, while it is served and after."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
