@@ -32,7 +32,6 @@ from moby_plugins.app.subsystem import (
 )
 from moby_plugins.domain.async_http import AsyncApp, AsyncRequest
 from moby_plugins.domain.errors import (
-    INTERNAL_ERROR,
     NOT_FOUND,
     StatusError,
     WireError,
@@ -49,12 +48,13 @@ from moby_plugins.domain.http import (
     Response,
 )
 from moby_plugins.domain.observer import Observer
+from moby_plugins.domain.observing import OnRequestEnded, RequestEnded, RequestStarted
 from moby_plugins.domain.outgoing import Outgoing, size_in_memory
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.retry import size
 from moby_plugins.domain.text import bounded, quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
-from moby_plugins.ports import Clock, has_hung_up, is_forked_child
+from moby_plugins.ports import has_hung_up, is_forked_child
 
 access: logging.Logger = logging.getLogger("moby_plugins.access")
 
@@ -235,24 +235,6 @@ class PluginApp:
         return other
 
 
-class CallLog:
-    """The access log: one line for each call, on the logger ``moby_plugins.access``."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def begin(self, called: str) -> Callable[[int, int], None]:
-        """Return a function to call with a response's status and size, which logs the call."""
-        begun = self._clock.now()
-
-        def log(status: int, size: int) -> None:
-            took = (self._clock.now() - begun) * 1e3
-            method = shown(called.partition("?")[0])
-            access.info("%s %d %d bytes %.1f ms", method, status, size, took)
-
-        return log
-
-
 @frozen
 class Refusal(Response):
     """An error response, with the exception for which it was made, for observers."""
@@ -393,51 +375,20 @@ class _ObservedBody:
             context.run(self._observed.closed, self._outgoing.status)
 
 
-class AccessLog:
-    """An app that calls ``app`` and logs each call on the logger ``moby_plugins.access``.
+class AccessLog(Observer):
+    """An observer that logs each served request on the logger ``moby_plugins.access``.
 
     The line has the method, the status, the size of the response in bytes and the time in
-    milliseconds. It is logged once the response was read or closed, and never contains a body.
+    milliseconds. It never contains a body.
     """
 
-    def __init__(self, app: App, clock: Clock) -> None:
-        self._app = app
-        self._log = CallLog(clock)
+    def request_started(self, _: RequestStarted, /) -> OnRequestEnded:
+        """Return the function that logs the request when it has ended."""
+        return self._log
 
-    def __call__(self, request: Request) -> Response:
-        """Return the app's response, and log the call."""
-        log = self._log.begin(request.method)
-        try:
-            response = self._app(request)
-        except BaseException:
-            log(INTERNAL_ERROR, 0)
-            raise
-        if isinstance(response.body, io.BytesIO):
-            log(response.status, response.body.getbuffer().nbytes)
-            return response
-        return evolve(response, body=_Counted(response.body, partial(log, response.status)))
-
-
-class _Counted:
-    """A body that counts its bytes, and passes their number to ``notify`` when it is closed."""
-
-    def __init__(self, body: Body, notify: Callable[[int], None]) -> None:
-        self._body = body
-        self._notify: Callable[[int], None] | None = notify
-        self._size = 0
-
-    def read(self, size: int, /) -> bytes:
-        chunk = self._body.read(size)
-        self._size += len(chunk)
-        return chunk
-
-    def close(self) -> None:
-        notify, self._notify = self._notify, None
-        try:
-            self._body.close()
-        finally:
-            if notify is not None:
-                notify(self._size)
+    def _log(self, event: RequestEnded) -> None:
+        method, ms = shown(event.started.method), event.seconds * 1e3
+        access.info("%s %d %d bytes %.1f ms", method, event.status, event.sent_bytes, ms)
 
 
 def as_app(implementation: object) -> App | AsyncApp:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 import click
 
 from moby_plugins import Observer, Settings, SettingsError, SpecError
-from moby_plugins.app.config import observers_of, system_clock
+from moby_plugins.app.config import observers_of
 from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import AccessLog, as_app, is_async_app
 from moby_plugins.app.subsystem import Described
@@ -186,10 +186,13 @@ def serve(
     # The access log is requested by its own option, so the level does not apply to it.
     logging.getLogger("moby_plugins.access").setLevel(logging.INFO)
     what = ", ".join(_implemented(application))
-    application = _observed(application, (*settings.observers, *observers), metrics)
-    beside = None if metrics is None else MetricsServer(metrics)
+    more: list[str | Observer] = [*observers]
+    if metrics is not None:
+        more.append("prometheus")
     if logs_calls:
-        application = _logged(application)
+        more.append(AccessLog())
+    application = _observed(application, (*settings.observers, *more))
+    beside = None if metrics is None else MetricsServer(metrics)
     name = name or module.rpartition(".")[2]
     tls_files = {key: path for key, path in tls.items() if path}
     if tcp is None:
@@ -220,9 +223,7 @@ def serve(
         begin_again()
 
 
-def _observed(app: Served, observers: tuple[str | Observer, ...], metrics: str | None) -> Served:
-    if metrics is not None:
-        observers = (*observers, "prometheus")
+def _observed(app: Served, observers: tuple[str | Observer, ...]) -> Served:
     named = Settings(observers=observers)
     if not named.observers:
         return app
@@ -232,14 +233,6 @@ def _observed(app: Served, observers: tuple[str | Observer, ...], metrics: str |
 
         return async_observed(cast("AsyncApp", app), those)
     return observed(cast("App", app), those)
-
-
-def _logged(app: Served) -> Served:
-    if is_async_app(app):
-        from moby_plugins.app.aio.serving import AsyncAccessLog
-
-        return AsyncAccessLog(cast("AsyncApp", app), system_clock())
-    return AccessLog(cast("App", app), system_clock())
 
 
 def _implemented(app: Served) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ import logging
 
 import pytest
 
-from moby_plugins import Request, Response
+from moby_plugins import Request, Response, StatusError
 from moby_plugins.app.serving import AccessLog, as_app
-from moby_plugins.serving import PluginApp
+from moby_plugins.domain.http import App
+from moby_plugins.serving import PluginApp, observed
 from moby_plugins.subsystems import VolumeDriver
 from moby_plugins.testing import FakeClock
 
@@ -16,6 +17,11 @@ class Shelves(VolumeDriver):
 
     def list(self) -> tuple[()]:
         return ()
+
+
+def logged(app: App, clock: FakeClock) -> App:
+    """An app whose calls are logged."""
+    return observed(app, [AccessLog()], now=clock.now)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -32,7 +38,7 @@ def test_a_call_is_logged_with_what_became_of_it(caplog: pytest.LogCaptureFixtur
         clock.advance(0.25)
         return Response(404, b"12345")
 
-    AccessLog(app, clock)(Request("A.B?secret=1", b"{}"))
+    logged(app, clock)(Request("A.B?secret=1", b"{}"))
 
     assert lines(caplog) == ["A.B 404 5 bytes 250.0 ms"]
 
@@ -41,7 +47,7 @@ def test_a_stream_is_logged_once_when_it_is_closed(caplog: pytest.LogCaptureFixt
     """With the bytes that were read of it, all or not."""
     caplog.set_level(logging.INFO)
     clock = FakeClock()
-    response = AccessLog(lambda _: Response(200, iter([b"abc", b"de"])), clock)(Request("A.B"))
+    response = logged(lambda _: Response(200, iter([b"abc", b"de"])), clock)(Request("A.B"))
 
     assert response.body.read(100) == b"abc"
     assert lines(caplog) == []
@@ -60,9 +66,23 @@ def test_an_app_that_raises_is_logged_too(caplog: pytest.LogCaptureFixture) -> N
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        AccessLog(app, FakeClock())(Request("A.B"))
+        logged(app, FakeClock())(Request("A.B"))
 
     assert lines(caplog) == ["A.B 500 0 bytes 0.0 ms"]
+
+
+def test_what_a_host_gets_instead_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Of an app that refuses a call, or whose response cannot be sent."""
+    caplog.set_level(logging.INFO)
+
+    def refuses(request: Request) -> Response:
+        raise StatusError(418, "A.B", "tea")
+
+    for app in (refuses, lambda _: Response(200, b"x", {"X": "\n"})):
+        with pytest.raises((StatusError, ValueError)):
+            logged(app, FakeClock())(Request("A.B"))
+
+    assert lines(caplog) == ["A.B 418 0 bytes 0.0 ms", "A.B 500 0 bytes 0.0 ms"]
 
 
 @pytest.mark.parametrize("found", [Shelves, Shelves(), PluginApp(Shelves())])

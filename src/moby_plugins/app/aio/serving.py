@@ -12,7 +12,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Callable,
     Collection,
     Container,
     Iterable,
@@ -28,12 +27,12 @@ from moby_plugins.app.observed import ObservedRequest, StreamCutError, request_s
 from moby_plugins.app.observing import Observers
 from moby_plugins.app.parts import Part, check_part
 from moby_plugins.app.results import mismatch
-from moby_plugins.app.serving import CallLog, Route, Routes, is_async_app, refusal
+from moby_plugins.app.serving import Route, Routes, is_async_app, refusal
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import BAD_REQUEST
 from moby_plugins.async_ports import is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
-from moby_plugins.domain.errors import INTERNAL_ERROR, StatusError, WireError
+from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
     CUT_OFF,
@@ -47,7 +46,7 @@ from moby_plugins.domain.outgoing import Outgoing
 from moby_plugins.domain.plugin import Manifest
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import log_failed_call, log_failure
-from moby_plugins.ports import Clock, has_hung_up, is_forked_child
+from moby_plugins.ports import has_hung_up, is_forked_child
 
 
 class AsyncPluginApp:
@@ -234,63 +233,6 @@ async def _observed(
         observed.end(response.status, error, hung_up=has_hung_up())
         return response
     return evolve(response, body=_Observed(response, outgoing, observed), headers=outgoing.headers)
-
-
-class AsyncAccessLog:
-    """An asynchronous app that calls ``app`` and logs each call in one line.
-
-    The logger is ``moby_plugins.access``; the line has the method, the status, the response's size
-    in bytes and the time in milliseconds.
-    """
-
-    def __init__(self, app: AsyncApp, clock: Clock) -> None:
-        self._app = app
-        self._log = CallLog(clock)
-
-    async def __call__(self, request: AsyncRequest) -> AsyncResponse:
-        """Return the app's response, and log the call."""
-        log = self._log.begin(request.method)
-        try:
-            response = await self._app(request)
-        except BaseException:
-            log(INTERNAL_ERROR, 0)
-            raise
-        if isinstance(response.body, AsyncBytes):
-            log(response.status, len(response.body.whole))
-            return response
-        counted = _Counted(response, log)
-        return AsyncResponse(response.status, counted, response.headers)
-
-
-class _Counted:
-    """A body that counts its bytes, and logs their number when it is closed."""
-
-    def __init__(self, response: AsyncResponse, log: Callable[[int, int], None]) -> None:
-        self._response = response
-        self._log: Callable[[int, int], None] | None = log
-        self._size = 0
-
-    async def read(self, size: int, /) -> bytes:
-        chunk = await self._response.body.read(size)
-        self._size += len(chunk)
-        return chunk
-
-    def close(self) -> None:
-        try:
-            self._response.body.close()
-        finally:
-            self._notify()
-
-    async def aclose(self) -> None:
-        try:
-            await self._response.aclose()
-        finally:
-            self._notify()
-
-    def _notify(self) -> None:
-        log, self._log = self._log, None
-        if log is not None:
-            log(self._response.status, self._size)
 
 
 def check_async_part(part: Part) -> None:
