@@ -42,7 +42,7 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
         self.socket = sock
         self.exposition = exposition
         self.concern = concern
-        self.rooms = {
+        self.rooms: dict[str, threading.BoundedSemaphore] = {
             path: threading.BoundedSemaphore(MAX_AT_ONCE) for path in ("/metrics", "/health")
         }
         self._awaiting = threading.BoundedSemaphore(MAX_AT_ONCE)
