@@ -20,7 +20,7 @@ from moby_plugins.aio import (
 )
 from moby_plugins.aio import observed as observed_async
 from moby_plugins.ports import Observer, RequestEnded, RequestStarted
-from moby_plugins.serving import ServerTLS, observed, plugin_server_tcp, plugin_server_unix
+from moby_plugins.serving import ServerTLS, hung_up, observed, plugin_server_tcp, plugin_server_unix
 from tests.integration.aio.test_serving import dial, served
 from tests.integration.certificates import Certificates
 from tests.integration.serving.plugins import WAIT, answer, post
@@ -46,7 +46,9 @@ class Ends(Observer):
 
 def app(request: Request) -> Response:
     """Reads the whole upload; or answers much, at once or bit by bit."""
-    if request.method == "M.upload":
+    if request.method == "M.late":
+        assert hung_up().wait(WAIT)
+    if request.method in {"M.upload", "M.late"}:
         return Response(200, str(len(request.read())).encode())
     if request.method == "M.large":
         return Response(200, bytes(LARGE))
@@ -149,6 +151,22 @@ def test_a_host_that_leaves_is_told_as_hung_up(serving: Serving, scheme: str, wh
     [ended] = ends.ended
     assert ended.hung_up
     assert ended.sent_bytes < LARGE
+
+
+@pytest.mark.parametrize("serving", ["threads"], indirect=True)
+def test_an_upload_that_is_read_after_its_host_has_left_says_so(
+    serving: Serving, scheme: str
+) -> None:
+    """Its connection is closed by then."""
+    ends = Ends()
+    with serving(ends) as addr:
+        with connect(addr, scheme) as sock:
+            sock.sendall(LONG.replace(b"M.upload", b"M.late"))
+        assert ends.came.acquire(timeout=WAIT)
+
+    [ended] = ends.ended
+    assert "the host hung up" in str(ended.error)
+    assert ended.hung_up
 
 
 WHOLE: dict[str, bytes] = {

@@ -329,10 +329,13 @@ class ServerConnection(HTTPConnection):
 
     def look(self) -> None:
         """Tell the running call if the peer has hung up; it still gets a response if it can."""
-        poll = select.poll()
-        poll.register(self.socket, self.hang_up_events)
-        if self.call is not None and poll.poll(0):
-            self.call.hang_up()
+        with self._lock:
+            if self.call is None or self.call.has_hung_up:
+                return
+            poll = select.poll()
+            poll.register(self.socket, self.hang_up_events)
+            if poll.poll(0):
+                self.call.hang_up()
 
     def communicate(self) -> Any:
         """Serve requests that follow each other quickly; then return whether to keep it open."""
