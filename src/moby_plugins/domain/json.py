@@ -77,10 +77,10 @@ _NOT_BEGUN = bytes(set(range(256)) - set(b'"0123456789tfn'))
 _FOUR_BYTES = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 
 
-def first_value(data: bytes) -> Any:
+def first_value(data: bytes, *, most: int = MAX_MEMORY) -> Any:
     """Return the first JSON value in ``data``.
 
-    Decoding takes at most ``MAX_MEMORY`` bytes plus twice the size of ``data``. Raises
+    Decoding takes at most ``most`` bytes plus twice the size of ``data``. Raises
     ``ValueError`` for malformed JSON, for more than ``MAX_VALUES`` values, and if the memory does
     not suffice.
     """
@@ -92,10 +92,10 @@ def first_value(data: bytes) -> Any:
         except (ValueError, StopIteration, RecursionError):
             pass
     if may_have_halves(data):
-        return _with_halves(data)
-    if len(data) <= _COUNTED_BYTES or memory_left(data, MAX_MEMORY + 2 * len(data)) >= 0:
+        return _with_halves(data, most)
+    if len(data) <= _COUNTED_BYTES or memory_left(data, most + 2 * len(data)) >= 0:
         return at_once(data)
-    return in_pieces(data)
+    return in_pieces(data, most=most)
 
 
 def only_value(data: bytes) -> Any:
@@ -125,7 +125,7 @@ def kind_of(value: object) -> str:
     )
 
 
-def _with_halves(data: bytes) -> Any:
+def _with_halves(data: bytes, most: int) -> Any:
     """Return the first JSON value in ``data``, with halves replaced in the way that is fast."""
     # A sample tells which way that is.
     step = max(len(data) // _SAMPLES, _SAMPLE_BYTES)
@@ -135,12 +135,12 @@ def _with_halves(data: bytes) -> Any:
     left = -1
     if len(data) > LARGE_BYTES and quotes < len(sample) >> 12:
         # Long strings hold most of the text, so counting outside strings is fast.
-        left = _left_with(data, *counted(data), room=MAX_MEMORY)
+        left = _left_with(data, *counted(data), room=most)
         if escapes * _FEW_IN_LONG < len(sample) or left < 0:
             # They are decoded in steps, where halves are replaced in what was decoded.
-            return in_pieces(data)
+            return in_pieces(data, most=most)
     elif escapes * _FEW > len(sample) > quotes * _SHORT and 4 * escapes > 5 * quotes:
-        left = memory_left(data, MAX_MEMORY)
+        left = memory_left(data, most)
     if left >= 0:
         # Strings are not short, so halves are replaced in what was decoded. There is less room than
         # below: pairs make a string four times as wide, not twice as other escapes do.
@@ -148,7 +148,7 @@ def _with_halves(data: bytes) -> Any:
         if mended(values, left + len(data)):
             return values[0]
     whole = without_halves(data)
-    room = MAX_MEMORY + len(data)
+    room = most + len(data)
     if may_have_halves(whole):
         # Escapes of pairs may remain: their strings are twice as wide, and one that is long is held
         # twice while it is made so.
@@ -161,7 +161,7 @@ def _with_halves(data: bytes) -> Any:
         if memory_left(whole, room) >= 0:
             return at_once(whole, "replace")
     del whole  # its memory is needed
-    return in_pieces(data)
+    return in_pieces(data, most=most)
 
 
 def may_have_long_strings(data: bytes) -> bool:

@@ -56,14 +56,15 @@ _PIECE_DECODER = json.JSONDecoder(parse_constant=_child, parse_float=finite)
 _ARE_BRACKETS = bytes(byte in b"[]{}" for byte in range(256))
 
 
-def in_pieces(data: bytes, size: int = 256 << 10) -> Any:
+def in_pieces(data: bytes, size: int = 256 << 10, most: int = MAX_MEMORY) -> Any:
     """Decode the first value in ``data`` in pieces of ``size`` bytes.
 
-    Raises ``ValueError`` if it is malformed, too deep, or needs too much memory.
+    Raises ``ValueError`` if it is malformed, too deep, or needs more memory than ``most`` bytes and
+    twice the size of ``data``.
     """
     start = LEADING.match(data).end()  # type: ignore[union-attr]  # it matches anything
     if data[start : start + 1] in {b"[", b"{"}:
-        return _Pieces(data, start, size).read()
+        return _Pieces(data, start, size, most).read()
     if data[start : start + 1] == b'"':
         end = _string_end(data, start)
         _check_utf8(data, end)
@@ -74,7 +75,7 @@ def in_pieces(data: bytes, size: int = 256 << 10) -> Any:
 class _Pieces:
     """A reader of the array or object that begins at ``start``, piece by piece."""
 
-    def __init__(self, data: bytes, start: int, size: int) -> None:
+    def __init__(self, data: bytes, start: int, size: int, most: int) -> None:
         self._data = data
         self._size = size
         self._at = start + 1
@@ -83,7 +84,8 @@ class _Pieces:
         self._open: list[Any] = [_container(data[start : start + 1])]
         self._before = ""
         self._memory = 0
-        self._room = MAX_MEMORY + 2 * len(data)
+        self._most = most
+        self._room = most + 2 * len(data)
 
     def read(self) -> Any:
         """Return the value; raise ``ValueError`` if it cannot be decoded."""
@@ -170,7 +172,7 @@ class _Pieces:
             width = 1 if key.isascii() and not has_escapes(key) else 4
             del key
             if self._memory + (5 + 3 * width) * (end - start) > self._room:
-                raise _too_much()
+                raise self._too_much()
             self._read_piece(behind + size - start)
             return
         self._take(getsizeof(string := _string_between(self._data, start + begin + 1, end)))
@@ -242,11 +244,10 @@ class _Pieces:
     def _take(self, memory: int) -> None:
         self._memory += memory
         if self._memory > self._room:
-            raise _too_much()
+            raise self._too_much()
 
-
-def _too_much() -> ValueError:
-    return ValueError(f"decoding it takes more than {MAX_MEMORY >> 20} MiB plus twice its size")
+    def _too_much(self) -> ValueError:
+        return ValueError(f"decoding it takes more than {self._most >> 20} MiB plus twice its size")
 
 
 def _container(bracket: bytes) -> Any:

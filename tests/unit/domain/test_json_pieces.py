@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+from sys import getsizeof
 from typing import Any
 
 import pytest
@@ -144,3 +146,56 @@ def test_a_key_that_takes_too_much_is_refused() -> None:
         ValueError, match=r"^decoding it takes more than 256 MiB plus twice its size$"
     ):
         in_pieces(b'{"%b":1}' % key, 1 << 10)
+
+
+# The least memory that a text takes in pieces of 4, 16 and 1000 bytes, beside the text itself.
+TAKEN = [
+    (b"[]", (121, 121, 121)),
+    (b"[1,2,3]", (318, 270, 270)),
+    (b'{"a":1,"b":[]}', (333, 333, 333)),
+    (b'{"a":{},"b":{"c":1},"d":[[],[0]]}', (1032, 1472, 1032)),
+    (b'["abc","def","ghi"]', (882, 330, 282)),
+    (b'["a\\u0062c"]', (294, 131, 131)),
+    ('["éé","ü"]'.encode(), (465, 225, 225)),
+    (b'[ {} , [ ] , {"a" : [ ] } ]', (888, 721, 553)),
+    (b'["%b",1]' % (b"x" * 40), (405, 405, 237)),
+    (b'{"%b":[1]}' % (b"k" * 40), (456, 335, 335)),
+    (b'{"\\u0061%b":1}' % (b"k" * 40), (799, 799, 236)),
+    (f'["{"é" * 30}"]'.encode(), (345, 345, 320)),
+    (b"[[[[1]]],2]", (922, 514, 514)),
+    (b'[true,"_",null]', (278, 278, 278)),
+]
+
+
+@pytest.mark.skipif(getsizeof("") != 49, reason="strings have other sizes in this Python")
+@every(("text", "least"), TAKEN)
+def test_what_pieces_take_is_reckoned_before_they_are_decoded(
+    text: bytes, least: tuple[int, ...]
+) -> None:
+    """With a byte less it is refused."""
+    for size, memory in zip((4, 16, 1000), least, strict=True):
+        most = memory - 2 * len(text)
+        assert in_pieces(text, size, most) == json.loads(text)
+        with pytest.raises(ValueError, match=r"^decoding it takes more than -?\d+ MiB plus twice"):
+            in_pieces(text, size, most - 1)
+
+
+@every(
+    ("text", "told"),
+    [
+        ("[1,NaN]", "NaN or Infinity, which is not JSON, after byte 1"),
+        ("[1,Infinity]", "NaN or Infinity, which is not JSON, after byte 1"),
+        ('[12,"a",01]', "not JSON: Expecting ',' delimiter: near byte 9"),
+        ('{"a":1,"b"}', "not JSON: Expecting ':' delimiter: near byte 10"),
+        ("[1,2]]]", None),
+        ("[1,}", "not JSON: Expecting value: near byte 3"),
+        ("[1}", "not JSON: mismatched bracket at byte 2"),
+    ],
+)
+def test_the_place_of_what_is_no_json_is_told(text: str, told: str | None) -> None:
+    """In the whole text, where it is read in one piece or more."""
+    if told is None:
+        assert in_pieces(text.encode()) == [1, 2]
+        return
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+        in_pieces(text.encode())

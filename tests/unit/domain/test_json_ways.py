@@ -5,6 +5,7 @@ from types import FrameType
 from typing import Any
 
 from moby_plugins.domain.json import LARGE_BYTES, first_value
+from moby_plugins.domain.json_decoding import MAX_MEMORY
 from tests.cases import every
 
 # The functions by which the ways differ, in the order in which they are looked for.
@@ -12,8 +13,8 @@ WAYS = ("in_pieces", "mended", "without_halves")
 HALF = r"\ud83d"
 
 
-def way(text: str) -> list[str]:
-    """Which of ``WAYS`` decoded the text."""
+def way(text: str, most: int = MAX_MEMORY) -> list[str]:
+    """Which of ``WAYS`` decoded the text, in that order; or were tried, if it takes too much."""
     called: set[str] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:
@@ -23,7 +24,9 @@ def way(text: str) -> list[str]:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        first_value(text.encode())
+        first_value(text.encode(), most=most)
+    except ValueError as error:
+        assert "takes more than" in str(error)  # noqa: PT017  it may raise or not
     finally:
         sys.setprofile(before)
     # Under mutation each name has others around it.
@@ -134,3 +137,34 @@ def test_a_large_text_of_long_strings_is_decoded_in_pieces() -> None:
     assert way(sampled(14, many)) == ["mended"]
     assert way(sampled(16, few)) != ["in_pieces"]
     assert way(sampled(14, 1, LARGE_BYTES // 2)) == ["without_halves"]
+
+
+MANY = 420_000
+PAIR = r"\ud83d\ude00"
+SHORT = ",".join([f'"{HALF}x"'] * 200_000)
+
+
+@every(
+    ("text", "least"),
+    [
+        ("[" + ",".join([f'"{HALF}x"'] * MANY) + "]", 41_580_104),
+        ("[" + ",".join([f'"{HALF}é"'] * MANY) + "]", 44_940_129),
+        (f'[{SHORT},"{PAIR * 180_000}{HALF}"]', 47_504_394),
+    ],
+)
+def test_a_text_without_its_halves_is_decoded_in_pieces_where_memory_is_short(
+    text: str, least: int
+) -> None:
+    """At so much memory, beside twice its size, it is decoded at once."""
+    assert way(text, least) == ["without_halves"]
+    assert way(text, least - 1) == ["in_pieces", "without_halves"]
+
+
+def test_halves_are_replaced_in_what_was_decoded_where_memory_suffices() -> None:
+    """For the text and the strings, which are there twice; else in the text."""
+    text = "[" + ",".join([f'"{"x" * 60}{HALF * 3}"'] * 28_000) + "]"
+
+    assert way(text, 19_936_104) == ["mended"]
+    assert way(text, 19_936_103) == ["mended", "without_halves"]
+    assert way(text, 11_004_105) == ["mended", "without_halves"]
+    assert way(text, 11_004_104) == ["without_halves"]
