@@ -2,9 +2,9 @@
 
 mutmut changes one thing at a time in the modules that ``[tool.mutmut]`` names, and runs the
 tests that reach it, in the fork of a process in which all tests have passed. What such a process
-has made once, at import or for a cache, is not made again: so each mutant that lives there is tried
-once more, in a process of its own. It works in a copy of the tree; what it finds is told in
-``docs/mutants.md``.
+has made once, at import or for a cache, is not made again: so where many mutants of a function live
+there, they are tried once more, in processes of their own. It works in a copy of the tree; what it
+finds is told in ``docs/mutants.md``.
 
 Run again where it ran before, it tries the mutants of functions that have changed since, and those
 that lived: to see whether new tests kill them takes minutes.
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,8 @@ REPORT = TREE / "docs" / "mutants.md"
 
 # The largest share of mutants, those included that change nothing, that may live.
 MOST_ALIVE = 0.04
+# The share of a function's mutants, living in forks, from which it may have run before they forked.
+MADE_ONCE = 0.3
 # Seconds for one in a process of its own; what takes longer has stopped.
 PATIENCE = 300
 
@@ -75,6 +78,21 @@ def alive_in_forks() -> list[str]:
     if not (COPY / "mutants").is_dir():
         return []
     return re.findall(r"(\S+): (?!timeout|not checked)", mutmut("results"))
+
+
+def mutants() -> list[str]:
+    """The names of all."""
+    sources = (COPY / "mutants" / "src").rglob("*.py.meta")
+    return [
+        name
+        for source in sources
+        for name in json.loads(source.read_text("utf-8"))["exit_code_by_key"]
+    ]
+
+
+def function_of(name: str) -> str:
+    """The function, by mutmut's name for it, that a mutant changes."""
+    return re.sub(r"__mutmut_\d+$", "", name)
 
 
 def settings() -> dict[str, Any]:
@@ -140,8 +158,14 @@ def main() -> int:
     if not lives("moby_plugins.domain.no_mutant", every):
         raise RuntimeError("the tests fail without a mutant, in a process of its own")
 
+    every_mutant = Counter(map(function_of, mutants()))
+    alive_here = Counter(map(function_of, names))
+
     def lives_alone(name: str) -> bool:
-        return lives(name, reached.get(re.sub(r"__mutmut_\d+$", "", name), ()))
+        function = function_of(name)
+        if alive_here[function] < MADE_ONCE * every_mutant[function]:
+            return True
+        return lives(name, reached.get(function, ()))
 
     with ThreadPoolExecutor(os.cpu_count()) as processes:
         verdicts = processes.map(lives_alone, names)
