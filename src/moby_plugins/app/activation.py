@@ -36,7 +36,7 @@ Events
 ------
 What happens to plugins is put into a list per plugin, under the lock, and reported to observers
 afterwards, without it. One thread at a time reports the events of a plugin, also those that other
-threads add during this: so observers see them in the order in which they happened (decision 0058).
+threads add during this: so observers see them in the order in which they happened (decision 0057).
 
 Managed plugins
 ---------------
