@@ -1,7 +1,7 @@
 """Doors: the public modules, made cheap to import.
 
-A door imports each of its names on first use (``deferred_names``). The ``__module__`` of a public
-class is its door, although another module defines the class (``AtDoor``).
+A door imports each of its names on first use (``deferred_names``). Many public classes name their
+door as their ``__module__``, although another module defines them (``AtDoor``).
 """
 
 import sys
@@ -38,8 +38,8 @@ class AtDoor(str):
 
     Its text is the door's name, for tracebacks, reprs and pickles. ``inspect.getsource`` and
     ``typing.get_type_hints`` look the name up in ``sys.modules`` to find the class's file and
-    globals, which the door does not have. This string therefore hashes as ``home`` and equals both
-    names, so that the look-up finds ``home``.
+    globals, which the door does not have. So as a key of a dictionary this string stands for
+    ``home``: it has the hash of ``home``, and equals both names.
     """
 
     __slots__ = ("_home",)

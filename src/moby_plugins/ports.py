@@ -3,7 +3,7 @@
 Start reading the library at ``Discovery``, below ``RunningCall``. ``Discovery``,
 ``Transport``, ``BeginningTransport`` and ``Clock`` have contract suites
 (``moby_plugins.testing.contracts``), which every implementation must pass. Several threads may call
-each method at once.
+each of their methods at once.
 
 The module is also public, for authors of transports and discoveries. It exports the values that
 they exchange with the core, and the reasons that transports use in errors (``TIMED_OUT``,
@@ -122,8 +122,8 @@ class RunningCall:
     when the host has hung up, or when the server abandons the response. One thread at a time may
     enter it.
 
-    ``hangs_up_first`` is true if the server cancels the call's task only after ``hang_up``: without
-    that, the plugin has cancelled the task itself.
+    ``hangs_up_first`` is true if the server always calls ``hang_up`` before it cancels the call's
+    task. Then a cancellation without ``hang_up`` is known to be the plugin's own.
     """
 
     hangs_up_first = False

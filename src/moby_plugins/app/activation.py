@@ -360,7 +360,10 @@ class Activations(Generic[P]):
     def add_handler(
         self, interface: str, handler: Callable[[str, Any], object]
     ) -> list[PendingHandlerCall[P]]:
-        """Add ``handler``; return the calls of it that the caller must make, for active plugins."""
+        """Add ``handler``; return the calls of the handler that the caller must now make.
+
+        There is one for each active plugin that implements ``interface``.
+        """
         with self._lock():
             self._handlers.setdefault(interface, []).append(handler)
             plugins = list(self._plugins.values())

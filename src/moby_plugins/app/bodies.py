@@ -70,8 +70,8 @@ class UploadBase:
     """The data of an upload, a file or an iterable, for all attempts of one call.
 
     ``length`` is the number of bytes, if it is known beforehand. ``error`` is the exception that
-    reading the caller's data raised, or ``None``. The data is not closed. The class is a
-    ``FileContent``: a transport may send a regular file without reading it.
+    reading the caller's data raised, or ``None``. The data is not closed. A transport may have the
+    operating system send a regular file: the class has the methods of ``FileContent``.
     """
 
     def __init__(self, data: Any) -> None:

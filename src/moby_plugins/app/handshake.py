@@ -93,9 +93,9 @@ class Handshake:
     def begin(self) -> PendingResponse | None:
         """Begin the first attempt without waiting, and return the pending response.
 
-        Return ``None`` if the attempt cannot be begun without waiting. With or without a pending
-        response, the first call of this object makes or finishes the attempt. Raise ``PluginError``
-        if the look-up or the dial fails at once.
+        Return ``None`` if the attempt cannot be begun without waiting. Then the first call of this
+        object makes the whole attempt; otherwise that call finishes what was begun here. Raise
+        ``PluginError`` if the look-up or the dial fails at once.
         """
         if self._fate:
             self._check()

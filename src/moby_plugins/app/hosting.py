@@ -54,7 +54,7 @@ def plugin_server_unix(
         app: The app that answers the requests. Threads call it; if it is an ``AsyncPluginApp`` or a
             coroutine function, an event loop in a separate thread awaits it.
         name: The plugin's name, or the absolute path of the socket.
-        sockets_path: The directory of the socket, which must exist.
+        sockets_path: The directory of the socket; it is created if it is missing.
         mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end at ``stop``.
@@ -172,7 +172,7 @@ def serve_unix(
         app: The app that answers the requests. Threads call it; if it is an ``AsyncPluginApp`` or a
             coroutine function, an event loop in a separate thread awaits it.
         name: The plugin's name, or the absolute path of the socket; the socket is ``NAME.sock``.
-        sockets_path: The directory of the socket, which must exist.
+        sockets_path: The directory of the socket; it is created if it is missing.
         mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end after the signal.

@@ -29,7 +29,7 @@ MAX_GROUP = (1 << 32) - 2
 
 @frozen
 class Opened:
-    """A server's socket, listening or not yet; ``withdraw`` removes its socket or spec file."""
+    """A server's listening socket; ``withdraw`` removes its socket or spec file."""
 
     socket: socket.socket
     address: str
@@ -79,6 +79,7 @@ def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | Non
         check_platform("serving on a UNIX socket")
         from moby_plugins.adapters.server.listeners import inherited, listen_unix
 
+        # The scheme of the address, if systemd passes a TCP socket instead of a UNIX socket.
         listener = inherited("tcp") or listen_unix(path, mode, group, stop_requested)
         return Opened(listener.socket, listener.address, listener.withdraw)
 

@@ -86,10 +86,10 @@ class Ending:
         return made
 
     def unless_own(self, error: BaseException | None) -> BaseException | None:
-        """Return ``error``; ``None`` if it ends only the caller's own call, not the activation.
+        """Return ``error`` if other callers that wait for the same activation get it, too.
 
-        Such errors are the ``WaitCancelledError`` of this ending, and what the policy or
-        ``on_retry`` raises.
+        Return ``None`` for an error that ends the caller's own call alone: the
+        ``WaitCancelledError`` of this ending, or what the policy or ``on_retry`` raised.
         """
         own = self.left or (self.reason and isinstance(error, WaitCancelledError))
         return None if own else error

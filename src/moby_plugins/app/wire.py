@@ -206,7 +206,6 @@ def _converter() -> "Converter":
     for kind, hook in _PLAIN_HOOKS.items():
         converter.register_structure_hook(kind, hook)
     converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
-    converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
     for fits, make in reversed(_FACTORIES[1:]):  # cattrs tries the last registered first
         converter.register_structure_hook_factory(fits, make)
     converter.register_unstructure_hook_factory(attrs.has, _attrs_unhook)
@@ -398,6 +397,14 @@ def _attrs_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:
     return unstructure
 
 
+def _is_anything(kind: Any) -> bool:
+    return kind is object or kind is Any
+
+
+def _unchanged(value: Any, _: Any) -> Any:
+    return value
+
+
 def _is_plain(kind: Any) -> bool:
     return isinstance(kind, type) and kind in _PLAIN_HOOKS
 
@@ -412,6 +419,7 @@ _PLAIN_HOOKS: dict[Any, Hook] = {
 # Pairs of a test of a type and a function that makes its hook; the first that matches is used.
 _FACTORIES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Hook]], ...] = (
     (_is_plain, _PLAIN_HOOKS.__getitem__),
+    (_is_anything, lambda _: _unchanged),
     (attrs.has, _attrs_hook),
     (_is_mapping, _mapping_hook),
     (_is_sequence, _sequence_hook),

@@ -84,7 +84,7 @@ class IdleConnections:
 
     def add(self, idle: tuple[int, K], pool: deque[tuple[int, K]]) -> None:
         """Add ``idle`` to ``pool``; close the oldest connections beyond the number ``most``."""
-        # Listed here first: a connection that is only in ``pool`` counts as taken.
+        # Listed here first: one that is only in ``pool`` is taken to be another thread's.
         self._pools[idle[1]] = pool
         pool.append(idle)
         while len(self._pools) > self._most:

@@ -178,11 +178,11 @@ def log_cut(method: str, error: BaseException) -> None:
 def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> StartedResponse:
     """Return the response of ``app`` to the request that ``read`` returns, if ``verb`` is POST.
 
-    An exception of the app is answered with 500, a ``WireError`` with 400, both with the message as
-    ``Err``. These include exceptions such as ``SystemExit``, and those raised while the first chunk
-    of the body is made. A later exception passes to the server, which must close the connection, so
-    that the host does not take a cut response for a complete one. A ``NoAnswerError`` always
-    passes.
+    An exception of the app is answered with 500, a ``WireError`` with 400, and a ``StatusError``
+    with its own status, each with the message as ``Err``. These include exceptions such as
+    ``SystemExit``, and those raised while the first chunk of the body is made. A later exception
+    passes to the server, which must close the connection, so that the host does not take a cut
+    response for a complete one. A ``NoAnswerError`` always passes.
     """
     if verb != "POST":
         return (

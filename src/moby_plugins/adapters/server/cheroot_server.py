@@ -84,7 +84,7 @@ class Gateway(server.Gateway):
         req.rfile = None
 
     def respond(self) -> None:
-        """Send the response, then skip the unread rest of the request, which precedes the next."""
+        """Send the response, then skip what is unread of this request, to reach the next one."""
         req, conn = self.req, self.req.conn
         conn.waits_since = None
         call = conn.begin(req.path.decode("latin-1").removeprefix("/"))

@@ -65,9 +65,9 @@ def _nothing() -> None:
 
 @frozen
 class Listener:
-    """A bound socket, listening or not yet; ``address`` is the one that hosts call.
+    """A listening socket; ``address`` is the one that hosts call.
 
-    ``inherited`` is true for a socket that another process opened and announces to hosts.
+    ``inherited`` is true for a socket that systemd opened: hosts learn of it without this server.
     """
 
     socket: socket.socket

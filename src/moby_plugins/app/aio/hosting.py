@@ -67,7 +67,7 @@ async def serve_unix(
     Args:
         app: The app that answers the requests: an ``AsyncPluginApp``, or a coroutine function.
         name: The plugin's name, or the absolute path of the socket.
-        sockets_path: The directory of the socket, which must exist.
+        sockets_path: The directory of the socket; it is created if it is missing.
         mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
         drain: Seconds that running calls have to end; after that their connections are closed.

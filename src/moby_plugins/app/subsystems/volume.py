@@ -169,8 +169,8 @@ class VolumeDriver(Subsystem):
     def find(self, name: str) -> Volume | None:
         """Return the volume, or ``None`` if an engine would treat it as absent; for hosts.
 
-        An engine treats a volume as absent if the response has no volume, or is any kind of error
-        (B2 and trap 9 in docs/protocol.md): another status than 200, ``Err``, or invalid JSON. A
+        An engine treats a volume as absent if the response contains no volume, has another status
+        than 200 or an ``Err``, or is invalid JSON (B2 and trap 9 in docs/protocol.md). A
         plugin whose database cannot be reached thus appears to have no volumes; ``get`` raises in
         that case.
 
