@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from moby_plugins.adapters.aio.links import may_touch
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError
-from moby_plugins.adapters.http.pool import PROCESS, IdleConnections, Kept, replaceable
+from moby_plugins.adapters.http.pool import PROCESS, IdleConnections, Kept, is_stale
 from moby_plugins.failures import call_all
 
 # The most calls at once to one plugin; a stream counts until its head was received. More would slow
@@ -356,7 +356,7 @@ class LoopPool(Generic[C]):
     def take(self) -> C | None:
         """Take an idle connection out of the pool; ``None`` if no connection can be used."""
         while (idle := self.shared.take(self._idle)) is not None:
-            if not replaceable(idle, self.process):
+            if not is_stale(idle, self.process):
                 return idle[1]
             idle[1].close()
         return None

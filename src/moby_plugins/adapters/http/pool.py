@@ -238,7 +238,7 @@ class PooledTransport:
 
     def _take(self, process: int) -> Connection | None:
         while (idle := self._shared.take(self._idle)) is not None:
-            if not replaceable(idle, process):
+            if not is_stale(idle, process):
                 return idle[1]
             idle[1].close()
         return None
@@ -257,7 +257,7 @@ def _close_all(shared: IdleConnections, pool: deque[Idle]) -> None:
     call_all(idle[1].close for idle in iter(partial(shared.take, pool), None))
 
 
-def replaceable(idle: tuple[int, Kept], process: int) -> bool:
+def is_stale(idle: tuple[int, Kept], process: int) -> bool:
     """Return whether an idle connection must be replaced before it is used.
 
     It must be replaced if the plugin has hung up or sent data that was not requested, or if another

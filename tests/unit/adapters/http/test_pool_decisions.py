@@ -6,7 +6,7 @@ from moby_plugins.adapters.http.exchanges import Release
 from moby_plugins.adapters.http.pool import (
     DIAL_TIMEOUT,
     dial_time,
-    replaceable,
+    is_stale,
 )
 from moby_plugins.domain.http import Request, Response
 
@@ -42,7 +42,7 @@ def test_what_cannot_be_used_is_replaced(
     dialled_by: int, *, readable: bool, replaced: bool
 ) -> None:
     """One that is quiet and of this process serves; any other gives way to a new one."""
-    assert replaceable((dialled_by, Quiet(readable=readable)), 7) is replaced
+    assert is_stale((dialled_by, Quiet(readable=readable)), 7) is replaced
 
 
 def test_a_dial_has_a_bound_of_its_own() -> None:
