@@ -23,7 +23,7 @@ _REFUSALS = (errno.EMFILE, errno.ENFILE)
 # Their texts, with which the loader of C extensions ends its own error.
 _REFUSED = tuple(map(os.strerror, _REFUSALS))
 # The most attempts of one operation that does not wait: other threads may take what is freed.
-ATTEMPTS = 8
+_ATTEMPTS = 8
 # What an operation raises that found no descriptor.
 RAISED = (OSError, PluginError, ImportError)
 
@@ -71,7 +71,7 @@ class Descriptors:
         All holders close their descriptors before another attempt. If they have none, there is only
         one more attempt, since another thread may just have closed some.
         """
-        for attempt in range(1, ATTEMPTS):
+        for attempt in range(1, _ATTEMPTS):
             try:
                 return do()
             except RAISED as error:

@@ -21,7 +21,7 @@ from itertools import islice
 from typing import Any
 
 from moby_plugins.domain.errors import StatusError, in_full, is_kind
-from moby_plugins.domain.text import class_name, shown
+from moby_plugins.domain.text import class_name, quoted, shown
 
 logger: logging.Logger = logging.getLogger("moby_plugins")
 logger.addHandler(logging.NullHandler())
@@ -123,8 +123,8 @@ def _one_line(text: str) -> str:
 def _trace(error: BaseException) -> Iterator[str]:
     for link, joint in reversed([*islice(_chain(error), _MAX_LINKS)]):
         yield "Traceback (most recent call last):"
-        for frame in traceback.extract_tb(_own(link, "__traceback__"), -_MAX_FRAMES).format():
-            yield from frame.splitlines()
+        for frame in traceback.extract_tb(_own(link, "__traceback__"), -_MAX_FRAMES):
+            yield from _frame_lines(frame)
         yield _named(link)
         yield from _notes(link)
         if is_kind(link, BaseExceptionGroup):
@@ -132,6 +132,13 @@ def _trace(error: BaseException) -> Iterator[str]:
             yield from (f"  | {_named(each)}" for each in members[:_MAX_MEMBERS])
         if joint:
             yield from ("", joint, "")
+
+
+def _frame_lines(frame: traceback.FrameSummary) -> list[str]:
+    # The name of a file or function of generated code may hold any character.
+    if frame.filename.isprintable() and frame.name.isprintable():
+        return "".join(traceback.format_list([frame])).splitlines()
+    return [f"  File {quoted(frame.filename)}, line {frame.lineno}, in {shown(frame.name)}"]
 
 
 def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:

@@ -8,14 +8,19 @@ from collections.abc import Callable
 
 import pytest
 
-from moby_plugins import PluginNotFoundError, SpecError
+from moby_plugins import PluginNotFoundError, Settings, SpecError, TLSOptions, new_client
 from moby_plugins.descriptors import (
     Descriptors,
     check_descriptors,
     is_refusal,
     with_descriptors,
 )
+from moby_plugins.domain.address import Address
+from moby_plugins.domain.observing import CallEnded
+from moby_plugins.ports import Transport
+from moby_plugins.testing import MemoryTransport
 from tests.cases import every
+from tests.observers import Notes
 
 
 class Pool:
@@ -221,3 +226,19 @@ def test_a_process_that_has_descriptors_is_told_nothing() -> None:
     for _ in range(3):
         check_descriptors()
     assert not is_refusal(None)
+
+
+def test_observers_are_kept_where_a_client_is_made_again() -> None:
+    """What can be read but once is not lost with the attempt that found no descriptor."""
+    refusals = [refused(errno.EMFILE)]
+
+    def connect(address: Address, tls: TLSOptions | None, /) -> Transport:
+        if refusals:
+            raise refusals.pop()
+        return MemoryTransport({"M.x": 1}).connect(address, tls)
+
+    notes = Notes()
+    settings = Settings(transports={"unix": connect})
+    with new_client("unix:///x.sock", settings=settings, observers=iter([notes])) as client:
+        client.call("M.x")
+    assert notes.of(CallEnded)

@@ -321,3 +321,16 @@ def test_of_several_calls_an_interrupt_is_raised_before_an_error(interrupt: Base
         with pytest.raises(type(interrupt)) as caught:
             call_all(calls)
         assert caught.value is interrupt
+
+
+def test_the_name_of_a_file_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Generated code may have any, and a function too."""
+    odd = compile("1/0", "t\n2026-01-01 CRITICAL sshd: forged", "exec")
+    try:
+        exec(odd)  # noqa: S102  our own text
+    except ZeroDivisionError as error:
+        log_failed_call("M.x failed", error)
+
+    lines = caplog.text.splitlines()
+    assert not [line for line in lines if line.startswith("2026-01-01")]
+    assert [line for line in lines if "t\\n2026-01-01 CRITICAL sshd: forged" in line]

@@ -154,7 +154,8 @@ class Activation(Generic[P]):
         either it is abandoned, and one of the waiting callers starts another.
         """
         self.plugin = plugin
-        self.error = error if isinstance(error, Exception) else None
+        # A copy, as the traceback of the error itself refers to frames that refer to this object.
+        self.error = _copied(error) if isinstance(error, Exception) else None
         self.is_settled = True
         self.done.set()
 
@@ -185,10 +186,24 @@ class Activation(Generic[P]):
         """
         self.wait(clock, ending)
         if isinstance(self.error, PluginError):
-            raise copy(self.error) from self.error.__cause__
+            raise _copied(self.error)
         if self.error is not None:
             raise self.error
         return self.plugin
+
+
+def _copied(error: Exception) -> Exception:
+    """Return a copy of a ``PluginError`` and of its cause, without tracebacks; else ``error``."""
+    if not isinstance(error, PluginError):
+        return error
+    copied, cause = copy(error), error.__cause__
+    if cause is not None:
+        try:
+            cause = copy(cause)
+        except Exception:  # a class whose arguments are not those of its text
+            cause = cause.with_traceback(None)
+    copied.__cause__ = cause
+    return copied
 
 
 class Activations(Generic[P]):
@@ -293,7 +308,7 @@ class Activations(Generic[P]):
             del self._by_name[activation.name]
         activation.settle(plugin, error)
         if activation.error is not None:
-            self._add(activation.name, notify_failed, activation.name, activation.error, seconds)
+            self._add(activation.name, notify_failed, activation.name, error, seconds)
 
     def share(self, name: str, plugin: P, seconds: float) -> Activation[P]:
         """Return the activation of ``name``, which is active with ``plugin`` or an earlier plugin.
@@ -412,6 +427,11 @@ class Activations(Generic[P]):
             for plugin in plugins:
                 self._add(plugin.name, notify_dropped, plugin)
         return plugins
+
+    def fail(self, name: str, error: BaseException, seconds: float) -> None:
+        """List the event that ``name`` could not be activated; the caller calls ``report``."""
+        with self._lock():
+            self._add(name, notify_failed, name, error, seconds)
 
     def _add(self, name: str, notify: Callable[..., None], *of: Any) -> None:
         # Called with the lock held.

@@ -59,7 +59,6 @@ S = TypeVar("S", bound="Subsystem")
 Made_co = TypeVar("Made_co", covariant=True)
 
 
-@with_descriptors
 def new_client(
     addr: str,
     tls_config: TLSOptions | None = None,
@@ -93,7 +92,8 @@ def new_client(
     settings = or_environment(settings)
     address = Address(addr)
     check_tls(tls_config)
-    return client_of(Observers(observers_of(settings, observers)))(
+    make = with_descriptors(client_of)(Observers(observers_of(settings, observers)))
+    return make(
         connect_by_scheme(settings)(address, tls_config),
         address,
         clock=system_clock() if clock is None else clock,
@@ -104,7 +104,6 @@ def new_client(
     )
 
 
-@with_descriptors
 def new_local_registry(
     settings: Settings | None = None,
     *,
@@ -130,13 +129,11 @@ def new_local_registry(
         TypeError: If an argument has another type.
     """
     settings = or_environment(settings)
-    from moby_plugins.adapters.shedding import SheddingDiscovery
-
     connect = connect_by_scheme(settings)
     found_by = new_local_discovery(settings) if discovery is None else discovery
     filled("discovery", found_by, "scan", "lookup")
     return Registry(
-        discovery=SheddingDiscovery(found_by, shared_descriptors()),
+        discovery=shedding(found_by),
         connect=connect,
         clock=system_clock() if clock is None else clock,
         retry=settings.retry,
@@ -158,6 +155,15 @@ def observers_of(settings: Settings, others: Iterable[Observer]) -> list[Observe
     return [*map(_observer, settings.observers), *others]
 
 
+@with_descriptors
+def shedding(discovery: Discovery) -> Discovery:
+    """Return ``discovery``, tried again with idle connections closed if no descriptor is left."""
+    from moby_plugins.adapters.shedding import SheddingDiscovery
+
+    return SheddingDiscovery(discovery, shared_descriptors())
+
+
+@with_descriptors
 def _observer(named: str | Observer) -> Observer:
     if isinstance(named, Observer):
         return named
@@ -472,6 +478,7 @@ def shared_lookups() -> "Lookups":
     return Lookups()
 
 
+@with_descriptors
 def system_clock() -> Clock:
     """Return the system's clock."""
     from moby_plugins.adapters.clock import SystemClock

@@ -355,19 +355,21 @@ def _record(kind: Any) -> Form:
             return _own_record(value)
         if isinstance(value, Mapping):
             plain = _free(value)
-            _refuse_nulls(plain, slots())
+            _check_members(value, slots())
             return form(_structured(plain, kind))
         raise _expected("an object", value)
 
     return form
 
 
-def _refuse_nulls(plain: Mapping[str, Any], slots: Iterable[_Slot]) -> None:
-    # A host would read ``null`` as a zero value; here it is a mistake unless the type is optional.
-    nulls = {key.casefold() for key, item in plain.items() if item is None}
-    for slot in slots:
-        if slot.wire.casefold() in nulls:
-            _member(f".{slot.wire}", slot.form, None)
+def _check_members(value: Mapping[str, Any], slots: Iterable[_Slot]) -> None:
+    # A host would read ``null`` as a zero value, at any depth; here it is a mistake unless the type
+    # is optional.
+    forms = {slot.wire.casefold(): slot for slot in slots}
+    for key, item in value.items():
+        slot = forms.get(key.casefold())
+        if slot is not None:
+            _member(f".{slot.wire}", slot.form, item)
 
 
 def _own_record(value: object) -> dict[str, Any]:

@@ -190,7 +190,10 @@ class PluginApp:
         self._now = now
         self.manifest: Manifest = self._routes.manifest
         # This app without observers; not a method, which would be a call more for each request.
-        self._unobserved = partial(PluginApp.__call__, copy(self))
+        self._refuse: Callable[[BaseException], Response] = refusal
+        unobserved = copy(self)
+        unobserved._refuse = _refusal_with_error  # noqa: SLF001  its own class
+        self._unobserved = partial(PluginApp.__call__, unobserved)
         self._observers = Observers(observers)
 
     def __repr__(self) -> str:
@@ -219,7 +222,7 @@ class PluginApp:
             if is_forked_child():
                 raise
             log_failed_call(f"{method} failed", error)
-            return refusal(error)
+            return self._refuse(error)
 
     def with_observers(self, observers: Observers) -> Self:
         """Return a copy of this app that calls ``observers`` too.
@@ -289,7 +292,7 @@ def observed(
     if not is_app or is_asynchronous(unchecked) or is_asynchronous(type(unchecked).__call__):
         wanted = "a PluginApp or a function that is not a coroutine"
         raise TypeError(f"app must be {wanted}, not {quoted(unchecked)}")
-    if isinstance(app, _ObservedApp):
+    if isinstance(app, _ObservedApp) and app.now is now:
         those = Observers((*app.observers, *observers))
         return evolve(app, observers=those, methods=app.methods | frozenset(methods))
     return _ObservedApp(app, Observers(observers), frozenset(methods), now)
@@ -319,10 +322,7 @@ def _observed(
     context = copy_context()
     observed = context.run(ObservedRequest, observers, request_started(request, methods), now)
     try:
-        response = context.run(app, request)
-        unchecked: object = response  # the app's program may not be type-checked
-        if not isinstance(unchecked, Response):
-            raise TypeError(f"an application returns a Response, not {quoted(unchecked)}")
+        response = _checked(context.run(app, request))
         size = size_in_memory(response)
         try:
             # The server makes the same check, and sends 500 in place of what it refuses.
@@ -335,12 +335,31 @@ def _observed(
             context.run(observed.fail, OK, raised, hung_up=has_hung_up())
         raise
     if size is not None and size <= CHUNK_BYTES:
-        error = response.error if isinstance(response, Refusal) else None
         observed.sent_bytes = size
-        context.run(observed.end, response.status, error, hung_up=has_hung_up())
-        return response
+        context.run(_end, observed, response)
+        response = _let_go(response)
+        return response  # noqa: RET504  the frame of this function must not keep the error
     body = _ObservedBody(response.body, outgoing, context, observed)
     return evolve(response, body=body, headers=outgoing.headers)
+
+
+def _checked(response: object) -> Response:
+    # The app's program may not be type-checked.
+    if not isinstance(response, Response):
+        raise TypeError(f"an application returns a Response, not {quoted(response)}")
+    return response
+
+
+def _end(observed: ObservedRequest, response: Response) -> None:
+    error = response.error if isinstance(response, Refusal) else None
+    observed.end(response.status, error, hung_up=has_hung_up())
+
+
+def _let_go(response: Response) -> Response:
+    """Return ``response`` without its error, whose traceback refers to the server's frames."""
+    if isinstance(response, Refusal):
+        return Response(response.status, response.body, response.headers)
+    return response
 
 
 class _ObservedBody:
@@ -431,9 +450,12 @@ def is_async_app(app: object) -> bool:
 
 def refusal(error: BaseException) -> Response:
     """Return the response for an exception of a method; a ``StatusError`` has its own status."""
-    status, text = status_and_text(error)
-    answer = failure(status, text)
-    return Refusal(status, answer.body, answer.headers, error=error)
+    return failure(*status_and_text(error))
+
+
+def _refusal_with_error(error: BaseException) -> Response:
+    response = refusal(error)
+    return Refusal(response.status, response.body, response.headers, error=error)
 
 
 def failure(status: int, message: str) -> Response:

@@ -201,7 +201,7 @@ def _unknown_type_text(into: Any, error: Exception) -> str:
 def _converter() -> "Converter":
     try:
         converter = _new_converter()
-    except OSError as error:  # a later call may have a descriptor for the import
+    except (ImportError, OSError) as error:  # a later call may have a descriptor for the import
         raise WireError(f"cattrs cannot be imported: {shown(error)}") from error
     for kind, hook in _PLAIN_HOOKS.items():
         converter.register_structure_hook(kind, hook)

@@ -93,13 +93,16 @@ def _tails(example: bytes) -> tuple[bytes, ...]:
 
 
 class Begun(NamedTuple):
-    """A kind of line, and text that completes any beginning of it."""
+    """A kind of line, and endings of which one completes any valid beginning of such a line."""
 
     line: re.Pattern[bytes]
     tails: tuple[bytes, ...]
 
     def by(self, text: bytes) -> bool:
-        """Return whether a line of this kind begins with ``text``; if that is long, perhaps."""
+        """Return whether ``text`` may be the beginning of such a line.
+
+        Text of more than ``MAX_CHUNK_LINE`` bytes is not checked.
+        """
         return len(text) > MAX_CHUNK_LINE or any(
             self.line.fullmatch(text + tail) for tail in self.tails
         )

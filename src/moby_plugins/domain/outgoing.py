@@ -124,7 +124,7 @@ def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
     lengths = list(filter(_is_length, headers))
     if len(lengths) > 1:
         raise ValueError("there is more than one Content-Length")
-    return _declared_length(headers) if lengths else None
+    return _length(headers[lengths[0]]) if lengths else None
 
 
 @lru_cache(maxsize=64)
@@ -140,10 +140,7 @@ def _is_length(name: str) -> bool:
     return name.lower() == "content-length"
 
 
-def _declared_length(headers: Mapping[str, str]) -> int | None:
-    text = next((value for name, value in headers.items() if _is_length(name)), None)
-    if text is None:
-        return None
+def _length(text: str) -> int:
     if not LENGTH.fullmatch(text):
         raise ValueError(f"{quoted(text)} is not a Content-Length")
     return int(text)

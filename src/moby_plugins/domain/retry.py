@@ -43,11 +43,11 @@ def seconds(timeout: float | None) -> float | None:
     """
     if type(timeout) is float and 0 < timeout < math.inf:  # the usual case first
         return timeout
-    if timeout is None or timeout == math.inf:
+    if timeout is None:
         return None
     if not is_seconds(timeout):
         raise ValueError(f"a time-out must be a positive number of seconds, not {quoted(timeout)}")
-    return float(timeout)
+    return None if timeout == math.inf else float(timeout)
 
 
 def no_nan(argument: str, given: float) -> float:
@@ -206,8 +206,8 @@ class Tries:
         return delay + self._jitter(elapsed + delay) if self._policy.jitter else delay
 
     def _jitter(self, due: float) -> float:
-        # Jitter must not delay an attempt of before the end of the budget beyond it. A subclass may
-        # allow attempts after it.
+        # An attempt that is due before the end of the budget must not be moved beyond it. One that
+        # a subclass allows after the end has the full jitter.
         left = self._policy.budget - due
         most = min(self._policy.jitter, left) if left > 0 else self._policy.jitter
         return most * self._chance()

@@ -1,6 +1,7 @@
 """An error that was dealt with keeps nothing: no cycle waits for the garbage collector."""
 
 import gc
+import logging
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -10,15 +11,19 @@ import pytest
 
 from moby_plugins import Client, PluginError, RetryPolicy
 from moby_plugins.domain.address import Address
-from moby_plugins.subsystems import VolumeDriver
+from moby_plugins.serving import PluginApp
+from moby_plugins.subsystems import Volume, VolumeDriver
 from moby_plugins.testing import (
     FakeClock,
     MemoryRegistry,
     MemoryTransport,
+    Request,
     drops,
     refused,
     status,
 )
+from tests.observers import Notes
+from tests.unit.app.in_memory import MemoryHost
 
 
 @pytest.fixture(autouse=True)
@@ -82,4 +87,50 @@ def test_a_plugin_that_is_forgotten_is_let_go() -> None:
     registry.invalidate("p")
     del plugin
 
+    assert gone() is None
+
+
+@pytest.mark.parametrize("reply", [status(500, "no"), drops(), {"Implements": 3}], ids=str)
+def test_an_activation_that_failed_keeps_nothing(
+    reply: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The transport of its handshake is let go."""
+    caplog.set_level(logging.CRITICAL)  # what is logged would be kept until the end of the test
+    host = MemoryHost({"p": {"Plugin.Activate": reply}}, retry=RetryPolicy.never())
+    with suppress(PluginError):
+        host.registry.get("p", "VolumeDriver")
+    gone = weakref.ref(host.lines.pop())
+
+    assert host.lines == []
+    assert gone() is None
+
+
+class Shelf(VolumeDriver):
+    """One that refuses."""
+
+    def list(self) -> tuple[Volume, ...]:
+        raise RuntimeError("no")
+
+
+class Kept:
+    """What a server has in its frames."""
+
+
+@pytest.mark.parametrize("observers", [[], [Notes()]], ids=["alone", "observed"])
+def test_a_call_that_was_refused_keeps_nothing_of_its_server(
+    observers: list[Notes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its response has no traceback, whose frames would refer to the response."""
+    caplog.set_level(logging.CRITICAL)
+    app = PluginApp(Shelf(), observers=observers)
+
+    def serve() -> "weakref.ref[Kept]":
+        kept = Kept()
+        response = app(Request("VolumeDriver.List"))
+        assert response.status == 500
+        return weakref.ref(kept)
+
+    gone = serve()
+    for notes in observers:
+        notes.events.clear()
     assert gone() is None

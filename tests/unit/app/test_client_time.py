@@ -1,6 +1,8 @@
 """A client of one plugin: how long it waits for an answer, and when it tries again."""
 
 import math
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -176,3 +178,12 @@ def test_each_way_to_call_takes_a_policy_and_a_function_for_retries(
     getattr(client, way)("M.x", data, retry=policy, on_retry=lambda _, delay: told.append(delay))
 
     assert (told, clock.sleeps, len(line.requests)) == ([0.5, 1.0], [0.5, 1.0], 3)
+
+
+@pytest.mark.parametrize("timeout", [Decimal("sNaN"), Decimal("NaN"), "1", True])
+def test_what_is_no_number_of_a_float_is_no_timeout(timeout: Any, clock: AnyClock) -> None:
+    """It is refused before anything is sent."""
+    client, line = client_of(1, clock)
+    with pytest.raises(ValueError, match=r"^a time-out must be a positive number of seconds"):
+        client.call("M.x", timeout=timeout)
+    assert line.requests == []

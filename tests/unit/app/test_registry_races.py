@@ -180,7 +180,7 @@ def test_who_waits_gets_the_error_with_all_it_carries(new_host: NewHost) -> None
     assert vars(errors[1])["plugin"] == "p"
 
 
-def test_what_the_policy_of_one_thread_raises_is_its_own() -> None:
+def test_what_the_policy_of_one_raises_is_its_own(new_host: NewHost) -> None:
     """No plugin has failed, and who waits for it goes on by a policy of its own."""
 
     class Careless(RetryPolicy):
@@ -188,14 +188,13 @@ def test_what_the_policy_of_one_thread_raises_is_its_own() -> None:
             raise LookupError("mine")
 
     notes = Notes()
-    host = ThreadsHost({"p": script(refused(), refused(), ACTIVE)}, observers=[notes])
+    host = new_host({"p": script(refused(), refused(), ACTIVE)}, observers=[notes])
 
     first, second = host.ask(Ask(options={"retry": Careless()}), Ask())
     assert (type(first.error), second.value.name) == (LookupError, "p")
     assert notes.of(ActivationFailed) == []
 
-    host.registry.invalidate("p")
-    host = ThreadsHost({"p": refused()}, retry=Careless(), observers=[notes])
+    host = new_host({"p": refused()}, retry=Careless(), observers=[notes])
     (everything,) = host.ask(Ask(None))
     assert type(everything.error) is LookupError
     assert notes.of(ActivationFailed) == []

@@ -115,7 +115,7 @@ def refusal(kind: type[Subsystem], method: str, result: Any) -> str:
         (VolumeDriver, "list", "abc", "List: Volumes: an array expected, not a string"),
         (VolumeDriver, "list", {"a": 1}, "List: Volumes: an array expected, not an object"),
         (VolumeDriver, "list", [Volume("a"), "b"], "List: Volumes[1]: an object expected, not a s"),
-        (VolumeDriver, "list", [{"Name": 5}], "List: Volumes[0]: Name: a string expected, not a n"),
+        (VolumeDriver, "list", [{"Name": 5}], "List: Volumes[0].Name: a string expected, not a n"),
         (
             VolumeDriver,
             "list",
@@ -192,6 +192,24 @@ def refusal(kind: type[Subsystem], method: str, result: Any) -> str:
         (GraphDriver, "exists", "yes", "Exists: Exists: a boolean expected, not a string"),
         (GraphDriver, "diff_size", True, "DiffSize: Size: a whole number expected, not a boolean"),
         (GraphDriver, "diff_size", 1 << 63, "DiffSize: Size: a whole number of 64 bits expected"),
+        (
+            NetworkDriver,
+            "join",
+            {"InterfaceName": {"SrcName": "veth1", "DstPrefix": None}},
+            "Join: InterfaceName.DstPrefix: a string expected, not null",
+        ),
+        (
+            NetworkDriver,
+            "join",
+            {"staticroutes": [{"Destination": "10.0.0.0/8", "RouteType": None}]},
+            "Join: StaticRoutes[0].RouteType: a whole number expected, not null",
+        ),
+        (
+            IpamDriver,
+            "request_pool",
+            {"PoolID": "p", "Pool": "10.0.0.0/8", "Data": {"a": None}},
+            "RequestPool: Data.a: a string expected, not null",
+        ),
         (
             GraphDriver,
             "status",

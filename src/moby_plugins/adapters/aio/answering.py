@@ -1,7 +1,8 @@
 """Serve a request with an asynchronous app: for this library's server, and for ASGI.
 
-``adapters/server/answering.py`` checks responses and builds those for errors; here the app and
-the bodies are awaited. If the server cancels the task, no response is sent.
+``domain/outgoing.py`` checks responses, and ``adapters/server/answering.py`` builds those for
+errors; here the app and the bodies are awaited. If the server cancels the task, no response is
+sent.
 """
 
 import asyncio
@@ -151,7 +152,7 @@ async def read_request(
     name, ``WireError`` for a small body that cannot be read, and ``StatusError`` if a small body
     exceeds the memory limit. Reading a large body raises ``WireError`` and ``StatusError`` later.
     """
-    if length is None or length > SMALL_BYTES:
+    if length is None or length > min(SMALL_BYTES, held.max_request_bytes):
         return AsyncRequest(
             method,
             chunks(),

@@ -100,13 +100,18 @@ class _Exchange:
             if not self._has_left or self._task.cancelling() > 1:
                 raise
         finally:
-            if self._watch is not None:
-                self._watch.cancel()
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([self._watch])
-                    self._watch.result()  # raises what the server raised
-            if self._has_left:
-                self._task.uncancel()
+            try:
+                await self._end_watch()
+            finally:
+                if self._has_left:
+                    self._task.uncancel()
+
+    async def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+            with suppress(asyncio.CancelledError):
+                self._watch.result()  # raises what the server raised
 
     async def _answer(self) -> None:
         verb = self._scope["method"]

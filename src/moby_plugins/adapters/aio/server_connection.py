@@ -408,7 +408,7 @@ class _Body:
 
     def take_whole(self, length: int, held: Held) -> bytes | None:
         """Return a small body that was already received, as most are; else ``None``."""
-        if length > min(SMALL_BYTES, self._conn.received):
+        if length > min(SMALL_BYTES, self._conn.received, held.max_request_bytes):
             return None
         held.hold(length)
         self.is_over = True

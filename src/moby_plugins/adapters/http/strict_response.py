@@ -39,7 +39,13 @@ from moby_plugins.domain.http_grammar import (
 )
 
 # Undocumented methods of http.client that the classes below override.
-for _seam in ("_read_status", "_read_next_chunk_size", "_read_and_discard_trailer", "_safe_read"):
+for _seam in (
+    "_close_conn",
+    "_read_status",
+    "_read_next_chunk_size",
+    "_read_and_discard_trailer",
+    "_safe_read",
+):
     if not hasattr(HTTPResponse, _seam):
         raise ImportError(
             f"moby_plugins overrides HTTPResponse.{_seam} of http.client, which this Python lacks:"
@@ -56,7 +62,8 @@ class BrokenHeadersError(OSError):
 def _line(file: Any, limit: int, begun: Begun) -> bytes:
     """Return the next line of ``file``, at most ``limit`` bytes; less at the end of the file.
 
-    Without waiting for more, raise ``HTTPException`` for what is not ``begun`` as it must.
+    Raise ``HTTPException`` as soon as the received part cannot begin a line of the kind ``begun``,
+    without waiting for the rest.
     """
     line = b""
     while len(line) < limit and (buffered := file.peek()):
@@ -179,14 +186,6 @@ class StrictResponse(HTTPResponse):
             self.will_close |= bool(self.chunked or lengths or self.status == SWITCHING_PROTOCOLS)
             self.chunked = False
 
-    def look_behind(self) -> None:
-        """Set ``has_surplus`` at the end of the body, before the file is closed."""
-        if self.fp is not None:
-            # With a deadline that has passed, ``peek`` raises instead of waiting.
-            self._sock.bound(0.0)
-            with suppress(OSError):
-                self.has_surplus = bool(self.fp.peek())
-
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield the names and values of the headers."""
         if self._plain is not None:
@@ -208,7 +207,20 @@ class StrictResponse(HTTPResponse):
                 pass
         except ValueError as error:
             raise IncompleteRead(b"") from error
-        self.look_behind()
+        self._look_behind()
+
+    def _close_conn(self) -> None:
+        # Another thread may close a body that is not at its end. Newer versions of http.client call
+        # this as soon as a body of known length is complete.
+        if self.length == 0 and not self.chunked:
+            self._look_behind()
+        super()._close_conn()  # type: ignore[misc]
+
+    def _look_behind(self) -> None:
+        # With a deadline that has passed, ``peek`` raises instead of waiting.
+        self._sock.bound(0.0)
+        with suppress(OSError):
+            self.has_surplus = bool(self.fp.peek())
 
     def _line_among_chunks(self, begun: Begun) -> bytes:
         try:

@@ -338,7 +338,5 @@ class _Body:
     def _finish(self, *, read: bool) -> None:
         self._done = True
         response = self._response
-        if read:
-            response.look_behind()
         response.close()
         self._end(read=read and not response.has_surplus)

@@ -24,16 +24,13 @@ from moby_plugins.adapters.memory.replies import (
     settled,
 )
 from moby_plugins.adapters.memory.transport import MemoryExchange
+from moby_plugins.adapters.memory.upload import MOST_UNREAD
 from moby_plugins.domain.async_http import AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF, OK, NoAnswerError
 from moby_plugins.domain.typed import is_coroutine_function
 from moby_plugins.ports import RunningCall
 
 T = TypeVar("T")
-
-# So many unread bytes of a request let the host wait, as if the buffers of a socket were full. A
-# response has no buffer: so a plugin is never ahead of what a test has read.
-_MOST_UNREAD = 256 << 10
 
 
 class Pipe:
@@ -172,7 +169,7 @@ class PluginTask:
         self, exchange: LoopExchange, reply: Reply, body: bytes | None, length: int | None
     ) -> None:
         loop = exchange.loop
-        self.upload: Pipe = Pipe(loop, _MOST_UNREAD)
+        self.upload: Pipe = Pipe(loop, MOST_UNREAD)
         self.begun: asyncio.Future[None] = loop.create_future()
         self.call: RunningCall = _Call()
         self._exchange = exchange

@@ -8,6 +8,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from copy import copy
 from functools import partial
 from typing import NoReturn, Self
@@ -318,18 +319,21 @@ class MemoryTransport(MemoryPlugin):
             received = evolve(request, body=upload.read())
             self._record(request.method, received.read(), request.attempt, self._clock.now())
         call, is_recorded = RunningCall(), upload.is_over
-        try:
-            with ended.calling(call.hang_up), call:
-                response = respond(reply, evolve(exchange, request=received))
-            upload.end()
-        except NoAnswerError:
-            exchange.hang_up()
-        finally:
-            upload.raise_error()
-            if not is_recorded:
-                sent = bytes(upload.sent)
-                self._record(request.method, sent, request.attempt, self._clock.now())
-        exchange.check(answered=False)
+        with ExitStack() as stack:
+            try:
+                with ended.calling(call.hang_up), call:
+                    response = respond(reply, evolve(exchange, request=received))
+                stack.callback(response.body.close)
+                upload.end()
+            except NoAnswerError:
+                exchange.hang_up()
+            finally:
+                upload.raise_error()
+                if not is_recorded:
+                    sent = bytes(upload.sent)
+                    self._record(request.method, sent, request.attempt, self._clock.now())
+            exchange.check(answered=False)
+            stack.pop_all()  # the caller closes the body
         return evolve(response, body=_TimedBody(response.body, exchange, call))
 
 

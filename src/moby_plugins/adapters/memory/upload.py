@@ -8,8 +8,9 @@ from contextlib import suppress
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import checked_chunks
 
-# So many bytes are sent before a host sees that the plugin responds early: those in its buffers.
-_MOST_UNREAD = 256 << 10
+# The most bytes of a request that are unread, as if they were in a socket's buffers: the host of a
+# loop waits beyond them, and so many are still sent after the plugin has responded early.
+MOST_UNREAD = 256 << 10
 
 
 class Upload:
@@ -42,7 +43,7 @@ class Upload:
 
     def end(self) -> None:
         """Send what a host sends before it sees a response; raise what the host has to get."""
-        self._send(_MOST_UNREAD)
+        self._send(MOST_UNREAD)
 
     def raise_error(self) -> None:
         """Raise what the host has to get instead of a response, if there is anything."""

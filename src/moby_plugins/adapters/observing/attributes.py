@@ -53,7 +53,10 @@ class PluginLabels(Labels):
         self._requested = Labels(MAX_PLUGINS)
 
     def requested(self, name: str) -> str:
-        """Return the label's value for a name that was requested and could not be activated."""
+        """Return the label's value for a name that may be of no plugin.
+
+        So are those of retries and of failed activations.
+        """
         return self._kept.get(name) or self._requested(name)
 
 

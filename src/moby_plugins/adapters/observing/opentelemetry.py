@@ -215,37 +215,37 @@ class OpenTelemetryObserver(Observer):
         plugin = self._plugins.requested(event.plugin)
         self._retries.add(1, _named(plugin, self._methods(event.method)) | kind)
         when = {"moby_plugins.delay": event.delay, "moby_plugins.attempt": event.attempt}
-        _add_event("moby_plugins.retry", {**_named(event.plugin, event.method), **kind, **when})
+        _add_event("moby_plugins.retry", {**_whole(event.plugin, event.method), **kind, **when})
 
     def driver_failed(self, event: DriverFailed, /) -> None:
         """Count the error, and add an event to the current span."""
         plugin, method = self._plugins(event.plugin), self._methods(event.method)
         self._driver_errors.add(1, _named(plugin, method))
-        of = _named(event.plugin, event.method)
+        of = _whole(event.plugin, event.method)
         _add_event("moby_plugins.driver_error", of | {"exception.message": shown(event.error)})
 
     def plugin_activated(self, event: PluginActivated, /) -> None:
         """Record the activation, and add an event to the current span."""
         name = event.plugin.name
         self._activations.record(event.seconds, _named(self._plugins(name)))
-        _add_event("moby_plugins.plugin_activated", _named(name))
+        _add_event("moby_plugins.plugin_activated", _whole(name))
 
     def plugin_dropped(self, event: PluginDropped, /) -> None:
         """Add an event to the current span."""
-        _add_event("moby_plugins.plugin_dropped", _named(event.plugin.name))
+        _add_event("moby_plugins.plugin_dropped", _whole(event.plugin.name))
 
     def activation_failed(self, event: ActivationFailed, /) -> None:
         """Record the failed activation, and add an event to the current span."""
         kind = {"error.type": error_type(event.error)}
         plugin = self._plugins.requested(event.name)
         self._activations.record(event.seconds, _named(plugin) | kind)
-        of = {**_named(event.name), **kind, "exception.message": shown(event.error)}
+        of = {**_whole(event.name), **kind, "exception.message": shown(event.error)}
         _add_event("moby_plugins.activation_failed", of)
 
     def handler_failed(self, event: HandlerFailed, /) -> None:
         """Add an event to the current span."""
         of = {"exception.type": error_kind(event.error), "exception.message": shown(event.error)}
-        _add_event("moby_plugins.handler_failed", _named(event.plugin) | of)
+        _add_event("moby_plugins.handler_failed", _whole(event.plugin) | of)
 
     def _learn(self, event: CallStarted) -> _Known:
         """Return what is known of the calls of a method at an address, before each call."""
@@ -300,8 +300,13 @@ def _template(method: str) -> dict[str, str]:
 
 
 def _named(plugin: str, method: str | None = None) -> dict[str, str]:
-    named = {"moby_plugins.plugin": shown(plugin, MAX_LABEL)}
-    return named if method is None else named | _template(shown(method, MAX_LABEL))
+    named = {"moby_plugins.plugin": plugin}
+    return named if method is None else named | _template(method)
+
+
+def _whole(plugin: str, method: str | None = None) -> dict[str, str]:
+    """Return the attributes of an event: names of any number, of a bounded length."""
+    return _named(shown(plugin, MAX_LABEL), method and shown(method, MAX_LABEL))
 
 
 def _end(call: _Call, ended: CallEnded) -> None:

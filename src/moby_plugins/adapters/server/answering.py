@@ -219,7 +219,7 @@ def read_request(
     exceeds the memory limit. Reading a large body raises ``WireError`` and ``StatusError`` later.
     """
     chunks = _chunks(stream, length)
-    if length is None or length > SMALL_BYTES:
+    if length is None or length > min(SMALL_BYTES, held.max_request_bytes):
         return Request(
             method,
             chunks,

@@ -328,7 +328,10 @@ class ServerConnection(HTTPConnection):
                 self._shut_down()
 
     def look(self) -> None:
-        """Tell the running call if the peer has hung up; it still gets a response if it can."""
+        """Mark the running call as hung up if the peer has hung up.
+
+        The connection stays open, so that a response can still be sent.
+        """
         with self._lock:
             if self.call is None or self.call.has_hung_up:
                 return

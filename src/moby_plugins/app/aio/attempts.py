@@ -28,7 +28,11 @@ async def retry(
         try:
             return await attempt(tries.number)
         except PluginError as error:
-            delay = delay_after(error, tries, asyncio.get_running_loop().time(), on_retry)
+            try:
+                delay = delay_after(error, tries, asyncio.get_running_loop().time(), on_retry)
+            except BaseException:
+                ending.left = True
+                raise
             if delay is None:
                 raise
         await pause(ending, tries, delay)

@@ -18,11 +18,12 @@ from moby_plugins.app.config import (
     observers_of,
     or_environment,
     shared_lookups,
+    shedding,
 )
 from moby_plugins.app.observing import Observers
 from moby_plugins.app.settings import ASYNC_TRANSPORT, AUTO, BUILT_IN, Settings
 from moby_plugins.async_ports import AsyncConnect
-from moby_plugins.descriptors import shared_descriptors, with_descriptors
+from moby_plugins.descriptors import with_descriptors
 from moby_plugins.domain.address import Address, TLSOptions, check_tls
 from moby_plugins.domain.errors import SettingsError
 from moby_plugins.domain.http import Response
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 _BUILT_IN = "moby_plugins.adapters.aio.transport"
 
 
-@with_descriptors
 def new_client(
     addr: str,
     tls_config: TLSOptions | None = None,
@@ -72,7 +72,8 @@ def new_client(
     settings = or_environment(settings)
     address = Address(addr)
     check_tls(tls_config)
-    return client_of(Observers(observers_of(settings, observers)))(
+    make = with_descriptors(client_of)(Observers(observers_of(settings, observers)))
+    return make(
         _connect(settings, connect)(address, tls_config),
         address,
         retry=settings.retry,
@@ -82,7 +83,6 @@ def new_client(
     )
 
 
-@with_descriptors
 def new_local_registry(
     settings: Settings | None = None,
     *,
@@ -108,12 +108,10 @@ def new_local_registry(
         TypeError: If an argument has another type.
     """
     settings = or_environment(settings)
-    from moby_plugins.adapters.shedding import SheddingDiscovery
-
     found_by = new_local_discovery(settings) if discovery is None else discovery
     filled("discovery", found_by, "scan", "lookup")
     return AsyncRegistry(
-        discovery=SheddingDiscovery(found_by, shared_descriptors()),
+        discovery=shedding(found_by),
         connect=_connect(settings, connect),
         retry=settings.retry,
         timeout=settings.timeout,

@@ -36,8 +36,8 @@ class Lead:
 
     ``outcome`` is cancelled if there is no result: the registry was closed, or other code cancelled
     the task. ``on_retry`` belongs to the caller that started the activation; when that caller
-    leaves, ``default`` is used. An exception that ``on_retry`` raises is set in ``refusal``, for
-    that caller only; ``refusal`` is cancelled if the registry is closed.
+    leaves, ``default`` is used. An exception that ``on_retry`` or the policy raises is set in
+    ``refusal``, for that caller only; ``refusal`` is cancelled if the registry is closed.
     """
 
     def __init__(
@@ -67,9 +67,13 @@ class Lead:
             on_retry(error, delay)
         except BaseException as raised:
             self.on_retry = None
-            if not self.refusal.done():
-                self.refusal.set_exception(raised)
-                self.refusal.exception()  # mark it retrieved, or the event loop would log it
+            self.refuse(raised)
+
+    def refuse(self, raised: BaseException) -> None:
+        """Store what the policy or ``on_retry`` of the caller that leads has raised."""
+        if not self.refusal.done():
+            self.refusal.set_exception(raised)
+            self.refusal.exception()  # mark it retrieved, or the event loop would log it
 
     def settle(self, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
         """Set ``outcome`` unless it is done: to the plugin or the error; for neither, cancel it."""

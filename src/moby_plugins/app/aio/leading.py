@@ -50,7 +50,6 @@ from moby_plugins.domain.errors import (
     PluginError,
     WaitCancelledError,
 )
-from moby_plugins.domain.observing import ActivationFailed
 from moby_plugins.domain.plugin import Plugin
 from moby_plugins.domain.retry import (
     RetryPolicy,
@@ -214,9 +213,13 @@ class AsyncLeaders:
         if plugin is not None:
             self.activations.report(plugin.name)
 
+    def close(self) -> None:
+        """Have running activations end as those of a closed registry, and begin no more."""
+        self._closing.set()
+
     async def end(self) -> None:
         """End all waits and running activations, and wait for the other tasks of this loop."""
-        self._closing.set()
+        self.close()
         running_loop = asyncio.get_running_loop()
         self._running.clear()
         tasks: set[asyncio.Task[Any]] = set()
@@ -381,19 +384,24 @@ class AsyncLeaders:
         notify_retry: OnRetry = lead.notify_retry
         if self._observers:
             notify_retry = notifying_retries(self._observers, lead.name, notify_retry)
-        started = tries.started
+        started, ending = tries.started, Ending(lead.name)
         try:
-            plugin = await try_again(attempt, tries, notify_retry, ending=Ending(lead.name))
+            plugin = await try_again(attempt, tries, notify_retry, ending=ending)
             activation = self._share(lead, plugin, lead.loop.time() - started)
         except BaseException as error:
             handshake.give_up()
             self._forget_lead(lead)
+            if ending.left:
+                # What the policy raised is its caller's own: others activate the plugin again.
+                lead.refuse(error)
+                lead.settle(None, None)
+                return
             lead.settle(None, None if self._closing.is_set() else error)
             if not isinstance(error, Exception):
                 raise
             if not self._closing.is_set():
-                took = lead.loop.time() - started
-                self._observers.notify(ActivationFailed, lead.name, error, took)
+                self.activations.fail(lead.name, error, lead.loop.time() - started)
+                self.activations.report(lead.name)
             return
         self._forget_lead(lead)
         # If the attempt ignored that its last caller has left, handlers may still be cancelled.

@@ -335,6 +335,7 @@ class AsyncRegistry:
         closing a client raises, the others are closed all the same; then the first exception is
         raised, and others are logged.
         """
+        self._leaders.close()
         try:
             close_all(self._activations)
         finally:

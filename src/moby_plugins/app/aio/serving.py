@@ -12,6 +12,7 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Callable,
     Collection,
     Container,
     Iterable,
@@ -102,7 +103,10 @@ class AsyncPluginApp:
         self._observers = Observers()
         self.manifest: Manifest = self._routes.manifest
         # This app without observers; not a method, which would be a call more for each request.
-        self._plain = partial(AsyncPluginApp.__call__, copy(self))
+        self._refuse: Callable[[BaseException], AsyncResponse] = _refusal
+        unobserved = copy(self)
+        unobserved._refuse = _refusal_with_error  # noqa: SLF001  its own class
+        self._unobserved = partial(AsyncPluginApp.__call__, unobserved)
         self._observers = Observers(observers)
 
     def __repr__(self) -> str:
@@ -118,7 +122,7 @@ class AsyncPluginApp:
             The response; the caller closes it.
         """
         if self._observers:
-            return await _observed(self._plain, request, self._observers, self._routes.methods)
+            return await _observed(self._unobserved, request, self._observers, self._routes.methods)
         method = request.method.partition("?")[0]
         try:
             route = self._routes.route(method)
@@ -129,8 +133,7 @@ class AsyncPluginApp:
             if is_forked_child() or is_cancelled(error):
                 raise
             log_failed_call(f"{method} failed", error)
-            refused = whole(refusal(error))
-            return AsyncRefusal(refused.status, refused.body, refused.headers, error=error)
+            return self._refuse(error)
 
     def with_observers(self, observers: Iterable[Observer]) -> Self:
         """Return a copy of this app that calls ``observers`` too.
@@ -207,10 +210,7 @@ async def _observed(
     now = asyncio.get_running_loop().time
     observed = ObservedRequest(observers, request_started(request, methods), now)
     try:
-        response = await app(request)
-        unchecked: object = response  # the app's program may not be type-checked
-        if not isinstance(unchecked, AsyncResponse):
-            raise TypeError(f"an application returns an AsyncResponse, not {quoted(unchecked)}")
+        response = _checked(await app(request))
         size = len(response.body.whole) if isinstance(response.body, AsyncBytes) else None
         try:
             # The server makes the same check, and sends 500 in place of what it refuses.
@@ -227,11 +227,10 @@ async def _observed(
                 observed.fail(OK, raised, hung_up=has_hung_up())
         raise
     if size is not None and size <= CHUNK_BYTES:
-        error = response.error if isinstance(response, AsyncRefusal) else None
         observed.sent_bytes = size
-        # A method may suppress its cancellation, and then return or raise.
-        observed.end(response.status, error, hung_up=has_hung_up())
-        return response
+        _end(observed, response)
+        response = _let_go(response)
+        return response  # noqa: RET504  the frame of this function must not keep the error
     return evolve(response, body=_Observed(response, outgoing, observed), headers=outgoing.headers)
 
 
@@ -292,6 +291,35 @@ async def _pieces(remote: Streamed, items: AsyncIterable[Any]) -> AsyncIterator[
             await items.aclose()
 
 
+def _checked(response: object) -> AsyncResponse:
+    # The app's program may not be type-checked.
+    if not isinstance(response, AsyncResponse):
+        raise TypeError(f"an application returns an AsyncResponse, not {quoted(response)}")
+    return response
+
+
+def _refusal(error: BaseException) -> AsyncResponse:
+    return whole(refusal(error))
+
+
+def _refusal_with_error(error: BaseException) -> AsyncResponse:
+    response = _refusal(error)
+    return AsyncRefusal(response.status, response.body, response.headers, error=error)
+
+
+def _end(observed: ObservedRequest, response: AsyncResponse) -> None:
+    error = response.error if isinstance(response, AsyncRefusal) else None
+    # A method may suppress its cancellation, and then return or raise.
+    observed.end(response.status, error, hung_up=has_hung_up())
+
+
+def _let_go(response: AsyncResponse) -> AsyncResponse:
+    """Return ``response`` without its error, whose traceback refers to the server's frames."""
+    if isinstance(response, AsyncRefusal):
+        return AsyncResponse(response.status, response.body, response.headers)
+    return response
+
+
 class _Observed:
     """The body of a streamed response; its end is reported as the end of the request."""
 
@@ -307,26 +335,26 @@ class _Observed:
             chunk = self._outgoing.count(await self._response.body.read(size))
         except BaseException as error:
             if is_cancelled(error):
-                self._observed.end(self._response.status, hung_up=True)
+                self._observed.end(self._outgoing.status, hung_up=True)
             else:
-                self._observed.fail(self._response.status, error, hung_up=has_hung_up())
+                self._observed.fail(self._outgoing.status, error, hung_up=has_hung_up())
             raise
         self._observed.sent_bytes += len(chunk)
         if not chunk:
-            self._observed.end(self._response.status, hung_up=False)
+            self._observed.end(self._outgoing.status, hung_up=False)
         return chunk
 
     def close(self) -> None:
         try:
             self._response.body.close()
         finally:
-            self._observed.closed(self._response.status)
+            self._observed.closed(self._outgoing.status)
 
     async def aclose(self) -> None:
         try:
             await self._response.aclose()
         finally:
-            self._observed.closed(self._response.status)
+            self._observed.closed(self._outgoing.status)
 
 
 class _Begun:

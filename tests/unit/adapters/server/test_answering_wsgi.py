@@ -7,6 +7,7 @@ import pytest
 
 from moby_plugins.adapters.server.answering import SMALL_BYTES
 from moby_plugins.domain.http import CHUNK_BYTES, Request, Response
+from moby_plugins.serving import wsgi
 from tests.cases import every
 from tests.unit.adapters.server.wsgi_call import Answer, raising
 
@@ -154,3 +155,34 @@ def test_a_request_with_origin_is_answered_on_a_unix_socket() -> None:
     answer = Answer(Receiver(), HTTP_ORIGIN="null", REMOTE_ADDR="")
 
     assert answer.status == "200 OK"
+
+
+@every("size", [1001, 70_000, SMALL_BYTES, SMALL_BYTES + 1])
+def test_a_body_that_is_read_whole_is_no_larger_than_it_may_be(size: int) -> None:
+    """However small the bound is; in parts it is read all the same."""
+    body = b"x" * size
+    bounded = wsgi(Receiver(), max_request_bytes=1000)
+    assert called(bounded, body) == "413"
+
+    def in_parts(request: Request) -> Response:
+        received = 0
+        while part := request.read(100):
+            received += len(part)
+        return Response(200, b"%d" % received)
+
+    assert called(wsgi(in_parts, max_request_bytes=1000), body) == "200"
+    assert called(wsgi(Receiver(), max_request_bytes=size), body) == "200"
+
+
+def called(served: Any, body: bytes) -> str:
+    """The status of the response to a call with a body."""
+    statuses: list[str] = []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/M.x",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
+    }
+    for _ in served(environ, lambda status, _headers: statuses.append(status)):
+        pass
+    return statuses[0][:3]
