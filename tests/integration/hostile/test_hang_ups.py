@@ -76,7 +76,7 @@ def dial(server: PluginServer) -> socket.socket:
     scheme, _, where = server.addr.partition("://")
     if scheme == "unix":
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(4 * WAIT)
+        sock.settimeout(8 * WAIT)
         sock.connect(where)
         return sock
     host, _, port = where.rpartition(":")
