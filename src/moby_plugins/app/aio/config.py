@@ -70,7 +70,7 @@ def new_client(
         TypeError: If an argument has another type.
     """
     settings = or_environment(settings)
-    address = Address(addr)
+    address = with_descriptors(Address)(addr)
     check_tls(tls_config)
     make = with_descriptors(client_of)(Observers(observers_of(settings, observers)))
     return make(
