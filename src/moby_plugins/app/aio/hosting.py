@@ -84,7 +84,8 @@ async def serve_unix(
         SpecError: If the server cannot listen at the socket, or ``metrics`` at its address.
         SettingsError: If the group does not exist, or the platform has no UNIX sockets.
         PluginError: If the server ended by itself, because its socket no longer listens. If other
-            code closed its descriptor, this may be noticed a minute later, or at the next call.
+            code closed its descriptor, this may be noticed a minute after a connection was last
+            waited for, and not while there is none.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If the mode, the group, ``drain`` or a number of bytes is out of range.
 
@@ -157,7 +158,8 @@ async def serve_tcp(
     Raises:
         SpecError: If the server cannot listen at an address, or a file cannot be used.
         PluginError: If the server ended by itself, because its socket no longer listens. If other
-            code closed its descriptor, this may be noticed a minute later, or at the next call.
+            code closed its descriptor, this may be noticed a minute after a connection was last
+            waited for, and not while there is none.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If ``drain`` or a number of bytes is out of range.
     """
