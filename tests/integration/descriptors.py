@@ -73,6 +73,20 @@ def nothing_left(seconds: float = ENDED) -> Iterator[None]:
     assert _wait(lambda: not any(map(gt, held(), before)), seconds), (before, held(), opened())
 
 
+@contextmanager
+def without_descriptors() -> Iterator[None]:
+    """Inside, this process can open nothing more."""
+    taken: list[int] = []
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+
+
 def _wait(holds: Callable[[], bool], seconds: float) -> bool:
     ends = time.monotonic() + seconds
     while not (became := holds()) and time.monotonic() < ends:

@@ -4,8 +4,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from moby_plugins import (
     PluginError,
@@ -18,25 +17,12 @@ from moby_plugins import (
 from moby_plugins.adapters.disk.discovery import FilesystemDiscovery
 from moby_plugins.app.activation import ActivePlugin
 from moby_plugins.serving import PluginApp, plugin_server_tcp, serve_unix
+from tests.integration.descriptors import without_descriptors
 from tests.integration.serving.plugins import Echoes
 
 DESCRIPTORS = 48
 # Of a disk that is made for the story; no more is written to any other.
 MAX_PAGES = 16
-
-
-@contextmanager
-def without_descriptors() -> Iterator[None]:
-    """Inside, this process can open nothing more."""
-    taken = []
-    try:
-        while True:
-            taken.append(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        yield
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
 
 
 def outcome(do: Callable[[], object]) -> str:

@@ -19,7 +19,7 @@ from moby_plugins import (
     new_local_registry,
 )
 from moby_plugins.app.activation import ActivePlugin
-from tests.integration.descriptors import descriptors
+from tests.integration.descriptors import descriptors, without_descriptors
 
 # The arguments of a call that takes a while.
 SLOW = {"Name": "slow"}
@@ -81,17 +81,11 @@ def opened_without_descriptors(registry: Registry, specs: str) -> None:
             active = registry.get_all("VolumeDriver")
             for plugin in active:
                 plugin.client.call("VolumeDriver.Get", {"Name": "x"})
-            taken: list[int] = []
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(os.open(os.devnull, os.O_RDONLY))
-            try:
-                print(name, step())
-            except PluginError as error:
-                print(name, error)
-            finally:
-                for descriptor in taken:
-                    os.close(descriptor)
+            with without_descriptors():
+                try:
+                    print(name, step())
+                except PluginError as error:
+                    print(name, error)
 
 
 def first_use(registry: Registry, specs: str) -> None:
@@ -108,17 +102,11 @@ def first_use(registry: Registry, specs: str) -> None:
     for name, step in steps.items():
         for plugin in active:
             plugin.client.call("VolumeDriver.Get", {"Name": "x"})
-        taken: list[int] = []
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.open(os.devnull, os.O_RDONLY))
-        try:
-            print(name, step())
-        except Exception as error:  # whatever it is, it is printed
-            print(name, repr(error))
-        finally:
-            for descriptor in taken:
-                os.close(descriptor)
+        with without_descriptors():
+            try:
+                print(name, step())
+            except Exception as error:  # whatever it is, it is printed
+                print(name, repr(error))
 
 
 def at_once(registry: Registry, specs: str, transport: str = "auto") -> None:
