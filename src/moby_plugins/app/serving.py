@@ -189,8 +189,9 @@ class PluginApp:
         self._observers = Observers()
         self._now = now
         self.manifest: Manifest = self._routes.manifest
-        # This app without observers; not a method, which would be a call more for each request.
         self._refuse: Callable[[BaseException], Response] = refusal
+        # This app without observers, whose error responses hold the exception, for those of this
+        # app. Not a method, which would be a call more for each request.
         unobserved = copy(self)
         unobserved._refuse = _refusal_with_error  # noqa: SLF001  its own class
         self._unobserved = partial(PluginApp.__call__, unobserved)

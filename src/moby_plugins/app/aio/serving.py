@@ -102,8 +102,9 @@ class AsyncPluginApp:
         self._routes = Routes(parts, max_request_bytes, check_async_part)
         self._observers = Observers()
         self.manifest: Manifest = self._routes.manifest
-        # This app without observers; not a method, which would be a call more for each request.
         self._refuse: Callable[[BaseException], AsyncResponse] = _refusal
+        # This app without observers, whose error responses hold the exception, for those of this
+        # app. Not a method, which would be a call more for each request.
         unobserved = copy(self)
         unobserved._refuse = _refusal_with_error  # noqa: SLF001  its own class
         self._unobserved = partial(AsyncPluginApp.__call__, unobserved)
