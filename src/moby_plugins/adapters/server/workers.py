@@ -44,6 +44,8 @@ class Workers:
         self._present: set[ServerConnection] = set()
         self._busy: set[ServerConnection] = set()
         self._abandoned: set[ServerConnection] = set()
+        # Cut off to make room. Each keeps its thread until it notices: it may run a call by now.
+        self._cut: set[ServerConnection] = set()
         self._logged: set[ServerConnection] = set()
 
     @property
@@ -160,7 +162,7 @@ class Workers:
         # Return whether the thread that served it still counts.
         with self._lock:
             counts = conn not in self._abandoned
-            for each in (self._present, self._busy, self._abandoned, self._logged):
+            for each in (self._present, self._busy, self._abandoned, self._cut, self._logged):
                 each.discard(conn)
         return counts
 
@@ -195,10 +197,10 @@ class Workers:
 
     def _make_room(self) -> None:
         # Many peers that neither send nor read must not keep others out.
-        waits = {conn: conn.waits_since for conn in self._busy}
+        waits = {conn: conn.waits_since for conn in self._busy - self._cut}
         slow = [(since, id(conn), conn) for conn, since in waits.items() if since is not None]
         if slow:
             conn = min(slow)[-1]
-            self._busy.discard(conn)
+            self._cut.add(conn)
             conn.cut()
             logger.info("a slow connection was closed: all threads are busy")

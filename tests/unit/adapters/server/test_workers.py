@@ -32,7 +32,7 @@ class Stuck:
 
     def communicate(self) -> bool:
         self.runs.set()
-        self.may_end.wait(WAIT)
+        self.may_end.wait(4 * WAIT)
         return False
 
     def close(self) -> None:
@@ -59,9 +59,9 @@ def workers() -> Iterator[Workers]:
     made.stop()
 
 
-def fill(workers: Workers) -> list[Any]:
+def fill(workers: Workers, places: int = MAX_THREADS) -> list[Any]:
     """A call that runs for each place."""
-    conns: list[Any] = [Stuck() for _ in range(MAX_THREADS)]
+    conns: list[Any] = [Stuck() for _ in range(places)]
     for conn in conns:
         workers.put(conn)
     for conn in conns:
@@ -130,4 +130,26 @@ def test_the_slowest_makes_room_and_no_call_that_runs(workers: Workers) -> None:
     assert another.ended.wait(WAIT)
     assert [number for number, conn in enumerate(conns) if conn.may_end.is_set()] == [7]
     for conn in conns:
+        conn.may_end.set()
+
+
+def test_one_that_was_cut_off_and_runs_a_call_holds_up_no_other(workers: Workers) -> None:
+    """It keeps its thread, so the next place that is given up is for those that wait."""
+
+    class Deaf(Stuck):
+        def cut(self) -> None:
+            self.was_cut = True
+
+    cut_off: Any = Deaf()
+    workers.put(cut_off)
+    conns, another = fill(workers, MAX_THREADS - 1), Quick()
+    cut_off.waits_since = 1.0
+    workers.put(another)  # type: ignore[arg-type]
+    assert cut_off.was_cut
+
+    conns[0].hung_up_since = 0.0
+    workers.look(0.25)
+
+    assert another.ended.wait(WAIT)
+    for conn in [cut_off, *conns]:
         conn.may_end.set()
