@@ -205,7 +205,7 @@ def _socket_remedy(seen: Observations, path: str, number: int) -> str:
     if number in {errno.EACCES, errno.EPERM}:
         return f"run this as the host's user; or let that user write to {shell_word(path)}"
     # The remedy removes the socket itself, never a link to it.
-    if number == errno.ECONNREFUSED and seen.kind(path, SOCKET) == SOCKET:
+    if number == errno.ECONNREFUSED:
         gone = shell_command("rm", seen.way(path)[-1])
         return f"start the plugin; or, if it is gone for good, {gone}"
     return "start the plugin"

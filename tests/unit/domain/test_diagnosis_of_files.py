@@ -7,7 +7,7 @@ import pytest
 
 from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.diagnosis import Observations, diagnose
-from moby_plugins.domain.errors import StatusError
+from moby_plugins.domain.errors import SpecError, StatusError
 from moby_plugins.domain.findings import NOTE, PROBLEM, WARNING, Finding
 from moby_plugins.domain.handshake import HandshakeOutcome
 from moby_plugins.domain.permissions import DIRECTORY, FIFO, FILE, LINK, SOCKET
@@ -153,6 +153,58 @@ def test_a_right_that_no_user_has_now_is_a_warning() -> None:
         (WARNING, f"chmod g-w {SPEC}")
     ]
     assert [finding.severity for finding in two] == [PROBLEM]
+
+
+def test_a_socket_that_only_refuses_this_user_is_told_for_that() -> None:
+    """All directories on the way to it could be entered."""
+    (finding,) = of_spec(
+        "unix:///x",
+        ways={"/x": ("/", "/x")},
+        kinds={"/": DIRECTORY, "/x": SOCKET},
+        failures={"/x": errno.EACCES},
+    )
+
+    assert finding.remedy == "run this as the host's user; or let that user write to /x"
+
+
+def test_a_file_of_a_user_whom_hosts_do_not_trust_is_a_problem() -> None:
+    """Each of them, by that user's name; a link is given to root itself, and not its target."""
+    found = of_spec(
+        "tcp://h:1",
+        ways={SPEC: ("/", "/etc", "/far", SPEC)},
+        kinds={"/etc": LINK},
+        modes={"/etc": 0o777, SPEC: 0o644, SOCKETS: 0o755},
+        owners={"/etc": 1000, SPEC: 1000, SOCKETS: 7},
+        users={1000: "eve"},
+    )
+
+    told = [(each.where, each.what.partition(",")[0], each.remedy) for each in found]
+    assert told == [
+        ("/etc", "the link belongs to eve", "chown -h root /etc"),
+        (SPEC, "the spec belongs to eve", f"chown root {SPEC}"),
+        (SOCKETS, "the directory belongs to 7", f"chown root {SOCKETS}"),
+    ]
+
+
+def test_a_sticky_bit_does_not_protect_where_hosts_look_for_plugins() -> None:
+    """A file that any user adds there is a plugin."""
+    (finding,) = diagnose(Observations(SOCKETS, (SPECS,), modes={SOCKETS: 0o1777}))
+
+    assert finding.what == "every user can write to the directory"
+
+
+def test_a_broken_spec_hides_no_weakness_of_another_plugin() -> None:
+    """The files of every plugin are looked at."""
+    broken = Candidate(f"{SPECS}/a.json", error=SpecError("broken", f"{SPECS}/a.json"))
+    plugins = {
+        "a": (broken,),
+        "db": (Candidate(SPEC, Plugin("db", "unix:///x")),),
+    }
+    found = diagnose(Observations(SOCKETS, (SPECS,), plugins, modes={"/x": 0o666}))
+
+    assert ("/x", "every user can write to the socket") in {
+        (finding.where, finding.what) for finding in found
+    }
 
 
 @pytest.mark.parametrize(
