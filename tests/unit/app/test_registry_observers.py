@@ -4,7 +4,6 @@ from contextvars import ContextVar
 
 import pytest
 
-from moby_plugins import PluginNotFoundError
 from moby_plugins.ports import (
     ActivationFailed,
     CallEnded,
@@ -94,16 +93,6 @@ def test_an_interrupt_in_an_observer_keeps_no_handler_from_its_plugin() -> None:
             registry.get_all()
         assert met == ["a", "b"]
         assert registry.get("b").name == "b"
-
-
-def test_an_activation_that_fails_is_told(notes: Notes) -> None:
-    """With the name that was asked for, and the error that the caller gets."""
-    registry = MemoryRegistry(observers=[notes])
-    with registry, pytest.raises(PluginNotFoundError) as caught:
-        registry.get("nothing")
-
-    [failed] = notes.of(ActivationFailed)
-    assert (failed.name, failed.error, failed.seconds) == ("nothing", caught.value, 15.0)
 
 
 def test_get_all_tells_of_each_plugin(notes: Notes) -> None:

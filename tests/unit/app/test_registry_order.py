@@ -5,8 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from moby_plugins import WaitCancelledError
-from moby_plugins.ports import HandlerFailed, Observer, PluginActivated, PluginDropped
+from moby_plugins import PluginNotFoundError, WaitCancelledError
+from moby_plugins.ports import (
+    ActivationFailed,
+    HandlerFailed,
+    Observer,
+    PluginActivated,
+    PluginDropped,
+)
 from moby_plugins.testing import refused, script
 from tests.observers import Notes
 from tests.unit.app.hosts import NewHost, ThreadsHost
@@ -51,6 +57,18 @@ def test_a_plugin_that_is_forgotten_while_its_activation_is_told_is_dropped_afte
 
     kinds = [type(e) for e in notes.events if isinstance(e, PluginActivated | PluginDropped)]
     assert kinds == [PluginActivated, PluginDropped, PluginActivated]
+
+
+def test_an_activation_that_fails_is_told(new_host: NewHost) -> None:
+    """With the name that was asked for, that error, and how long it was tried."""
+    notes = Notes()
+    host = new_host({}, observers=[notes])
+    with pytest.raises(PluginNotFoundError) as caught:
+        host.registry.get("nothing")
+
+    [failed] = notes.of(ActivationFailed)
+    assert (failed.name, failed.seconds) == ("nothing", 15.0)
+    assert (type(failed.error), str(failed.error)) == (PluginNotFoundError, str(caught.value))
 
 
 def test_a_registry_that_is_closed_while_an_activation_is_told_drops_after_it() -> None:
