@@ -50,7 +50,7 @@ unit-hundred: $(VENV)/test
 	@for seed in $$(seq $(RUNS)); do $(BIN)/pytest -q -n 2 tests/unit \
 		--random-order-bucket=global --random-order-seed=$$seed || exit 1; done
 
-# By hand, for minutes; `make mutants CHILDREN=1` leaves a core free.
+# By hand, for an hour; `make mutants CHILDREN=1` leaves a core free.
 CHILDREN := 2
 mutants: $(VENV)/mutants
 	$(BIN)/python -m tests.mutation --max-children $(CHILDREN)

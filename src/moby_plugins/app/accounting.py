@@ -132,8 +132,8 @@ class ClientBase(Generic[R]):
     def _account(self, error: TransportError | WireError | StatusError, request: R) -> None:
         """Set the method of ``request``, and the plugin's name and address, in ``error``.
 
-        If the client was closed before a whole response was received, raise
-        ``WaitCancelledError`` instead.
+        If the client was closed, raise ``WaitCancelledError`` instead, except for a
+        ``StatusError`` whose body was received whole.
         """
         if isinstance(error, StatusError):
             self.sign(error)

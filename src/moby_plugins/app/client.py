@@ -285,7 +285,7 @@ class Client(ClientBase[Request]):
             RuntimeError: If the client was closed before the call.
         """
         request = self.request(service_method, wire.encode(args))
-        # The retry loop calls this for each attempt; ``attempt`` sends the request once.
+        # The retry loop calls this for each attempt; ``_stream`` sends the request once.
         return self._try(
             lambda number: self._stream(self._numbered(request, number), timeout), retry, on_retry
         )

@@ -450,7 +450,8 @@ def fastest(version: object) -> tuple[str, str]:
     version = str(version)
     release = tuple(int(part) for part in re.findall(r"\d{1,9}", version)[:2])
     if release < MIN_HTTPTOOLS:
-        return "urllib3", f"httptools is {shown(version)}, older than 0.7"
+        oldest = ".".join(map(str, MIN_HTTPTOOLS))
+        return "urllib3", f"httptools is {shown(version)}, older than {oldest}"
     return "httptools", f"httptools is {shown(version)}"
 
 

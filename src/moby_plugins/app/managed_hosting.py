@@ -62,6 +62,8 @@ def serve_managed(
         InvalidPluginNameError: If ``name`` is not a valid name.
         TypeError: If ``app`` cannot be served.
         SpecError: If the server cannot listen at the socket.
+        ValueError: If ``drain`` or a number of bytes is out of range.
+        PluginError: If the server ended by itself.
 
     Examples:
         ```text

@@ -60,7 +60,7 @@ def check_proxy(
 
 
 def plain_only(method: Any, _: RemoteMethod) -> str:
-    """Return why a method cannot be served by ``PluginApp``: "" unless it is asynchronous."""
+    """Return why ``PluginApp`` cannot serve an asynchronous method; "" for any other method."""
     # A method that is not a function may be an object with a ``__call__``.
     if any(map(is_asynchronous, (method, type(method).__call__))):
         return "is a coroutine ('async def'), and is called as a plain method"

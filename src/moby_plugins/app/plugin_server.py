@@ -25,7 +25,7 @@ Open: TypeAlias = Callable[[Any], tuple["HTTPServer", str, Callable[[], None]]]
 
 
 class HTTPServer(Protocol):
-    """The interface of an HTTP server; ``adapters/server/cheroot_server.py`` implements it."""
+    """The interface of the HTTP servers ``CherootServer`` and, for tasks, ``LoopServer``."""
 
     def start(self) -> None:
         """Serve in threads; return once connections are accepted."""

@@ -112,7 +112,7 @@ class Routes:
             routes = {remote.method: self._to(remote, part) for remote in implemented(part)}
             twice = sorted(routes.keys() & self._by_method.keys())
             if twice:
-                raise ValueError(f"two parts implement {twice[0]}")
+                raise ValueError(f"two parts implement the method {twice[0]}")
             self._by_method |= routes
         for part in parts:
             for remote in part.remotes.values():

@@ -74,7 +74,8 @@ class Signature:
             if parameter.annotation is inspect.Parameter.empty:
                 raise TypeError(f"{method}: parameter {name!r} needs a type")
         if signature.return_annotation is inspect.Signature.empty:
-            raise TypeError(f"{method}: the result needs a type, None where there is no result")
+            needed = "annotate it, with None where there is no result"
+            raise TypeError(f"{method}: the result needs a type: {needed}")
 
     @property
     def takes_nothing(self) -> bool:

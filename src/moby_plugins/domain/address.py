@@ -330,7 +330,7 @@ class TLSOptions:
 
 def warnings_about(address: Address, tls: TLSOptions | None) -> tuple[str, ...]:
     """Return the warnings that a host logs before it connects to ``address``; () if none."""
-    concern = "" if tls is None else tls.concerns(encrypted=address.scheme == "https")
+    concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
     if not (concern or address.concern):  # asked twice in each activation, and hardly ever given
         return ()
     return tuple(filter(None, (concern, address.concern)))
@@ -347,8 +347,10 @@ def check_tls(value: object) -> None:
 class ServerTLS:
     """TLS options of a served plugin, for ``serve_tcp`` and ``plugin_server_tcp``.
 
-    A frozen value. All but the passphrase are paths of PEM files of at most 1 MiB, opened when the
-    server starts; if one cannot be used, ``start`` raises ``SpecError``.
+    A frozen value. All but the passphrase are paths of PEM files. ``cert_file``, ``key_file`` and
+    ``client_ca_file``, of at most 1 MiB each, are opened when the server starts; if one cannot be
+    used, ``start`` raises ``SpecError``. The other three are only written into the spec, as
+    absolute paths: hosts open them.
 
     Args:
         cert_file: The plugin's certificate.

@@ -17,9 +17,9 @@
     ├─ WaitCancelledError                    cancelled, or the registry or client was closed
     └─ WireError (ValueError)                a response with status 200 and an invalid body
 
-A call is retried only after a ``TransportError`` whose ``answered`` is false; ``get`` also
-retries after the ``PluginNotFoundError`` of its look-up (see ``domain/retry.py``). All errors
-can be copied and pickled.
+A call is retried only after a ``TransportError`` whose ``answered`` and ``body_spent`` are false;
+``get`` also retries after the ``PluginNotFoundError`` of its look-up (see ``domain/retry.py``).
+All errors can be copied and pickled.
 
 The text of an error is one printable line of bounded length, even if it quotes a plugin, a file
 or a caller (see ``domain/text.py``); its attributes hold the complete values.
@@ -159,7 +159,11 @@ class SpecError(PluginError, ValueError):
 
 
 class SettingsError(PluginError, ValueError):
-    """Settings that cannot be used: an unknown key, a wrong type, a value out of range."""
+    """Settings that cannot be used, or that name something missing.
+
+    An unknown key, a wrong type or a value out of range; a library, a group or a feature of the
+    platform that is not there.
+    """
 
     __module__ = _DOOR
 

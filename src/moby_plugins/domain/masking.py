@@ -64,7 +64,8 @@ _Rules: TypeAlias = Mapping[str, Callable[[Any], Any]]
 class _Subsystem:
     """The keys that occur in a subsystem's bodies, in lower case, and how to mask their values.
 
-    Values of ``rules`` are masked by functions, values of ``plain`` and ``nested`` are kept.
+    Values of ``rules`` are masked by functions. Values of ``plain`` are kept unless they are arrays
+    or objects, values of ``nested`` in any case. Values of all other keys are masked whole.
     """
 
     rules: _Rules

@@ -45,7 +45,7 @@ class Observer:
         """
 
     def driver_failed(self, event: "domain.observing.DriverFailed", /) -> None:
-        """Handle an error of the plugin's driver, from a response with status 200."""
+        """Handle the error in a response with status 200, a ``DriverError`` of a proxy."""
 
     def retry_scheduled(self, event: "domain.observing.RetryScheduled", /) -> None:
         """Handle a failed attempt that will be followed by another."""

@@ -93,7 +93,7 @@ def test_a_name_that_two_parts_share_is_told_once() -> None:
 
 def test_two_parts_cannot_implement_the_same_method() -> None:
     """Which of them is meant cannot be known."""
-    with pytest.raises(ValueError, match=r"^two parts implement VolumeDriver\.Create$"):
+    with pytest.raises(ValueError, match=r"^two parts implement the method VolumeDriver\.Create$"):
         PluginApp(Volumes(), Volumes())
 
 

@@ -39,7 +39,10 @@ def _maybe(self: Any) -> Volume | None: ...
     ("function", "message"),
     [
         (_no_type, "Odd.Do: parameter 'name' needs a type"),
-        (_no_result, "Odd.Do: the result needs a type, None where there is no result"),
+        (
+            _no_result,
+            "Odd.Do: the result needs a type: annotate it, with None where there is no result",
+        ),
         (_many, "Odd.Do: *names: str is not an ordinary parameter"),
         (_keywords, "Odd.Do: **names: str is not an ordinary parameter"),
         (_keyword, "Odd.Do: name: str is not an ordinary parameter"),

@@ -188,7 +188,10 @@ class EntryWriter:
             raise SpecError(f"{where}: {shown(error.strerror or error)}", self.source) from error
 
     def ensure(self, path: str) -> None:
-        """Create the directory ``path`` if it is missing, unless a link or a file is in its way."""
+        """Create the directory ``path`` if it is missing; do nothing if that fails.
+
+        It fails, for example, if a link or a file is in its way.
+        """
         entry = Entry(path=path, kind=stat.S_IFDIR, mode=0o755, uid=0, gid=0, mtime=0.0)
         with suppress(SpecError, OSError):
             self._make_parents(entry, self._parts(path, entry))

@@ -352,7 +352,7 @@ class MemoryExchange(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """Return the current time in seconds, of which ``ends`` is a moment."""
+        """Return the current time in seconds, by the same clock as ``ends``."""
 
     def unreachable(self, number: int) -> NoReturn:
         """Raise the ``TransportError`` of a dial that failed with the errno ``number``."""

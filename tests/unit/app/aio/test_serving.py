@@ -398,7 +398,7 @@ def test_an_asynchronous_part_is_refused_by_a_plugin_app() -> None:
 
 def test_two_parts_of_one_method_are_refused() -> None:
     """As in a ``PluginApp``."""
-    with pytest.raises(ValueError, match="two parts implement VolumeDriver"):
+    with pytest.raises(ValueError, match="two parts implement the method VolumeDriver"):
         AsyncPluginApp(Shelves(), Shelves())
 
 
