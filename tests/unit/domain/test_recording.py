@@ -20,6 +20,21 @@ def test_both_bodies_of_a_call_are_masked() -> None:
     )
 
 
+def test_a_body_that_is_masked_whole_says_its_whole_size() -> None:
+    """With the bytes that were not recorded; a method and a broken end have no secrets either."""
+    cut_off = RecordedCall(
+        "AuthZPlugin.AuthZReq?token=hunter2",
+        RecordedBody([b'{"User":"eve'], omitted=7),
+        broken="no https://eve:hunter2@h",
+    )
+
+    assert masked_call(cut_off) == RecordedCall(
+        "AuthZPlugin.AuthZReq?token=***",
+        RecordedBody([b"*** (19 bytes)"], omitted=7),
+        broken="no https://***@h",
+    )
+
+
 def test_a_line_without_its_end_is_left_out() -> None:
     """A recording may be read while it is written."""
     assert whole_lines(b"one\ntwo\nthr") == b"one\ntwo\n"
