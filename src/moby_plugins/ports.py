@@ -119,14 +119,17 @@ class RunningCall:
     """A running call of a served plugin, for servers: ``with call:`` around the plugin's code.
 
     The server enters this context around each step of the plugin's code, and calls ``hang_up``
-    when the host has hung up, or when the server abandons the response. One thread at a time may
-    enter it.
+    when the host has hung up, or ``cut_off`` when it breaks the connection off itself. One thread
+    at a time may enter it.
 
     ``hangs_up_first`` is true if the server always calls ``hang_up`` before it cancels the call's
     task. Then a cancellation without ``hang_up`` is known to be the plugin's own.
     """
 
     hangs_up_first = False
+
+    was_cut_off = False
+    """Whether the server broke the connection off, and not the host."""
 
     _token: "Token[RunningCall] | None" = None
     _hung_up = False
@@ -146,7 +149,7 @@ class RunningCall:
 
     @property
     def has_hung_up(self) -> bool:
-        """Whether ``hang_up`` was called."""
+        """Whether ``hang_up`` or ``cut_off`` was called."""
         return self._hung_up
 
     def hang_up(self) -> None:
@@ -155,6 +158,12 @@ class RunningCall:
         event = self.__dict__.get("event")
         if event is not None:
             event.set()
+
+    def cut_off(self) -> None:
+        """Set the event, because the server breaks the connection off: it stops, or needs room."""
+        if not self._hung_up:
+            self.was_cut_off = True
+        self.hang_up()
 
     @property
     def from_parent_process(self) -> bool:

@@ -24,7 +24,7 @@ from moby_plugins.domain.errors import (
     is_kind,
     status_and_text,
 )
-from moby_plugins.domain.http import Request
+from moby_plugins.domain.http import NoAnswerError, Request
 from moby_plugins.domain.http_grammar import HEADER_NAME
 from moby_plugins.domain.observing import CallEnded, CallStarted, RequestEnded, RequestStarted
 from moby_plugins.failures import log_failure
@@ -33,6 +33,7 @@ from moby_plugins.ports import running_call
 R = TypeVar("R", Request, AsyncRequest)
 Now: TypeAlias = Callable[[], float]
 _BAD_REQUEST = 400
+_CUT_OFF = "the server broke the connection off before the response was sent"
 # The headers of a client, and those that describe the framing of a message or the connection.
 _TAKEN = frozenset(
     {"accept", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
@@ -240,6 +241,9 @@ class ObservedRequest:
         except IndexError:
             return
         if ends:
+            call = running_call()
+            if hung_up and call is not None and call.was_cut_off:
+                hung_up, error = False, error or NoAnswerError(_CUT_OFF)
             seconds, sent = self._now() - self._began, self.sent_bytes
             ended = RequestEnded(self._started, seconds, status, error, sent, hung_up)
             call_each(ends, ended)

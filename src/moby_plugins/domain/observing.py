@@ -181,7 +181,8 @@ class RequestEnded:
         seconds: How long the request took, until the end of the response's body.
         status: The response's status.
         error: The exception that the plugin's code raised, or the reason why the server refuses its
-            response; ``None`` if there is none.
+            response; a ``NoAnswerError`` if the server broke the connection off because it stopped;
+            ``None`` if there is none.
         sent_bytes: How many bytes of the response's body were passed to the server.
         hung_up: Whether the host closed the connection before the end.
     """

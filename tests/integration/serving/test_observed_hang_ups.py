@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,8 +47,10 @@ class Ends(Observer):
 
 def app(request: Request) -> Response:
     """Reads the whole upload; or answers much, at once or bit by bit."""
-    if request.method == "M.late":
+    if request.method in {"M.late", "M.wait"}:
         assert hung_up().wait(WAIT)
+    if request.method == "M.wait":
+        return Response(200, b"late")
     if request.method in {"M.upload", "M.late"}:
         return Response(200, str(len(request.read())).encode())
     if request.method == "M.large":
@@ -62,6 +65,8 @@ async def async_app(request: AsyncRequest) -> AsyncResponse:
         for _ in range(LARGE >> 16):
             yield bytes(1 << 16)
 
+    if request.method == "M.wait":
+        await asyncio.sleep(WAIT)
     if request.method == "M.upload":
         return AsyncResponse(200, str(len(await request.read())).encode())
     return AsyncResponse(200, bytes(LARGE) if request.method == "M.large" else chunks())
@@ -151,6 +156,24 @@ def test_a_host_that_leaves_is_told_as_hung_up(serving: Serving, scheme: str, wh
     [ended] = ends.ended
     assert ended.hung_up
     assert ended.sent_bytes < LARGE
+
+
+@pytest.mark.parametrize("when", [*LEFT, "before a response"])
+def test_a_server_that_stops_says_that_it_broke_the_connection_off(
+    serving: Serving, scheme: str, when: str
+) -> None:
+    """The host has waited, and its call is no success."""
+    ends = Ends()
+    with serving(ends) as addr:
+        sock = connect(addr, scheme)
+        sock.sendall(LEFT.get(when, post("M.wait", b"{}")))
+        # Until the app runs.
+        sock.recv(1) if "in a large" in when or "in a stream" in when else time.sleep(0.3)
+    sock.close()
+    assert ends.came.acquire(timeout=WAIT)
+
+    [ended] = ends.ended
+    assert (ended.hung_up, ended.error is None) == (False, False)
 
 
 @pytest.mark.parametrize("serving", ["threads"], indirect=True)

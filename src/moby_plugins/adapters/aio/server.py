@@ -129,7 +129,7 @@ class AsyncServer:
     async def _cut(self) -> None:
         running = [conn.task for conn in self._connections if conn.task is not None]
         for conn in list(self._connections):
-            conn.cut()
+            conn.cut_off()
         _, late = await asyncio.wait([self._empty, *running, *self._gone], timeout=CUT)
         if late - {self._empty}:
             logger.warning("a call is still running although its connection was closed")
@@ -213,7 +213,7 @@ class AsyncServer:
         if slow:
             conn = min(slow, key=lambda conn: conn.waits_since or 0.0)
             self._connections.discard(conn)
-            conn.cut()
+            conn.cut_off()
         elif self._context is not None and self._shaking:
             next(iter(self._shaking)).cancel()
         else:

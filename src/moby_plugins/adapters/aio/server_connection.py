@@ -174,6 +174,12 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         poll.register(self._descriptor, self._hang_up_events)
         return bool(poll.poll(0))
 
+    def cut_off(self) -> None:
+        """Break the connection off for the server's own reasons, and mark a running call so."""
+        if self.call is not None:
+            self.call.cut_off()
+        self.cut()
+
     def cut(self) -> None:
         """Break the connection off: cancel a running call, and send nothing more."""
         if self._is_cut:

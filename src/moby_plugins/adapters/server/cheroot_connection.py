@@ -378,10 +378,10 @@ class ServerConnection(HTTPConnection):
         self.server.closed(self)
 
     def cut(self) -> None:
-        """Cut the connection off: end waiting for the peer, mark a running call as hung up."""
+        """Cut the connection off: end waiting for the peer, and mark a running call as cut off."""
         with self._lock:
             if self.call is not None:
-                self.call.hang_up()
+                self.call.cut_off()
             self._shut_down()
 
     def _shut_down(self) -> None:
