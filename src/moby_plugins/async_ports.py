@@ -6,6 +6,8 @@ reasons of errors those of ``ports.py``.
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from moby_plugins.domain.address import Address, TLSOptions
@@ -74,3 +76,12 @@ def is_cancelled(error: BaseException) -> bool:
     if call is not None and call.hangs_up_first and not call.has_hung_up:
         return False
     return task is not None and task.cancelling() > 0
+
+
+def event_time() -> Callable[[], float]:
+    """Return the clock for the durations in events: the running loop's own, if it is fine enough.
+
+    Other loops than asyncio's own may count in milliseconds, as uvloop does: most calls take less.
+    """
+    loop = asyncio.get_running_loop()
+    return loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic

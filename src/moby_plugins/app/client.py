@@ -62,6 +62,7 @@ class Stream:
         self._body = body
         self._ending = ending or Ending()
         self._names = {"method": method, "address": address, "plugin": plugin}
+        self._closed = False
 
     def read(self, size: int = STREAM_BYTES) -> bytes:
         """Read the next part of the body, as soon as some of it has been received.
@@ -73,21 +74,33 @@ class Stream:
             The bytes; ``b""`` at the end of the body.
 
         Raises:
-            TransportError: If the connection breaks, or the time-out expires
-                (``TransportTimeoutError``); ``answered`` is true.
+            TransportError: If the connection breaks, the time-out expires
+                (``TransportTimeoutError``), or another thread closes the stream during the read;
+                ``answered`` is true.
             WireError: If the body is cut off.
             WaitCancelledError: If the client is closed before the end of the body.
             ValueError: If ``size`` is less than 1.
         """
         if size < 1:
             raise ValueError("the size for reading a stream must be 1 or more")
+        was_closed = self._closed
         try:
-            return self._body.read(size)
+            data = self._body.read(size)
         except PluginError as error:
             vars(error).update(self._names)
             if self._ending.reason:
                 raise self._cut_off() from error
             raise
+        except Exception as error:
+            # An HTTP library may raise anything if its connection is closed under it.
+            if self._ending.reason:
+                raise self._cut_off() from error
+            if not self._closed:
+                raise
+            raise self._closed_during_a_read() from error
+        if not data and self._closed and not was_closed:
+            raise self._closed_during_a_read()
+        return data
 
     def __iter__(self) -> Iterator[bytes]:
         while data := self.read():
@@ -98,7 +111,14 @@ class Stream:
 
         May be called more than once, by any thread.
         """
+        self._closed = True
         self._body.close()
+
+    def _closed_during_a_read(self) -> TransportError:
+        error = TransportError("the stream was closed while it was read", self._names["address"])
+        error.answered = True
+        vars(error).update(self._names)
+        return error
 
     def _cut_off(self) -> WaitCancelledError:
         """Return the error of a read after the client was closed."""

@@ -200,7 +200,8 @@ class ObservedStream(Stream):
         try:
             data = super().read(size)
         except BaseException as error:
-            reading.end(error)
+            # If the program closed the stream, that is no failure of the plugin.
+            reading.end(None if self._closed else error)
             raise
         finally:
             reading.is_reading = False

@@ -104,7 +104,8 @@ def test_a_registry_and_its_plugin_are_in_one_trace(
     ):
         registry.get_all("VolumeDriver")
 
-    served, called = spans.get_finished_spans()
+    served, called, activation = spans.get_finished_spans()
+    assert activation.name == "activate shelf"
     assert {served.name, called.name} == {"POST /Plugin.Activate"}
     assert served.parent is not None
     assert called.context is not None

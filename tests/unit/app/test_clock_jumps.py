@@ -17,8 +17,8 @@ DAY = 86_400.0
 
 # These tell the date, and not how long something took.
 DATES = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "time.localtime"}
-# It shows people when a call came.
-SHOWS_DATES = {"cli/trace.py"}
+# They show people when a call came, and when a plugin became active.
+SHOWS_DATES = {"adapters/observing/opentelemetry.py", "cli/trace.py"}
 
 
 class Odd:

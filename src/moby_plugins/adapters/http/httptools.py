@@ -340,22 +340,33 @@ class UnreadBody:
         self._release = release
         self._received = parser.take()
         self._is_over = False
+        self._is_reading = self._is_closing = False
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end.
 
         Raises ``TransportTimeoutError`` if the time-out expires, ``TransportError`` if the
-        connection breaks, and ``WireError`` if the body is cut off or badly chunked.
+        connection breaks or is closed, and ``WireError`` if the body is cut off or badly chunked.
         """
-        while not (self._received or self._is_over):
-            self._received = self._next(size)
+        self._is_reading = True
+        try:
+            while not (self._received or self._is_over):
+                self._received = self._next(size)
+        finally:
+            self._is_reading = False
+            if self._is_closing:
+                self._end(reusable=False)
         data, self._received = self._received[:size], self._received[size:]
         return data
 
     def close(self) -> None:
-        """Close the connection, unless the body was read to its end."""
+        """Close the connection, unless the body was read to its end; may be in another thread."""
         if not self._is_over:
-            self._end(reusable=False)
+            self._is_closing = True
+            self._sock.abort()
+            # A thread that reads closes the socket, whose descriptor is not reused before that.
+            if not self._is_reading:
+                self._end(reusable=False)
 
     def _next(self, size: int) -> bytes:
         parser = self._parser
@@ -380,8 +391,9 @@ class UnreadBody:
         return data
 
     def _end(self, *, reusable: bool) -> None:
-        self._is_over = True
-        self._release(reusable=reusable)
+        if not self._is_over:  # it may have been closed by another thread
+            self._is_over = True
+            self._release(reusable=reusable)
 
 
 def connect(

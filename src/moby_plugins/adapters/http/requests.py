@@ -8,6 +8,7 @@ it sends, so use it for plugins that the host trusts.
 """
 
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -151,17 +152,24 @@ class _Body:
         self._answer = answer
         self._address = address
         self._ends = ends
+        self._is_reading = False
 
     def read(self, size: int, /) -> bytes:
+        self._is_reading = True
         try:
             data: bytes = self._answer.raw.read1(size, decode_content=False) or b""
             if self._ends is not None and time.monotonic() >= self._ends:
                 raise TimeoutError(TIMED_OUT)
         except ERRORS as error:
             raise _translate(error, self._address, answered=True) from error
+        finally:
+            self._is_reading = False
         return data
 
     def close(self) -> None:
+        if self._is_reading:  # in another thread, which would otherwise wait on
+            with suppress(OSError, RuntimeError, ValueError):  # it has just ended
+                self._answer.raw.shutdown()
         self._answer.close()
 
 

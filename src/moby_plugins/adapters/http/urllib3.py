@@ -315,10 +315,28 @@ class _Body:
         self._address = address
         self._end = end
         self._done = False
+        self._is_reading = self._is_closing = False
 
     def read(self, size: int, /) -> bytes:
         if self._done:
             return b""
+        self._is_reading = True
+        try:
+            return self._next(size)
+        finally:
+            self._is_reading = False
+            if self._is_closing:
+                self._finish(read=False)
+
+    def close(self) -> None:
+        if not self._done:
+            self._is_closing = True
+            self._sock.abort()
+            # A thread that reads closes the socket, whose descriptor is not reused before that.
+            if not self._is_reading:
+                self._finish(read=False)
+
+    def _next(self, size: int) -> bytes:
         response = self._response
         try:
             data = response.read1(size)
@@ -331,11 +349,9 @@ class _Body:
             self._finish(read=True)
         return data
 
-    def close(self) -> None:
-        if not self._done:
-            self._finish(read=False)
-
     def _finish(self, *, read: bool) -> None:
+        if self._done:  # it was closed by another thread
+            return
         self._done = True
         response = self._response
         response.close()

@@ -5,6 +5,7 @@ the route; others begin with ``moby_plugins.``. Only the API package is needed: 
 nothing is recorded, but an incoming trace is passed on.
 """
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from types import MethodType
@@ -86,7 +87,8 @@ class OpenTelemetryObserver(Observer):
     or fail, and errors of a plugin's own are events of the span that is current. Metrics are
     ``http.client.request.duration``, ``http.server.request.duration``, ``….active_requests``,
     ``….request.body.size``, ``….response.body.size``, ``moby_plugins.retries``,
-    ``moby_plugins.driver_errors`` and ``moby_plugins.activations``. It needs the extra ``otel``.
+    ``moby_plugins.driver_errors`` and ``moby_plugins.activation.duration``. An activation without a
+    current span, as on asyncio, is a span of its own. The observer needs the extra ``otel``.
     Threads and tasks may share it; there is nothing to close.
 
     Args:
@@ -228,7 +230,7 @@ class OpenTelemetryObserver(Observer):
         """Record the activation, and add an event to the current span."""
         name = event.plugin.name
         self._activations.record(event.seconds, _named(self._plugins(name)))
-        _add_event("moby_plugins.plugin_activated", _whole(name))
+        self._record_activation("moby_plugins.plugin_activated", _whole(name), event.seconds)
 
     def plugin_dropped(self, event: PluginDropped, /) -> None:
         """Add an event to the current span."""
@@ -240,12 +242,27 @@ class OpenTelemetryObserver(Observer):
         plugin = self._plugins.requested(event.name)
         self._activations.record(event.seconds, _named(plugin) | kind)
         of = {**_whole(event.name), **kind, "exception.message": shown(event.error)}
-        _add_event("moby_plugins.activation_failed", of)
+        self._record_activation("moby_plugins.activation_failed", of, event.seconds, event.error)
 
     def handler_failed(self, event: HandlerFailed, /) -> None:
         """Add an event to the current span."""
         of = {"exception.type": error_kind(event.error), "exception.message": shown(event.error)}
         _add_event("moby_plugins.handler_failed", _whole(event.plugin) | of)
+
+    def _record_activation(
+        self, name: str, of: Mapping[str, str], seconds: float, error: BaseException | None = None
+    ) -> None:
+        """Add an event to the current span; without one, record the activation as a span."""
+        if trace.get_current_span().get_span_context().is_valid:
+            _add_event(name, of)
+            return
+        now = time.time_ns()
+        began = now - round(seconds * 1e9)
+        title = f"activate {of['moby_plugins.plugin']}"
+        span = self._tracer.start_span(title, None, SpanKind.INTERNAL, of, start_time=began)
+        if error is not None:
+            span.set_status(Status(StatusCode.ERROR, shown(error)))
+        span.end(now)
 
     def _learn(self, event: CallStarted) -> _Known:
         """Return what is known of the calls of a method at an address, before each call."""
@@ -318,6 +335,8 @@ def _end(call: _Call, ended: CallEnded) -> None:
     if error is not None:
         whole = {**of, **_result(ended.status, error)}
     client.duration.record(ended.seconds, whole, within)
+    if ended.status is None:  # perhaps nothing was sent
+        return
     if sent is not None:
         client.sent.record(sent, whole, within)
     if received is not None:
@@ -329,7 +348,8 @@ def _recorded(span: "Span", end: OnCallEnded, ended: CallEnded) -> None:
     if ended.new_connection is not None:
         span.set_attribute("moby_plugins.new_connection", ended.new_connection)
     result = _result(ended.status, ended.error)
-    _finish(span, result, ended.started.sent_bytes, ended.received_bytes, ended.error)
+    received = None if ended.status is None else ended.received_bytes
+    _finish(span, result, ended.started.sent_bytes, received, ended.error)
     end(ended)
 
 

@@ -104,7 +104,7 @@ class PrometheusObserver(Observer):
         self._calls = counter("calls", "Attempts of calls.", *method, "status", "error")
         self._call_seconds = histogram("call_seconds", "How long attempts took.", *method)
         self._calls_running = gauge("calls_running", "Attempts under way.", "plugin")
-        self._sent = counter("call_sent_bytes", "Bytes of requests' bodies.", "plugin")
+        self._sent = counter("call_sent_bytes", "Bytes of answered requests' bodies.", "plugin")
         self._received = counter("call_received_bytes", "Bytes of responses' bodies.", "plugin")
         self._connections = counter("connections", "Connections dialled.", "plugin")
         self._retries = counter("retries", "Attempts that were scheduled again.", *method, "error")
@@ -137,7 +137,7 @@ class PrometheusObserver(Observer):
             status = "" if ended.status is None else str(ended.status)
             self._calls.labels(plugin, method, status, error_kind(ended.error)).inc()
             self._call_seconds.labels(plugin, method).observe(ended.seconds)
-            if event.sent_bytes:
+            if event.sent_bytes and ended.status is not None:
                 self._sent.labels(plugin).inc(event.sent_bytes)
             if ended.received_bytes:
                 self._received.labels(plugin).inc(ended.received_bytes)

@@ -1,6 +1,5 @@
 """An asynchronous client whose attempts are observed."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from types import UnionType
@@ -13,7 +12,7 @@ from moby_plugins.app.observed import ObservedCall, ObservedReading, observe
 from moby_plugins.app.observed_client import ObservedClientBase
 from moby_plugins.app.observing import Observers, notifying_retries
 from moby_plugins.app.retrying import OnRetry
-from moby_plugins.async_ports import AsyncTransport
+from moby_plugins.async_ports import AsyncTransport, event_time
 from moby_plugins.deferred_names import AtDoor
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.async_http import AsyncBody, AsyncBytes, AsyncRequest, AsyncResponse
@@ -45,7 +44,7 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
         """
         if not self._takers:
             return await super().attempt(request, into, timeout)
-        now = asyncio.get_running_loop().time
+        now = event_time()
         observed = observe(self._takers, self._name, self._address_text, request, now)
         request = observed.request
         try:
@@ -70,7 +69,7 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
     async def _stream(self, request: AsyncRequest, timeout: float | None) -> AsyncStream:
         if not self._takers:
             return await super()._stream(request, timeout)
-        now = asyncio.get_running_loop().time
+        now = event_time()
         observed = observe(self._takers, self._name, self._address_text, request, now)
         request = observed.request
         try:

@@ -6,7 +6,6 @@ finds the method for a request and ``refusal`` makes the response for an excepti
 server ends.
 """
 
-import asyncio
 import inspect
 from collections.abc import (
     AsyncGenerator,
@@ -31,7 +30,7 @@ from moby_plugins.app.results import mismatch
 from moby_plugins.app.serving import Route, Routes, is_async_app, refusal
 from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import BAD_REQUEST
-from moby_plugins.async_ports import is_cancelled
+from moby_plugins.async_ports import event_time, is_cancelled
 from moby_plugins.domain.async_http import AsyncApp, AsyncBytes, AsyncRequest, AsyncResponse
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import (
@@ -208,7 +207,7 @@ async def _observed(
     methods: Container[str],
 ) -> AsyncResponse:
     # Observers run in the context of the request's task.
-    now = asyncio.get_running_loop().time
+    now = event_time()
     observed = ObservedRequest(observers, request_started(request, methods), now)
     try:
         response = _checked(await app(request))

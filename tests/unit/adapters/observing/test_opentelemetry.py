@@ -24,8 +24,10 @@ from moby_plugins import (
     PluginNotFoundError,
     Request,
     Response,
+    RetryPolicy,
     Settings,
     StatusError,
+    TransportError,
     new_client,
 )
 from moby_plugins.adapters.observing.attributes import MAX_METHODS, MAX_PLUGINS, OTHER
@@ -386,6 +388,32 @@ def test_plugins_that_come_and_go_are_events(exported: Exported) -> None:
         None,
         "PluginNotFoundError",
     ]
+
+
+def test_an_activation_without_a_span_around_it_is_one_of_its_own(exported: Exported) -> None:
+    """As long as it took, with what it failed by: on asyncio there is no caller's span."""
+    with MemoryRegistry(observers=[exported.observer()]) as registry:
+        registry.add("shelf", {"Plugin.Activate": {"Implements": ["VolumeDriver"]}})
+        registry.get("shelf")
+        with pytest.raises(PluginNotFoundError):
+            registry.get("nothing")
+
+    told = {span.name: span for span in exported.spans}
+    shelf, nothing = told["activate shelf"], told["activate nothing"]
+    assert shelf.status.status_code is StatusCode.UNSET
+    assert (nothing.status.status_code, nothing.kind) == (StatusCode.ERROR, SpanKind.INTERNAL)
+    assert attributes(nothing)["error.type"] == "PluginNotFoundError"
+    assert (nothing.end_time or 0) - (nothing.start_time or 0) == 15_000_000_000
+
+
+def test_what_was_not_answered_has_no_size(exported: Exported) -> None:
+    """Of its request perhaps nothing was sent, and a response of no bytes is another thing."""
+    with client(exported, {"M.x": refused()}) as calling, pytest.raises(TransportError):
+        calling.call("M.x", {"a": 1}, retry=RetryPolicy(budget=0))
+
+    assert exported.of("http.client.request.body.size") == []
+    assert exported.of("http.client.response.body.size") == []
+    assert "http.response.body.size" not in attributes(exported.spans[0])
 
 
 def test_an_error_in_a_response_with_status_200_is_an_event(exported: Exported) -> None:
