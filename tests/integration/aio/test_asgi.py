@@ -18,7 +18,7 @@ from moby_plugins.aio import (
     serve_unix,
 )
 from moby_plugins.subsystems import GraphDriver, VolumeDriver
-from tests.integration.aio.test_hang_ups import Quiet, Waiting, within
+from tests.integration.aio.test_hang_ups import Endless, Quiet, Waiting, within
 from tests.integration.aio.test_serving import HELLO, ask, dial, served
 from tests.integration.hostile.test_hang_ups import READ
 from tests.integration.serving.async_plugins import AsyncEchoes, AsyncLayers, AsyncVolumes
@@ -196,6 +196,26 @@ def test_a_call_whose_host_leaves_its_upload_is_cancelled(
 
     asyncio.run(main())
     assert [(how, told) for how, _, told in app.ended] == [("cancelled", True)]
+
+
+@both
+@pytest.mark.parametrize("size", [10, 500, 100_000])
+def test_a_stream_that_never_waits_is_ended_when_its_host_hangs_up(
+    under: Under, size: int, short_path: Path
+) -> None:
+    """Although neither the stream nor the server ever waits."""
+    app = Endless(size)
+    sock, addr = on_unix(short_path)
+
+    async def main() -> None:
+        async with under(asgi(app), sock):
+            host = await asyncio.to_thread(dial, addr)
+            host.sendall(post("M.x", b""))
+            await asyncio.to_thread(host.recv, 10)
+            host.close()
+            assert await within(WAIT, lambda: app.cleaned_up == 1)
+
+    asyncio.run(main())
 
 
 @both

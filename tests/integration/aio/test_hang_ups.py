@@ -423,3 +423,60 @@ def test_a_stream_whose_author_never_waits_holds_no_other_call_up(
             assert ended[0] - hung < SECOND
 
     run(loop, main())
+
+
+class Endless:
+    """An app whose stream never waits, and whose end takes a while."""
+
+    def __init__(self, size: int = 500) -> None:
+        self.size = size
+        self.cleaned_up = 0
+
+    async def __call__(self, request: AsyncRequest) -> AsyncResponse:
+        return AsyncResponse(200, self._chunks())
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * self.size
+        finally:
+            await asyncio.sleep(0.02)
+            self.cleaned_up += 1
+
+
+@pytest.mark.parametrize("size", [10, 500, 100_000])
+def test_a_stream_that_never_waits_is_ended_and_cleans_up(
+    loop: str, kind: Served, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cancellation comes before its ``finally``, and not in it; nothing is logged."""
+    app = Endless(size)
+
+    async def main() -> None:
+        async with kind.up(app) as (addr, _):
+            for _ in range(5):
+                sock = await asyncio.to_thread(kind.dial, addr)
+                sock.sendall(post("M.x", b""))
+                await asyncio.to_thread(sock.recv, 10)
+                sock.close()
+            assert await within(WAIT, lambda: app.cleaned_up == 5)
+
+    run(loop, main())
+    assert caplog.messages == []
+
+
+def test_a_host_that_is_connected_does_not_delay_the_stop(loop: str, kind: Served) -> None:
+    """It is idle, and under TLS it says no goodbye."""
+
+    async def main() -> float:
+        async with kind.up(Endless()) as (addr, task):
+            sock = await asyncio.to_thread(kind.dial, addr)
+            sock.sendall(post("M.x", b"").replace(b"POST", b"GET"))
+            assert (await asyncio.to_thread(answer, sock)).startswith(b"HTTP/1.1 405")
+            began = time.monotonic()
+            task.cancel()
+            await asyncio.wait([task])
+            took = time.monotonic() - began
+            sock.close()
+            return took
+
+    assert run(loop, main()) < 0.4

@@ -24,6 +24,9 @@ from moby_plugins.domain.outgoing import Outgoing
 from moby_plugins.domain.text import quoted
 from moby_plugins.failures import log_failure
 
+# Seconds after which a response that never waits gives other tasks a turn.
+MAX_TURN = 1e-3
+
 
 class AsyncStartedResponse:
     """A response whose first chunk was read, so that its status is certain.
@@ -59,7 +62,13 @@ class AsyncStartedResponse:
         return self._first
 
     async def rest(self) -> AsyncIterator[bytes]:
-        """Yield the other chunks; log an exception of the app, and pass it on."""
+        """Yield the other chunks; log an exception of the app, and pass it on.
+
+        Other tasks, and the loop, have a turn every ``MAX_TURN`` seconds, even if neither the body
+        nor the server ever waits: otherwise it would not be seen that the host has hung up.
+        """
+        now = asyncio.get_running_loop().time
+        ends = now() + MAX_TURN
         while not self.head.ended:
             try:
                 chunk = self.head.count(await self._response.body.read(CHUNK_BYTES))
@@ -74,6 +83,9 @@ class AsyncStartedResponse:
                 raise WireError(CUT_OFF) from error
             if chunk:
                 yield chunk
+            if now() >= ends:
+                await asyncio.sleep(0)
+                ends = now() + MAX_TURN
 
     async def aclose(self) -> None:
         """Close the body, and return once its source has been closed."""

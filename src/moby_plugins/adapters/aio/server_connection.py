@@ -36,8 +36,8 @@ MAX_AHEAD = 64 << 10
 MAX_UNREAD_BYTES = 256 << 20
 # Seconds for a host to read the last response and to shut down its sending.
 LINGER = 2.0
-# Seconds after which a stream whose author never waits gives other tasks a turn.
-MAX_TURN = 1e-3
+# Seconds that an idle peer under TLS has to say goodbye when the server stops.
+FAREWELL = 0.1
 HUNG_UP = "the host hung up"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -99,6 +99,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         """Store the transport, and note that the connection is open."""
         self._transport = cast("asyncio.Transport", transport)
         sock = transport.get_extra_info("socket")
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
         self.is_unix: bool = sock.family == getattr(socket, "AF_UNIX", None)
         # A host that has only shut down its sending counts as hung up on TCP, not on a UNIX socket.
         self._hang_up_events = 0 if self.is_unix else getattr(select, "POLLRDHUP", 0)
@@ -135,7 +136,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         else:
             self._owner.look_soon()
         # Under TLS the transport cannot stay half open, and would warn that this was asked of it.
-        return self._transport.get_extra_info("sslcontext") is None
+        return not self._is_tls
 
     def connection_lost(self, _: Exception | None) -> None:
         """End all waiting for the peer, and cancel a running call."""
@@ -194,7 +195,12 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
     def stop(self) -> None:
         """Close the connection, after the request that is being read or answered, if any."""
         if self.task is None and not self._begun:
+            closing = self._transport.is_closing()
+            is_idle = not (closing or self._transport.get_write_buffer_size())
             self._transport.close()
+            # TLS waits for the peer's ``close_notify``, which an idle host does not send.
+            if self._is_tls and is_idle:
+                self._loop.call_later(FAREWELL, self._transport.abort)
 
     def time_out(self) -> None:
         """End waiting for the peer, which took longer than it may."""
@@ -338,23 +344,25 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
                 await self._write(top + answered.first)
             return is_kept
         await self._write(top + _framed(answered.first, in_chunks=in_chunks))
-        ends = self._loop.time() + MAX_TURN
         async for chunk in answered.rest():
             await self._write(_framed(chunk, in_chunks=in_chunks))
-            if self._loop.time() >= ends:
-                await asyncio.sleep(0)
-                ends = self._loop.time() + MAX_TURN
         if in_chunks:
             await self._write(b"0\r\n\r\n")
         return is_kept
 
     async def _write(self, data: bytes) -> None:
-        # Once a write has failed, the transport is closing: ``connection_lost`` comes a turn later.
         if self._lost or self._is_cut or self._transport.is_closing():
             if self.call is not None:
                 self.call.hang_up()
+            if not self._is_cut:
+                # ``connection_lost`` comes a turn later, and cancels this task: here, and not while
+                # the plugin's code cleans up.
+                await self._loop.create_future()
             raise NoAnswerError(HUNG_UP)
         self._transport.write(data)
+        if self._is_tls:
+            # A write that fails below TLS is known a turn later.
+            await asyncio.sleep(0)
         if self._room is not None:
             # Without a time limit: the reader of a log stream may pause.
             self.waits_since = self._loop.time()

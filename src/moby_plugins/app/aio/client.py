@@ -69,6 +69,7 @@ class AsyncStream:
         self._body = body
         self._ending = ending or Ending()
         self._names = {"method": method, "address": address, "plugin": plugin}
+        self._is_reading = False
 
     async def read(self, size: int = STREAM_BYTES) -> bytes:
         """Read the next part of the body, as soon as some of it has been received.
@@ -84,9 +85,14 @@ class AsyncStream:
                 (``TransportTimeoutError``); ``answered`` is true.
             WireError: If the body is cut off.
             WaitCancelledError: If the client is closed before the end of the body.
+            ValueError: If ``size`` is less than 1.
+            RuntimeError: If another task is reading the stream.
         """
         if size < 1:
             raise ValueError("the size for reading a stream must be 1 or more")
+        if self._is_reading:
+            raise RuntimeError("another task is reading this stream")
+        self._is_reading = True
         try:
             return await self._body.read(size)
         except PluginError as error:
@@ -94,6 +100,8 @@ class AsyncStream:
             if self._ending.reason:
                 raise self._cut_off() from error
             raise
+        finally:
+            self._is_reading = False
 
     def __aiter__(self) -> Self:
         return self

@@ -263,6 +263,9 @@ class AsyncLeaders:
     async def _call_handler(
         self, handler: Callable[[str, Any], object], plugin: AsyncActivePlugin
     ) -> None:
+        task = asyncio.current_task()
+        # The caller may have been cancelled before, and have gone on.
+        cancelling = task.cancelling() if task else 0
         try:
             result = handler(plugin.name, plugin.client)
             if isawaitable(result):
@@ -270,8 +273,8 @@ class AsyncLeaders:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+            is_cancelled = task is not None and task.cancelling() > cancelling
+            if isinstance(error, asyncio.CancelledError) and is_cancelled:
                 raise
             notify_failed_handler(handler, plugin, error, self._observers)
 

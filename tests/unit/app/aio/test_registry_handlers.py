@@ -365,3 +365,30 @@ def test_a_closing_awaited_within_a_task_of_a_handler_ends(loop: FakeTimeLoop) -
         assert (others(), host.closed) == ([], ["p"])
 
     loop.run(main())
+
+
+def test_a_cancellation_that_a_handler_makes_itself_is_its_failure(
+    loop: FakeTimeLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where its caller was cancelled before, and has gone on."""
+    host = TasksHost({"p": ACTIVE})
+
+    async def fails(*_: object) -> None:
+        never = asyncio.get_running_loop().create_future()
+        never.cancel()
+        await never
+
+    async def asker() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+        await host.registry.handle("A", fails)
+
+    async def main() -> None:
+        await host.registry.get("p")
+        task = asyncio.create_task(asker())
+        await asyncio.sleep(1)
+        task.cancel()
+        await task
+
+    loop.run(main())
+    assert [line.partition(" <")[0] for line in caplog.messages] == ["the handler"]
