@@ -12,6 +12,7 @@ from typing import Protocol
 
 from moby_plugins.domain.address import Address, TLSOptions
 from moby_plugins.domain.async_http import AsyncRequest, AsyncResponse
+from moby_plugins.domain.errors import is_kind
 from moby_plugins.ports import running_call
 
 
@@ -70,7 +71,7 @@ def is_cancelled(error: BaseException) -> bool:
 
     A plugin that cancels the task of its own call has failed.
     """
-    if not isinstance(error, asyncio.CancelledError):
+    if not is_kind(error, asyncio.CancelledError):  # its class may be the plugin's
         return False
     task, call = asyncio.current_task(), running_call()
     if call is not None and call.hangs_up_first and not call.has_hung_up:

@@ -40,6 +40,12 @@ _CAUSED = "The above exception was the direct cause of the following exception:"
 _DURING = "During handling of the above exception, another exception occurred:"
 
 
+def log_line(level: int, message: str, *values: object) -> None:
+    """Log ``message % values``, whose foreign texts are already cut; for the threads of servers."""
+    with _ignoring_failures_of_the_log():
+        logger.log(level, message, *values, stacklevel=2)
+
+
 def log_failed_call(what: str, error: BaseException) -> None:
     """Log that ``what``, a call of a method, failed: a refusal in one line, else with the stack.
 

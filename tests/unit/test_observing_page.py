@@ -34,6 +34,8 @@ def logged(call: ast.Call) -> ast.expr | None:
     function = call.func
     if isinstance(function, ast.Name) and function.id in FAILURES:
         return call.args[0]
+    if isinstance(function, ast.Name) and function.id == "log_line":
+        return call.args[1]
     if not isinstance(function, ast.Attribute) or not isinstance(function.value, ast.Name):
         return None
     if function.value.id not in LOGGERS or function.attr not in LEVELS:
@@ -54,7 +56,8 @@ def words_of(text: ast.expr) -> list[str]:
 
 
 # Most modules log nothing, and need not be parsed.
-LOGGING = re.compile(rf"\b(({'|'.join(LOGGERS)})\.({'|'.join(LEVELS)})|{'|'.join(FAILURES)})\b")
+FUNCTIONS = "|".join([*FAILURES, "log_line"])
+LOGGING = re.compile(rf"\b(({'|'.join(LOGGERS)})\.({'|'.join(LEVELS)})|{FUNCTIONS})\b")
 LINES = [
     (path.relative_to(SOURCES).as_posix(), text)
     for path in sorted(SOURCES.rglob("*.py"))

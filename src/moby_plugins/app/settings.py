@@ -17,7 +17,7 @@ from moby_plugins.domain.errors import PluginError, SettingsError, SpecError
 from moby_plugins.domain.observer import Observer
 from moby_plugins.domain.plugin import SOCKETS_PATH, SPECS_PATHS, Plugin, plugin_given
 from moby_plugins.domain.retry import RetryPolicy, is_seconds
-from moby_plugins.domain.text import listed, quoted, shown
+from moby_plugins.domain.text import is_encodable, listed, quoted, shown
 from moby_plugins.platforms import open_at_once
 from moby_plugins.ports import Connect, Discovery, callable_or_none
 
@@ -135,7 +135,7 @@ def _path(value: Path) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise SettingsError(f"a path must be a string, not {quoted(value)}")
     path = os.fsdecode(value)
-    if not path or "\0" in path:
+    if not path or "\0" in path or not is_encodable(path):
         raise SettingsError(f"{quoted(path)} cannot be a path")
     return path
 

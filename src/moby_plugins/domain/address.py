@@ -9,7 +9,7 @@ import re
 from attrs import field, frozen
 
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.text import HIDDEN, MAX_TEXT, quoted, shown
+from moby_plugins.domain.text import HIDDEN, MAX_TEXT, is_encodable, quoted, shown
 from moby_plugins.domain.typed import is_of_its_type
 
 UNIX_HOST = "plugin.moby.localhost"
@@ -223,7 +223,7 @@ def _socket_path(text: str, rest: str) -> str:
         from urllib.parse import unquote
 
         path = unquote(path, errors="surrogateescape")
-    if not path or "\0" in path:
+    if not path or "\0" in path or not is_encodable(path):
         raise SpecError(f"address {_public(text)} names no socket")
     return path
 

@@ -58,6 +58,10 @@ class PluginError(Exception):
     def __str__(self) -> str:
         return sentence(super().__str__())
 
+    def __repr__(self) -> str:
+        # Programs, and asyncio, log it too: so it is as bounded as the text.
+        return f"{class_name(self)}({', '.join(map(quoted, self.args))})"
+
     def _tried(self) -> str:
         if self.attempts == 1:
             return "tried once"

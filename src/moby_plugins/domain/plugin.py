@@ -85,7 +85,7 @@ class Manifest:
         TypeError: If ``implements`` is a single string, or an item is not a string.
     """
 
-    implements: tuple[str, ...] = field(default=(), converter=_strings)
+    implements: tuple[str, ...] = field(default=(), converter=_strings, repr=shown)
 
 
 @frozen(field_transformer=typed)
@@ -144,8 +144,8 @@ class Plugin:
         TypeError: If ``tls_config``, ``manifest`` or ``managed`` has the wrong type.
     """
 
-    name: str
-    addr: str
+    name: str = field(repr=quoted)
+    addr: str = field(repr=quoted)
     tls_config: TLSOptions | None = None
     manifest: Manifest = Manifest()
     managed: Managed | None = field(default=None, kw_only=True)

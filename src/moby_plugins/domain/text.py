@@ -72,6 +72,15 @@ def sentence(value: object) -> str:
     return shown(value, MAX_SENTENCE)
 
 
+def is_encodable(path: str) -> bool:
+    """Return whether ``path`` stands for bytes: escaped ones are, half a surrogate pair is not."""
+    try:
+        path.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def bounded(text: str) -> str:
     """Return ``text`` for the body of an error response, cut if it is very long."""
     if len(text) <= MAX_ERROR_TEXT:

@@ -3,8 +3,13 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from moby_plugins import SpecError
+from moby_plugins.serving import PluginApp, PluginServer, plugin_server_tcp, plugin_server_unix
 from tests.integration.hostile.bounds import ROUNDS
 
 ROOT = Path(__file__).parents[3]
@@ -24,3 +29,19 @@ def test_nothing_is_opened_but_what_the_administrator_named(short_path: Path) ->
     assert done.returncode == 0, done.stderr
     # The one that shows that the witness was awake.
     assert json.loads(done.stdout) == [["open", f"{short_path}/secret/awake"]]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: plugin_server_unix(PluginApp(), "x", sockets_path=path),
+        lambda path: plugin_server_tcp(PluginApp(), "x", specs_path=path),
+    ],
+    ids=["unix", "tcp"],
+)
+def test_a_path_that_stands_for_no_bytes_cannot_be_served_at(
+    make: Callable[[str], PluginServer],
+) -> None:
+    """Half a surrogate pair comes of a careless JSON decoder."""
+    with pytest.raises(SpecError, match="cannot be a path"):
+        make("/tmp/\ud800").start()

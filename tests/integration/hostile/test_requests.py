@@ -251,6 +251,21 @@ def test_requests_in_one_piece_are_answered_in_order(served: Served) -> None:
     assert re.findall(rb'"Said":"(.)"', answer) == [b"%d" % number for number in range(10)] + [b"a"]
 
 
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize(
+    "option", [b"close", b"CLOSE", b"x, close", b"keep-alive", b"X,Keep-Alive"]
+)
+def test_the_options_of_a_connection_are_read_in_any_list_and_case(
+    served: Served, version: bytes, option: bytes
+) -> None:
+    """So that each server closes it where the host expects that."""
+    request = LINE.replace(b"1.1", version) + LENGTH + b"Connection: %b\r\n\r\n" % option + BODY
+    answer = served.told(request * 2)
+
+    kept = option.lower().endswith(b"keep-alive")
+    assert statuses(answer) == [200] * (2 if kept else 1)
+
+
 def test_bodies_that_are_half_sent_share_a_budget(short_path: Path) -> None:
     """Hosts that send most of large bodies and wait are told to try again, and others served."""
     said: list[int] = []

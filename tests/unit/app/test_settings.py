@@ -56,6 +56,7 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
         ({"sockets_path": b"/run"}, "a path must be a string, not b'/run'"),
         ({"sockets_path": ""}, "'' cannot be a path"),
         ({"sockets_path": "/run\0"}, "'/run\\x00' cannot be a path"),
+        ({"sockets_path": "/run/\ud800"}, "'/run/\\ud800' cannot be a path"),
         ({"specs_paths": "/etc"}, "paths must be a list of strings, not '/etc'"),
         ({"specs_paths": 5}, "paths must be a list of strings, not 5"),
         ({"specs_paths": ["/etc", 5]}, "a path must be a string, not 5"),

@@ -142,6 +142,7 @@ NO_NAME = "has a host that is not a domain name"
         ("unix://", "names no socket"),
         ("unix://?x", "names no socket"),
         ("unix:///%00", "names no socket"),
+        ("unix:///\ud800", "names no socket"),
         ("unix:///100%", "holds a bad percent escape"),
         ("unix:///%zz", "holds a bad percent escape"),
         ("tcp://h%2", "holds a bad percent escape"),

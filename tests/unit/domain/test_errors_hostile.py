@@ -54,7 +54,7 @@ def _value(parameter: inspect.Parameter, values: dict[str, object]) -> object:
 @every("kind", EVERY_KIND)
 def test_an_error_of_hostile_text_is_one_short_line(kind: type[PluginError]) -> None:
     """Whatever a plugin, a file or a caller wrote."""
-    for text in (str(hostile(kind)), in_full(hostile(kind))):
+    for text in (str(hostile(kind)), in_full(hostile(kind)), repr(hostile(kind))):
         assert text.isprintable()
         assert len(text) < 1500
 
@@ -129,4 +129,5 @@ def test_credentials_are_not_part_of_a_text() -> None:
     error = DriverError("M.x", "cannot pull https://me:pw@registry/x")
 
     assert str(error) == "M.x: cannot pull https://***@registry/x"
+    assert repr(error) == "DriverError('M.x', 'cannot pull https://***@registry/x')"
     assert error.message == "cannot pull https://me:pw@registry/x"

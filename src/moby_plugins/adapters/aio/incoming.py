@@ -140,8 +140,8 @@ class Incoming:
             raise bad_request("Transfer-Encoding in HTTP/1.0")
         self._left, self._in_chunks = length or 0, length is None
         self._chunk_ends, self._trailers = False, None
-        connection = headers.get("Connection", "").lower()
-        keeps_alive = connection != "close" if minor else connection == "keep-alive"
+        options = {option.strip() for option in headers.get("Connection", "").lower().split(",")}
+        keeps_alive = "close" not in options if minor else "keep-alive" in options
         return Head(verb, method, headers, length, keeps_alive, minor)
 
     def body(self, size: int) -> bytes | None:

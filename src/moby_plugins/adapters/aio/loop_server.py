@@ -5,6 +5,7 @@ It is an ``HTTPServer`` like ``CherootServer``, so everything that serves a ``Pl
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias
 from moby_plugins.adapters.aio.server import CUT, LOOK, AsyncServer
 from moby_plugins.adapters.server.answering import InFlight
 from moby_plugins.domain.async_http import AsyncApp
-from moby_plugins.failures import log_failure, logger
+from moby_plugins.failures import log_failure, log_line
 
 # Called when serving has ended, with the error if there was one.
 OnEnd: TypeAlias = Callable[[BaseException | None], object]
@@ -72,7 +73,7 @@ class LoopServer:
                 return  # serving has already ended
         self._thread.join(min(drain + 4 * CUT, threading.TIMEOUT_MAX))
         if self._thread.is_alive():
-            logger.warning("a call is still running although its connection was closed")
+            log_line(logging.WARNING, "a call is still running although its connection was closed")
 
     def _serve(self) -> None:
         failure: BaseException | None = None

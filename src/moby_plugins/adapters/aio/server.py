@@ -8,6 +8,7 @@ and so loses the response, and it bounds neither the size nor the time of a head
 
 import asyncio
 import errno
+import logging
 import math
 import os
 import select
@@ -21,7 +22,7 @@ from moby_plugins.adapters.server.answering import STOPPED_LISTENING, InFlight
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import USER_AGENT
 from moby_plugins.domain.text import shown
-from moby_plugins.failures import log_failure, logger
+from moby_plugins.failures import log_failure, log_line
 
 BACKLOG = 128
 # The most bytes per receive.
@@ -132,7 +133,7 @@ class AsyncServer:
             conn.cut_off()
         _, late = await asyncio.wait([self._empty, *running, *self._gone], timeout=CUT)
         if late - {self._empty}:
-            logger.warning("a call is still running although its connection was closed")
+            log_line(logging.WARNING, "a call is still running although its connection was closed")
 
     def _notify_empty(self) -> None:
         if self.stopping and not (self._connections or self._empty.done()):
@@ -196,7 +197,7 @@ class AsyncServer:
             self._end()
             return
         if not self._was_exhausted:
-            logger.warning("connections have to wait: %s", shown(error.strerror))
+            log_line(logging.WARNING, "connections have to wait: %s", shown(error.strerror))
             self._was_exhausted = True
         self._exhausted = True
         self._loop.call_later(PAUSE, self._accept_again)
@@ -218,7 +219,7 @@ class AsyncServer:
             next(iter(self._shaking)).cancel()
         else:
             return False
-        logger.info("a slow connection was closed: all connection slots are taken")
+        log_line(logging.INFO, "a slow connection was closed: all connection slots are taken")
         return True
 
     async def _take(self, sock: socket.socket) -> None:
@@ -230,7 +231,7 @@ class AsyncServer:
             )
         except Exception as error:  # for example a failed handshake
             sock.close()
-            logger.info("a connection was lost: %s", shown(error))
+            log_line(logging.INFO, "a connection was lost: %s", shown(error))
 
     def _taken(self, task: asyncio.Task[None]) -> None:
         sock = self._shaking.pop(task)
@@ -298,8 +299,11 @@ class AsyncServer:
                 del self._gone[task]
             elif now - since >= self._patience:
                 del self._gone[task]
-                logger.warning(
-                    "%s is still running %g s after its host hung up", shown(method), self._patience
+                log_line(
+                    logging.WARNING,
+                    "%s is still running %g s after its host hung up",
+                    shown(method),
+                    self._patience,
                 )
 
     def _is_there(self) -> bool:

@@ -30,8 +30,9 @@ def write_spec(
         if tls is not None and os.path.exists(other):
             raise SpecError(f"hosts would read this, not {shown(path)}: remove it", other)
         _replace(path, content)
-    except OSError as error:
-        raise SpecError(f"cannot be written: {shown(error.strerror or error)}", path) from error
+    except (OSError, UnicodeEncodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it cannot be a path"
+        raise SpecError(f"cannot be written: {shown(reason or error)}", path) from error
 
     def remove() -> None:
         with contextlib.suppress(FileNotFoundError):

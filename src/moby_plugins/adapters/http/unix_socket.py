@@ -10,7 +10,7 @@ import time
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, OpenSockets
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.text import shown
+from moby_plugins.domain.text import is_encodable, quoted, shown
 from moby_plugins.platforms import check_platform
 
 # sockaddr_un has 108 bytes for the path and its NUL.
@@ -91,7 +91,9 @@ class UnixSocketDialer:
 
 
 def check_socket_path(path: str) -> str:
-    """Return ``path``; raise ``SpecError`` if it is longer than the path of a socket can be."""
+    """Return ``path``; raise ``SpecError`` if it cannot be the path of a socket."""
+    if not is_encodable(path):
+        raise SpecError(f"{quoted(path)} cannot be a path")
     size = len(path) if path.isascii() else len(os.fsencode(path))
     if size > MAX_PATH_BYTES:
         raise SpecError(

@@ -11,6 +11,7 @@ and its writer sends the head of a response separately, which wakes the host twi
 import contextlib
 import errno
 import io
+import logging
 import select
 import socket
 import ssl
@@ -34,7 +35,7 @@ from moby_plugins.domain.http_grammar import (
     read_headers,
 )
 from moby_plugins.domain.text import shown
-from moby_plugins.failures import logger
+from moby_plugins.failures import log_line
 from moby_plugins.ports import RunningCall
 
 # Bytes of an unread body that are skipped; a longer body closes the connection.
@@ -229,6 +230,10 @@ class StrictRequest(HTTPRequest):
     def header_reader(self, lines: Any, headers: dict[bytes, bytes]) -> None:
         """Read the headers into ``headers``; cheroot answers a ``ValueError`` with 400."""
         read_headers(lines, headers)
+        if b"Connection" in headers:  # cheroot knows neither a list nor another case
+            options = {option.strip() for option in headers[b"Connection"].lower().split(b",")}
+            known = [each for each in (b"close", b"Keep-Alive") if each.lower() in options]
+            headers[b"Connection"] = known[0] if known else headers[b"Connection"]
         # HTTP/1.0 has no chunks, so cheroot would read past the body.
         if b"Transfer-Encoding" in headers and self.response_protocol != "HTTP/1.1":
             raise ValueError("Transfer-Encoding in HTTP/1.0")
@@ -352,7 +357,7 @@ class ServerConnection(HTTPConnection):
                 if not self._has_next_request():
                     return True
         except OSError as error:
-            logger.info("a connection was lost: %s", shown(error))
+            log_line(logging.INFO, "a connection was lost: %s", shown(error))
         finally:
             self.waits_since = None
         return False

@@ -40,7 +40,7 @@ from moby_plugins.adapters.server.workers import MAX_THREADS, MIN_THREADS, Worke
 from moby_plugins.domain.errors import error_text, status_line
 from moby_plugins.domain.http import USER_AGENT, App, NoAnswerError, Request
 from moby_plugins.domain.text import sentence
-from moby_plugins.failures import log_failed_call, log_failure, logger
+from moby_plugins.failures import log_failed_call, log_failure, log_line, logger
 
 BACKLOG = 128
 MAX_HEADER_BYTES = 64 << 10
@@ -210,7 +210,7 @@ class CherootServer:
             self._server.requests.cut()
             stopper.join(CUT)
         if stopper.is_alive():
-            logger.warning("a call is still running although its connection was closed")
+            log_line(logging.WARNING, "a call is still running although its connection was closed")
         if self._thread.is_alive():
             self._thread.join(CUT)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import socket
@@ -16,7 +17,7 @@ from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_sock
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.domain.text import quoted, shown
-from moby_plugins.failures import logger
+from moby_plugins.failures import log_line
 from moby_plugins.platforms import check_platform
 
 # Errors of ``accept`` if the process, or the machine, has run out of descriptors or memory.
@@ -51,7 +52,7 @@ class ListeningSocket(socket.socket):
             if error.errno not in _EXHAUSTED:
                 raise
             if not self._exhausted:
-                logger.warning("connections have to wait: %s", shown(error.strerror))
+                log_line(logging.WARNING, "connections have to wait: %s", shown(error.strerror))
             self._exhausted = True
             time.sleep(_PAUSE)
             raise TimeoutError(error.errno, error.strerror) from error
@@ -179,8 +180,12 @@ def notify_systemd(state: str) -> None:
             sock.setblocking(False)
             sock.sendto(state.encode(), address)
     except (OSError, ValueError) as error:
-        logger.warning(
-            "systemd cannot be notified of %s: %s: %s", state, shown(where), shown(error)
+        log_line(
+            logging.WARNING,
+            "systemd cannot be notified of %s: %s: %s",
+            state,
+            shown(where),
+            shown(error),
         )
 
 

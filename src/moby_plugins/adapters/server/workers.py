@@ -8,6 +8,7 @@ block. A connection leaves ``_present`` before its own thread closes it, so all 
 polled under the lock are open.
 """
 
+import logging
 import select
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from queue import Empty, SimpleQueue
 
 from moby_plugins.adapters.server.cheroot_connection import ServerConnection
 from moby_plugins.domain.text import shown
-from moby_plugins.failures import log_failure, logger
+from moby_plugins.failures import log_failure, log_line
 
 MIN_THREADS, MAX_THREADS = 8, 256
 # The most abandoned threads, besides those that count.
@@ -64,10 +65,10 @@ class Workers:
         with self._lock:
             self._present.add(conn)
             self._busy.add(conn)
-            if len(self._busy) > MAX_THREADS:
-                self._make_room()
+            closed = self._make_room()
             self._grow()
         self._queue.put(conn)
+        _log_closed(closed)
 
     def stop(self, _: object = None) -> None:
         """Stop, and return once all threads have ended, abandoned ones included."""
@@ -104,10 +105,13 @@ class Workers:
             conn.hang_up()
         with self._lock:
             late = [name for conn in self._present for name in self._let_go(conn, now)]
-            # If a thread could not be started earlier, connections may still await one.
+            # Others may wait for their peers only now, or a thread could not be started earlier.
+            closed = self._make_room()
             self._grow()
+        _log_closed(closed)
         for name in late:
-            logger.warning("%s is still running %g s after its host hung up", shown(name), PATIENCE)
+            message = "%s is still running %g s after its host hung up"
+            log_line(logging.WARNING, message, shown(name), PATIENCE)
 
     def _hung_up(self) -> Iterator[ServerConnection]:
         poll = select.poll()
@@ -195,12 +199,20 @@ class Workers:
             raise
         self._counted += 1
 
-    def _make_room(self) -> None:
-        # Many peers that neither send nor read must not keep others out.
+    def _make_room(self) -> int:
+        """Cut off the slowest connections for those that await a thread; return how many.
+
+        Many peers that neither send nor read must not keep others out.
+        """
         waits = {conn: conn.waits_since for conn in self._busy - self._cut}
         slow = [(since, id(conn), conn) for conn, since in waits.items() if since is not None]
-        if slow:
-            conn = min(slow)[-1]
+        slowest = [conn for *_, conn in sorted(slow)[: max(len(waits) - MAX_THREADS, 0)]]
+        for conn in slowest:
             self._cut.add(conn)
             conn.cut()
-            logger.info("a slow connection was closed: all threads are busy")
+        return len(slowest)
+
+
+def _log_closed(number: int) -> None:
+    for _ in range(number):
+        log_line(logging.INFO, "a slow connection was closed: all threads are busy")

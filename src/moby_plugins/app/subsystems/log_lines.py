@@ -26,13 +26,16 @@ class _Line:
     pieces: dict[int, bytes] = field(factory=dict)
     size: int = 0
     yielded: int = 0
+    # The highest number of a piece, of those that were yielded too.
+    last: int = 0
     count: int | None = None
 
     def add(self, entry: LogEntry) -> None:
         piece = entry.partial_log_metadata
         number = piece.ordinal if piece is not None else 0
         if number < 1 or number in self.pieces:
-            number = max(self.pieces, default=self.yielded) + 1
+            number = self.last + 1
+        self.last = max(self.last, number)
         self.pieces[number] = entry.line
         self.size += len(entry.line)
         if not entry.partial or (piece is not None and piece.last):

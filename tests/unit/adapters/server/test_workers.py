@@ -153,3 +153,49 @@ def test_one_that_was_cut_off_and_runs_a_call_holds_up_no_other(workers: Workers
     assert another.ended.wait(WAIT)
     for conn in [cut_off, *conns]:
         conn.may_end.set()
+
+
+def test_calls_that_begin_to_wait_later_make_room_too(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For one that came when all were running the plugin's code; at the next look, the slowest."""
+    conns, another = fill(workers), Quick()
+    workers.put(another)  # type: ignore[arg-type]
+    workers.look(0.0)
+    assert not another.runs.is_set()
+    for number, conn in enumerate(conns):
+        conn.waits_since = 1000.0 - number
+
+    with caplog.at_level(logging.INFO):
+        workers.look(0.25)
+
+    assert another.ended.wait(WAIT)
+    assert [conn for conn in conns if conn.may_end.is_set()] == [conns[-1]]
+    assert caplog.messages == ["a slow connection was closed: all threads are busy"]
+    for conn in conns:
+        conn.may_end.set()
+
+
+def test_a_log_that_fails_costs_no_connection(workers: Workers) -> None:
+    """Its handlers are code of the user's, and run in the thread that accepts connections."""
+
+    class Failing(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            raise ValueError("cannot log")
+
+    log, failing = logging.getLogger("moby_plugins"), Failing()
+    before = log.level
+    log.addHandler(failing)
+    log.setLevel(logging.INFO)
+    try:
+        conns, another = fill(workers), Quick()
+        conns[0].waits_since = 1.0
+        workers.put(another)  # type: ignore[arg-type]
+        assert another.ended.wait(WAIT)
+        conns[1].hung_up_since = 0.0
+        workers.look(2 * PATIENCE)
+    finally:
+        log.removeHandler(failing)
+        log.setLevel(before)
+        for conn in conns:
+            conn.may_end.set()

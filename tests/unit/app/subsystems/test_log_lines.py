@@ -1,5 +1,6 @@
 """The pieces of long lines are put together, in bounded memory."""
 
+import time
 from itertools import permutations
 
 from attrs import evolve
@@ -57,6 +58,17 @@ def test_pieces_without_metadata_end_with_one_that_is_not_partial() -> None:
         (b"xxx", False),
         (b"short", False),
     ]
+
+
+def test_the_time_grows_with_the_pieces() -> None:
+    """A host may send a line of a megabyte byte by byte."""
+    times = []
+    for count in (1_000, 8_000):
+        pieces = [LogEntry("stdout", 1, b"a", partial=True)] * count
+        began = time.process_time()
+        assert lines(*pieces) == [(b"a" * count, True)]
+        times.append(time.process_time() - began)
+    assert times[1] < max(20 * times[0], 0.1)
 
 
 def test_what_is_not_finished_at_the_end_is_given_then() -> None:
