@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,38 @@ def test_handlers_run_in_the_order_in_which_they_came(registry: Registry, book: 
     registry.get("ab", "A")
 
     assert book.met == ["a1 ab@0", "a2 ab@0", "b1 ab@0"]
+
+
+def test_subsystems_are_met_in_the_order_of_the_manifest() -> None:
+    """And not in that of their names."""
+    host = MemoryHost({"ba": ["B", "A"]})
+    book = Guestbook(host)
+    for interface in ("A", "B"):
+        host.registry.handle(interface, book.handler(f"{interface} "))
+
+    host.registry.get("ba", "A")
+
+    assert book.met == ["B ba@0", "A ba@0"]
+
+
+async def coroutine(*_: object) -> None:
+    """What no thread awaits."""
+
+
+@pytest.mark.parametrize(
+    ("interface", "handler", "told"),
+    [
+        (5, print, "interface must be a subsystem's name, not 5"),
+        ("A", 5, "handler must be a function of a name and a client, not 5"),
+        ("A", coroutine, "handler must not be a coroutine function: <function coroutine"),
+    ],
+)
+def test_what_is_no_handler_is_refused(
+    registry: Registry, interface: Any, handler: Any, told: str
+) -> None:
+    """When it is given."""
+    with pytest.raises(TypeError, match=f"^{told}"):
+        registry.handle(interface, handler)
 
 
 def test_a_subsystem_that_is_named_twice_counts_once(registry: Registry, book: Guestbook) -> None:

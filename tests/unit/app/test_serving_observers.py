@@ -1,5 +1,6 @@
 """A served app tells its observers of each request, and its code runs in their context."""
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -245,10 +246,26 @@ async def coroutine(_: Request) -> Response:
     return Response(200, b"")
 
 
-@pytest.mark.parametrize("wrong", [5, PluginApp, coroutine], ids=["number", "class", "coroutine"])
-def test_what_cannot_be_observed_is_refused(wrong: Any) -> None:
+class Awaited:
+    """What no thread can call, either."""
+
+    async def __call__(self, _: Request) -> Response:
+        """Answer nothing."""
+        return Response(200, b"")
+
+    def __repr__(self) -> str:
+        return "<awaited>"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"),
+    [(5, "5"), (PluginApp, "<class "), (coroutine, "<function "), (Awaited(), "<awaited>")],
+    ids=["number", "class", "coroutine", "object"],
+)
+def test_what_cannot_be_observed_is_refused(wrong: Any, shown: str) -> None:
     """When it is given, and not at the first request."""
-    with pytest.raises(TypeError):
+    needed = "^app must be a PluginApp or a function that is not a coroutine, not "
+    with pytest.raises(TypeError, match=needed + re.escape(shown)):
         observed(wrong, [Observer()])
 
 

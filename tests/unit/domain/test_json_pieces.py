@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.json import LARGE_BYTES, MAX_DEPTH, MAX_VALUES, first_value
+from moby_plugins.domain.json_decoding import STEP_BYTES
 from moby_plugins.domain.json_pieces import in_pieces
 from tests.cases import every
 
@@ -71,6 +72,43 @@ def test_a_long_string_is_read_in_steps(around: int) -> None:
 
         assert in_pieces(data, 64) == {"k": [one], one: 1}
         assert in_pieces(f'"{escapes}" ,'.encode(), 64) == one
+
+
+A = b"a"
+
+
+@every(
+    ("text", "told"),
+    [
+        # Without an escape, and with one before or behind that is not the string's.
+        (b'"%b\n%b"', "not JSON: Invalid control character: near byte 65537"),
+        (b'["\\\\","%b\n%b"]', "not JSON: Invalid control character: near byte 65543"),
+        (b'["%b\n%b","\\\\"]', "not JSON: Invalid control character: near byte 65538"),
+        (b'"%b\xff%b"', "not UTF-8: invalid start byte at byte 70001"),
+        # With one: the text is decoded step by step.
+        (b'"\\n%b\xff%b"', "not UTF-8: invalid start byte at byte 70003"),
+        (b'"\\n%b\\q%b"', "not JSON: Invalid \\escape: near byte 70004"),
+        (b'"\\n%b\n%b"', "not JSON: Invalid control character at: near byte 70004"),
+    ],
+)
+def test_the_place_of_an_error_in_a_long_string_is_told(text: bytes, told: str) -> None:
+    """In the whole text, and not in the step that is decoded."""
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+        in_pieces(text % (A * 70_000, A * 70_000), 1000)
+
+
+def test_a_character_that_is_cut_by_a_step_is_whole() -> None:
+    """And one that has no end is an error, at its place."""
+    before = b'"\\n' + A * (STEP_BYTES - 3)
+    after = A * 70_000
+
+    whole = before + "\u00e9".encode() + after + b'"'
+    assert in_pieces(whole) == "\n" + "a" * (STEP_BYTES - 3) + "\u00e9" + "a" * 70_000
+    broken = before + "\u00e9".encode() + A * 10 + b"\xff" + after + b'"'
+    with pytest.raises(ValueError, match=r"^not UTF-8: invalid start byte at byte 65548$"):
+        in_pieces(broken)
+    with pytest.raises(ValueError, match=r"^not UTF-8: unexpected end of data at byte 70003$"):
+        in_pieces(b'"\\n' + after + b'\xc3"')
 
 
 def test_equal_keys_around_a_cut_give_the_last_one() -> None:

@@ -19,14 +19,32 @@ BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
     "a line break": (200, {"X": "a\r\nY: b"}, b"", "the header X has a value that cannot be sent"),
     "a NUL": (200, {"X": "a\0"}, b"", "the header X has a value that cannot be sent"),
     "another alphabet": (200, {"X": "\u20ac"}, b"", "the header X has a value that cannot be sent"),
-    "a number": (200, {"X": 1}, b"", "the header X has a value that cannot be sent"),
+    "a number": (200, {"X": 1}, b"", "the header X has a value that cannot be sent: 1"),
+    "a bad one after a good one": (200, {"A": "b", "X": "\0"}, b"", "value that cannot be sent"),
+    "a long one, then short ones": (
+        200,
+        {"Y": "a" * 40_000} | {f"X-{n:02}": "a" * 250 for n in range(30)},
+        b"",
+        "31 headers of 47621 bytes",
+    ),
+    "two long ones": (200, {"Y": "a" * 23_000, "Z": "a" * 23_000}, b"", "2 headers of 46002"),
     "a space in a name": (200, {"X Y": "a"}, b"", "'X Y' is not a header name"),
     "a name with a line break": (200, {"X\n": "a"}, b"", "is not a header name"),
     "no name": (200, {"": "a"}, b"", "'' is not a header name"),
     "another length": (200, {"content-length": "9"}, b"x", "the body has 1 bytes"),
     "no length": (200, {"Content-Length": "+1"}, b"x", "'+1' is not a Content-Length"),
-    "two lengths": (200, {"Content-Length": "1", "content-length": "1"}, b"x", "more than one"),
-    "no table": (200, cast("Any", [("X", "a")]), b"x", "headers must be a mapping from name"),
+    "two lengths": (
+        200,
+        {"Content-Length": "1", "content-length": "1"},
+        b"x",
+        "there is more than one Content-Length",
+    ),
+    "no table": (
+        200,
+        cast("Any", [("X", "a")]),
+        b"x",
+        "headers must be a mapping from name to value, not [('X', 'a')]",
+    ),
     "no headers": (
         200,
         cast("Any", None),
@@ -51,6 +69,18 @@ def test_a_head_that_no_host_could_read_is_refused(kind: str) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         Outgoing(status, headers, len(body))
     assert message in str(caught.value)
+
+
+def test_as_much_as_a_host_reads_can_be_sent() -> None:
+    """The most headers, and the most bytes of them together."""
+    most = {f"X-{n:02}": "" for n in range(90)}
+    Outgoing(200, most, 0)
+    Outgoing(200, {"X": "a" * 45_055}, 0)
+
+    with pytest.raises(ValueError, match="hosts read at most 90 of 45056 bytes together"):
+        Outgoing(200, {**most, "Y": ""}, 0)
+    with pytest.raises(ValueError, match="1 headers of 45057 bytes"):
+        Outgoing(200, {"X": "a" * 45_056}, 0)
 
 
 def test_a_body_in_memory_is_sent_with_its_length() -> None:

@@ -25,3 +25,17 @@ def test_a_setting_ends_where_the_next_one_begins() -> None:
     assert mask_settings(text, SETTING) == "a=1,token=***,b=2"
     assert mask_settings(text, LOOSE) == "a=1,token=***"
     assert mask_settings("token: 'a b', c", SETTING) == "token: '***', c"
+
+
+def test_a_scheme_is_masked_by_itself() -> None:
+    """In any case of letters, and without a name before it."""
+    for scheme in ("Basic", "BASIC", "bearer", "Bearer"):
+        text = f"{scheme} aHVudGVyMg=="
+        assert mask_settings(text, SETTING) == f"{scheme} ***"
+
+
+def test_several_settings_are_masked_each() -> None:
+    """And what is between them is kept, with what only looks like a secret's name."""
+    text = "x token=a y password=b z pass=c"
+
+    assert mask_settings(text, SETTING) == "x token=*** y password=*** z pass=***"
