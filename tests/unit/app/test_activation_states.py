@@ -9,6 +9,7 @@ from attrs import evolve
 from moby_plugins.app.activation import Activation, Activations, ActivePlugin
 from moby_plugins.app.observing import Observers
 from moby_plugins.app.registry import Registry
+from moby_plugins.domain.plugin import Managed
 from moby_plugins.ports import ActivationFailed, PluginActivated, PluginDropped
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
 from tests.observers import Notes
@@ -121,3 +122,89 @@ def test_events_are_reported_in_the_order_in_which_they_happened(end: str) -> No
         PluginActivated(plugin, 2.0),
         PluginDropped(plugin),
     ]
+
+
+@pytest.fixture
+def managed() -> ActivePlugin:
+    """An active managed plugin: its own name has a tag."""
+    found = MemoryHost({"p": ["VolumeDriver"]}).registry.get("p")
+    return evolve(found, name="p:latest", managed=Managed("/old"))
+
+
+def test_a_managed_plugin_that_was_installed_again_takes_the_place_of_the_other(
+    managed: ActivePlugin,
+) -> None:
+    """Observers are told, each by the name that the plugin has itself."""
+    notes = Notes()
+    activations = Activations[ActivePlugin](Observers([notes]))
+    before, _ = activations.claim("p", None)
+    activations.settle(before, managed, None, 1.0)
+    other, _ = activations.claim("q", None)
+    activations.settle(other, evolve(managed, name="q:latest", client=managed.client))
+    again = evolve(managed, managed=Managed("/new"), client=managed.client)
+
+    activations.recheck(managed)
+    assert activations.active("p") is None
+    after, leading = activations.claim("p", None)
+    activations.settle(after, again, None, 2.0)
+    activations.report("p:latest")
+
+    assert leading
+    assert activations.active("p") is again
+    assert activations.active("q") is not None
+    assert notes.events == [
+        PluginActivated(managed, 1.0),
+        PluginDropped(managed),
+        PluginActivated(again, 2.0),
+    ]
+    assert activations.close() == [again, other.plugin]
+
+
+def test_a_plugin_that_was_rechecked_is_dropped_by_its_own_name(managed: ActivePlugin) -> None:
+    """No name leads to it any more, but it is active until it is dropped."""
+    activations = Activations[ActivePlugin]()
+    activation, _ = activations.claim("p", None)
+    activations.settle(activation, managed)
+
+    activations.recheck(evolve(managed, managed=Managed("/another"), client=managed.client))
+    assert activations.active("p") is managed
+    activations.recheck(managed)
+    assert activations.active("p") is None
+
+    assert activations.drop("q") is None
+    assert activations.drop("p:latest") is managed
+    assert activations.drop("p:latest") is None
+    assert activations.close() == []
+
+
+def test_loops_share_the_plugin_that_was_active_first(managed: ActivePlugin) -> None:
+    """Of two that tasks activate at once; a closed registry has none to share."""
+    plugin = evolve(managed, name="p", managed=None, client=managed.client)
+    activations = Activations[ActivePlugin]()
+
+    first = activations.share("p", plugin, 1.0)
+    second = activations.share("p", evolve(plugin, client=plugin.client), 1.0)
+    assert first.plugin is plugin
+    assert second is first
+    other = activations.share("q", evolve(plugin, name="q", client=plugin.client), 1.0)
+    assert other is not first
+
+    activations.close()
+    with pytest.raises(RuntimeError, match=r"^this registry is closed$"):
+        activations.share("p", plugin, 1.0)
+
+
+def test_what_is_abandoned_leaves_no_handler_uncalled(managed: ActivePlugin) -> None:
+    """Those of plugins that became active are given to the caller, once; the rest is no event."""
+    notes = Notes()
+    activations = Activations[ActivePlugin](Observers([notes]))
+    activations.add_handler("VolumeDriver", print)
+    active, _ = activations.claim("p", None)
+    running, _ = activations.claim("q", None)
+    activations.settle(active, managed, None, 1.0)
+
+    assert activations.abandon([active, running]) == [(print, managed)]
+    assert activations.abandon([active, running]) == []
+    assert activations.take_pending_calls(active) == []
+    activations.report("q")
+    assert (running.abandoned, notes.events) == (True, [])
