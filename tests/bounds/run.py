@@ -7,6 +7,7 @@ more of them.
 """
 
 import argparse
+import asyncio
 import gc
 import io
 import json
@@ -15,13 +16,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
+from moby_plugins.aio import AsyncPluginApp, AsyncRequest, AsyncSubsystem
 from moby_plugins.app import wire
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import Request
@@ -94,6 +96,35 @@ def as_arguments(body: bytes) -> bool:
     file = io.BytesIO(body)
     chunks = iter(lambda: file.read(1 << 16), b"")
     return app(Request("VolumeDriver.Take", chunks)).status == 200
+
+
+class AsyncReader(AsyncSubsystem):
+    """The same subsystem on asyncio."""
+
+    interface = "VolumeDriver"
+
+    @remote()
+    async def take(self, items: list[Any]) -> None:
+        raise NotImplementedError
+
+
+class AsyncTaking(AsyncReader):
+    """The plugin's end of it."""
+
+    async def take(self, items: list[Any]) -> None:
+        """Nothing is done with it."""
+
+
+def as_awaited_arguments(body: bytes) -> bool:
+    """The asynchronous plugin's end, with the same request."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        file = io.BytesIO(body)
+        while chunk := file.read(1 << 16):
+            yield chunk
+
+    app = AsyncPluginApp(AsyncTaking())
+    return asyncio.run(app(AsyncRequest("VolumeDriver.Take", chunks()))).status == 200
 
 
 def real_volumes(count: int, rare: str = "") -> bytes:
@@ -520,6 +551,16 @@ CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]]
     ),
     "8 MiB of empty objects as an argument": (
         as_arguments,
+        lambda s: items(b"{}", int(2_796_000 * s), b"Items"),
+        False,
+    ),
+    "1,000,000 empty objects as an argument of a task": (
+        as_awaited_arguments,
+        lambda s: items(b"{}", int(999_998 * s), b"Items"),
+        True,
+    ),
+    "8 MiB of empty objects as an argument of a task": (
+        as_awaited_arguments,
         lambda s: items(b"{}", int(2_796_000 * s), b"Items"),
         False,
     ),
