@@ -335,3 +335,27 @@ def test_a_path_with_an_at_sign_is_shown() -> None:
     """Behind its first directory none names a user."""
     with pytest.raises(SpecError, match=r"did you mean unix:///run/a@b\.sock\?"):
         Address("/run/a@b.sock")
+
+
+@every(
+    ("path", "text"),
+    [
+        ("/run/a@b c", "unix:///run/a@b c"),
+        ("/a#é", "unix:///a%23%C3%A9"),
+        ("a@b", "unix://a%40b"),
+        ("x:y/é", "unix://x:y/%C3%A9"),
+    ],
+)
+def test_the_address_of_a_socket_escapes_what_would_end_its_path(path: str, text: str) -> None:
+    """In a relative path, also what would end a user name; the path is the same again."""
+    assert Address.of_socket(path).text == text
+    assert Address.of_socket(path).path == path
+
+
+def test_the_part_before_an_at_is_only_a_user_where_there_are_users() -> None:
+    """Of a scheme that is not built in it is the transport's; elsewhere it must be escaped."""
+    assert Address("custom://user@x/y").path == "user@x/y"
+    assert Address("custom://user@x/y").concern == ""
+    told = "^address 'tcp://\\*\\*\\*@h:1' has a character before the @ that must be escaped$"
+    with pytest.raises(SpecError, match=told):
+        Address("tcp://a[b:secret@h:1")
