@@ -128,7 +128,7 @@ class RunningCall:
 
     hangs_up_first = False
 
-    was_cut_off = False
+    was_cut_off: bool = False
     """Whether the server broke the connection off, and not the host."""
 
     _token: "Token[RunningCall] | None" = None
