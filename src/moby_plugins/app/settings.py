@@ -79,19 +79,14 @@ class Named(NamedTuple):
     group: str
     built_in: tuple[str, ...]
 
-    def check(self, name: str) -> None:
-        """Raise ``SettingsError``, listing the known names, if ``name`` is unknown."""
+    def check(self, name: str, *others: "Named") -> None:
+        """Raise ``SettingsError``, with all names, if neither this kind nor ``others`` has it."""
         # Entry points are read only for names that are not built in, because that is slow.
-        if name not in self.built_in:
-            self._installed(name)
-
-    def has(self, name: str) -> bool:
-        """Return whether a component called ``name`` exists."""
         if name in self.built_in:
-            return True
-        from importlib.metadata import entry_points
-
-        return name in entry_points(group=self.group).names
+            return
+        known = self._names().union(*(each._names() for each in others))  # noqa: SLF001  the same class
+        if name not in known:
+            raise self._unknown(name, known)
 
     def load(self, name: str) -> Callable[..., Any]:
         """Return the function that an installed package registers as ``name``.
@@ -118,11 +113,17 @@ class Named(NamedTuple):
 
         installed = entry_points(group=self.group)
         if name not in installed.names:
-            known = ", ".join(sorted({*self.built_in, *installed.names}))
-            raise SettingsError(
-                f"no {self.noun} is called {quoted(name)}; there are: {shown(known)}"
-            )
+            raise self._unknown(name, self._names())
         return installed[name]
+
+    def _names(self) -> set[str]:
+        from importlib.metadata import entry_points
+
+        return {*self.built_in, *entry_points(group=self.group).names}
+
+    def _unknown(self, name: str, known: Iterable[str]) -> SettingsError:
+        there = ", ".join(sorted(known))
+        return SettingsError(f"no {self.noun} is called {quoted(name)}; there are: {shown(there)}")
 
 
 TRANSPORT = Named("transport", "moby_plugins.transports", (AUTO, *BUILT_IN))
@@ -163,8 +164,8 @@ def _transports(
             _check_plain(f"the transport for {quoted(scheme)}", transport)
         if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
             raise SettingsError(f"{quoted(scheme)} is not a scheme of an address")
-        if isinstance(transport, str) and not ASYNC_TRANSPORT.has(transport):
-            TRANSPORT.check(transport)
+        if isinstance(transport, str):
+            TRANSPORT.check(transport, ASYNC_TRANSPORT)
     return TRANSPORTS | {scheme.lower(): transport for scheme, transport in value.items()}
 
 

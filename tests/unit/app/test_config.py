@@ -12,7 +12,12 @@ from moby_plugins.domain.address import CREDENTIALS, Address, TLSOptions
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.ports import Transport
 from tests.cases import every
-from tests.transports import RecordingConnect, install_observer, install_transport
+from tests.transports import (
+    RecordingConnect,
+    install_async_transport,
+    install_observer,
+    install_transport,
+)
 
 PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"
 UNVERIFIED = "TLS without verification of the plugin"
@@ -91,6 +96,15 @@ def test_a_built_in_name_cannot_be_taken(site: Path) -> None:
     install_transport(site, "urllib3", "raise RuntimeError('nobody asked for this')\n")
 
     connect_by_scheme(Settings())(Address("tcp://h:1"), None).close()
+
+
+def test_an_unknown_transport_names_those_of_threads_and_of_tasks(site: Path) -> None:
+    """The same settings are for both."""
+    install_transport(site, "echo", "")
+    install_async_transport(site, "later", "")
+
+    with pytest.raises(SettingsError, match=r"there are: auto, echo, httptools, later, urllib3$"):
+        Settings(transports={"unix": "nosuch"})
 
 
 def test_an_unknown_scheme_names_the_known_ones(recorder: RecordingConnect) -> None:
