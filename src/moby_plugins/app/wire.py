@@ -240,8 +240,11 @@ def _number(value: Any, into: Any) -> Any:
 
 def _from_base64(value: Any, into: Any) -> Any:
     # Go encodes bytes as standard base64 (protocol.md part B).
+    text = "" if value is None else value
+    if type(text) is not str:
+        raise _MismatchError("base64", value)
     try:
-        data = base64.b64decode(_exactly(str, "base64")(value, str), validate=True)
+        data = base64.b64decode(text, validate=True)
     except ValueError as error:
         raise _MismatchError("base64", value) from error
     return data if into is bytes else into(data)

@@ -14,7 +14,7 @@ from collections.abc import (
     Callable,
     Mapping,
 )
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 from attrs import field, frozen
 
@@ -112,7 +112,8 @@ def _as_async_body(content: AsyncContent | AsyncBody) -> AsyncBody:
     if isinstance(content, bytes):
         return AsyncBytes(content)
     if hasattr(content, "read"):
-        return cast("AsyncBody", content)
+        body: Any = content
+        return body  # type: ignore[no-any-return]
     return _AsyncChunks(content)
 
 
@@ -160,14 +161,15 @@ class AsyncRequest:
             StatusError: With 413, if a whole body exceeds ``max_bytes``. Errors of ``hold`` are
                 raised too.
         """
-        is_part = size is not None and size >= 0
-        if isinstance(self.body, bytes) and not (is_part or self._rest):
+        if size is not None and size < 0:
+            size = None
+        if isinstance(self.body, bytes) and size is None and not self._rest:
             return self.body
         if not self._rest:
             self._rest.append(_as_async_body(self.body))
         rest = self._rest[0]
-        if is_part:
-            return await rest.read(cast("int", size))
+        if size is not None:
+            return await rest.read(size)
         whole = io.BytesIO()
         received = 0
         while chunk := await rest.read(CHUNK_BYTES):
@@ -227,10 +229,11 @@ class AsyncResponse:
         """Close the body; if its source is a generator, return when it has ended."""
         if isinstance(self.body, AsyncBytes):
             return
-        if hasattr(self.body, "aclose"):
-            await cast("ClosingBody", self.body).aclose()
+        body: Any = self.body
+        if hasattr(body, "aclose"):
+            await body.aclose()
         else:
-            self.body.close()
+            body.close()
 
 
 # A served asynchronous plugin, as servers call it.

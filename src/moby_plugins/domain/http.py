@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
@@ -192,14 +192,15 @@ class Request:
             StatusError: With 413, if a whole body exceeds ``max_bytes``. Errors of ``hold`` are
                 raised too.
         """
-        is_part = size is not None and size >= 0
-        if isinstance(self.body, bytes) and not (is_part or self._rest):
+        if size is not None and size < 0:
+            size = None
+        if isinstance(self.body, bytes) and size is None and not self._rest:
             return self.body
         if not self._rest:
             self._rest.append(_as_body(self.body))
         rest = self._rest[0]
-        if is_part:
-            return rest.read(cast("int", size))
+        if size is not None:
+            return rest.read(size)
         # A list of tiny chunks would take many times the size of the body.
         whole = io.BytesIO()
         received = 0
@@ -309,7 +310,8 @@ def _as_body(content: Content | Body) -> Body:
         return io.BytesIO(content)
     # A file is iterable too, by lines, so ``read`` takes precedence.
     if hasattr(content, "read"):
-        return cast("Body", content)
+        body: Any = content
+        return body  # type: ignore[no-any-return]
     return _Chunks(content)
 
 

@@ -11,7 +11,6 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import accumulate, chain, islice, pairwise
 from sys import getsizeof
 from typing import Any, NoReturn
@@ -213,23 +212,30 @@ def _mended(step: bytes) -> bytes:
     if not escapes:
         return step
     if escapes * _FEW > len(step):
-        with suppress(json.JSONDecodeError):  # the value ends in this step, or is malformed here
-            return _mended_as_string(step)
+        whole = _mended_as_string(step)
+        if whole is not None:
+            return whole
     if b"\\\\" not in step:
         return _HALF.sub(_ESCAPE, step)
     return _HALF.sub(_ESCAPE, step.replace(b"\\\\", HALF * 2)).replace(HALF * 2, b"\\\\")
 
 
-def _mended_as_string(step: bytes) -> bytes:
-    """Decode the step as if it were one string, with all hidden but escapes of surrogates."""
+def _mended_as_string(step: bytes) -> bytes | None:
+    """Decode the step as if it were one string, with all hidden but escapes of surrogates.
+
+    Return ``None`` if that cannot be: the value ends in this step, or is malformed here.
+    """
     if any(byte in step for byte in _HIDDEN):
-        raise json.JSONDecodeError("Invalid control character", "", 0)
+        return None
     # The decoder joins pairs.
     hidden = step.replace(b"\\\\", b"\1\1") if b"\\\\u" in step else step
     hidden = hidden.translate(_HIDE).replace(b"\2ud", b"\\ud")
     if b"D" in hidden:
         hidden = hidden.replace(b"\2uD", b"\\uD")
-    whole: bytes = _LOOSE.raw_decode(f'"{hidden.decode()}"')[0].encode(errors="replace")
+    try:
+        whole: bytes = _LOOSE.raw_decode(f'"{hidden.decode()}"')[0].encode(errors="replace")
+    except json.JSONDecodeError:
+        return None
     return whole.translate(_SHOW) if b"?" in whole else step
 
 

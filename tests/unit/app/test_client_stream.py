@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from moby_plugins import Stream
 from moby_plugins.domain.errors import (
     StatusError,
     TransportError,
@@ -114,3 +115,53 @@ def test_a_stream_shows_what_it_is_and_whose() -> None:
 
     with client.stream("M.x") as stream:
         assert repr(stream) == f"<Stream of M.x from {TCP}>"
+
+
+class Closing:
+    """A body whose stream is closed by another thread in the middle of a read."""
+
+    def __init__(self, *pieces: bytes | Exception) -> None:
+        self.stream = Stream(self, "M.x", TCP, "p")
+        self._pieces = list(pieces)
+
+    def read(self, _: int, /) -> bytes:
+        """Close the stream, and return or raise the next of the pieces."""
+        self.stream.close()
+        piece = self._pieces.pop(0)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    def close(self) -> None:
+        """Nothing is left to close."""
+
+
+@pytest.mark.parametrize("piece", [b"", AttributeError("of a library")])
+def test_a_read_of_a_stream_that_is_closed_says_so(piece: bytes | Exception) -> None:
+    """Whatever the transport makes of that; it is no end of the response."""
+    with pytest.raises(TransportError) as caught:
+        Closing(piece).stream.read()
+
+    assert str(caught.value) == (
+        f"plugin 'p' at {TCP}: the stream was closed while it was read (tried once)"
+    )
+    assert (caught.value.answered, caught.value.method) == (True, "M.x")
+    assert caught.value.__cause__ is (None if piece == b"" else piece)
+
+
+def test_what_was_received_before_a_stream_was_closed_is_returned() -> None:
+    """Then nothing more comes."""
+    stream = Closing(b"one", b"", b"").stream
+
+    assert [stream.read(), stream.read(), stream.read()] == [b"one", b"", b""]
+
+
+def test_an_error_of_a_body_passes_unless_the_stream_was_closed() -> None:
+    """A transport's own mistake is not hidden."""
+
+    class Broken(Closing):
+        def read(self, _: int, /) -> bytes:
+            raise KeyError("a mistake")
+
+    with pytest.raises(KeyError, match="a mistake"):
+        Broken().stream.read()

@@ -74,13 +74,14 @@ def left_over(cancel: Cancellation) -> int:
 def test_a_get_ends_when_it_is_cancelled(wait: str) -> None:
     """At that very moment, whatever it waits for; and nothing is left over of it."""
     host, cancel = Host(WAITS[wait]), Cancellation()
-    host.clock.at(3, cancel.set)
+    host.clock.advance(7)
+    host.clock.at(10, cancel.set)
 
     with pytest.raises(WaitCancelledError, match="the wait was cancelled") as caught:
         host.registry.get("p", "A", cancel=cancel)
 
     attempts = len(host.transport.calls)
-    assert host.clock.now() == 3.0
+    assert host.clock.now() == 10.0
     assert (caught.value.plugin, caught.value.elapsed) == ("p", 3.0)
     assert caught.value.attempts == attempts
     assert left_over(cancel) == 0

@@ -92,3 +92,22 @@ def test_one_class_implements_one_subsystem() -> None:
         match=r"^Both derives from several subsystems: write one class for each of \['Log",
     ):
         type("Both", (VolumeDriver, LogDriver), {})
+
+
+def test_an_asynchronous_method_needs_the_other_base() -> None:
+    """Of a plain subsystem a thread would not await it."""
+
+    async def do(_: object) -> None: ...
+
+    told = r"^Odd\.do is asynchronous: derive from AsyncSubsystem$"
+    with pytest.raises(TypeError, match=told):
+        type("Odd", (Subsystem,), {"do": remote("Do")(do)})
+
+
+def test_a_subsystem_is_shown_by_what_it_is_for() -> None:
+    """A proxy by its client."""
+    client, _ = client_to({})
+
+    assert repr(VolumeDriver()) == "<VolumeDriver for VolumeDriver>"
+    assert repr(type("Odd", (Subsystem,), {})()) == "<Odd for a subsystem>"
+    assert repr(VolumeDriver(client)) == f"<VolumeDriver of {client!r}>"

@@ -340,6 +340,12 @@ def test_what_is_no_type_is_told_by_the_arguments_name(into: Any) -> None:
         decode(b"{}", into)
 
 
+def test_what_has_no_hash_is_shown() -> None:
+    """With what Python says of it."""
+    with pytest.raises(TypeError, match=r"as \[<class 'str'>\], .* into: unhashable type: 'list'$"):
+        decode(b"{}", [str])
+
+
 @every(
     ("body", "into"),
     [

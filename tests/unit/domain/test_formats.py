@@ -75,6 +75,10 @@ def test_a_time_that_go_refuses_is_refused(text: str) -> None:
             "2026-08-01T12:00:00+05:30",
         ),
         (
+            datetime(2026, 8, 1, 12, tzinfo=timezone(timedelta(hours=-4, minutes=-15))),
+            "2026-08-01T12:00:00-04:15",
+        ),
+        (
             datetime(2026, 8, 1, 12, tzinfo=timezone(timedelta(seconds=28))),
             "2026-08-01T11:59:32Z",
         ),
@@ -100,8 +104,21 @@ def test_a_datetime_out_of_range_is_an_error() -> None:
     """One whose time in UTC would come before the year 1."""
     early = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1, seconds=1)))
 
-    with pytest.raises(ValueError, match="out of range"):
+    told = r"^datetime\.datetime\(1, 1, 1, .*\) is out of range: date value out of range$"
+    with pytest.raises(ValueError, match=told):
         timestamp(early)
+
+
+def test_what_is_no_time_says_what_to_write() -> None:
+    """In the form that Go reads, or as a value of Python's."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  its whole text is compared
+        check_timestamp("today")
+    assert str(caught.value) == (
+        "'today' is not a time in RFC 3339: write 2006-01-02T15:04:05Z, or pass a datetime, as"
+        " datetime.now(timezone.utc) is"
+    )
+    with pytest.raises(ValueError, match=r"^'2026-02-30T00:00:00Z' is not a time in RFC 3339: day"):
+        check_timestamp("2026-02-30T00:00:00Z")
 
 
 @every(
