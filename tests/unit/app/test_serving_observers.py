@@ -224,6 +224,18 @@ def test_an_observed_app_keeps_the_observers_that_it_has(notes: Notes) -> None:
     assert (len(notes.of(RequestEnded)), len(more.of(RequestEnded))) == (1, 1)
     read(app, "VolumeDriver.List")
     assert (len(notes.of(RequestEnded)), len(more.of(RequestEnded))) == (2, 1)
+    read(observed(observed(lambda _: Response(200, b""), [notes]), [more]), "M.x")
+    assert (len(notes.of(RequestEnded)), len(more.of(RequestEnded))) == (3, 2)
+
+
+def test_a_refusal_is_the_same_whether_or_not_it_is_observed(notes: Notes) -> None:
+    """Status, headers and body."""
+    app = PluginApp(Shelf(FakeClock()))
+    answers = [each(Request("VolumeDriver.No")) for each in (app, observed(app, [notes]))]
+
+    plain, seen = [(each.status, dict(each.headers), each.body.read(-1)) for each in answers]
+    assert plain == seen
+    assert plain[:2] == (404, {"Content-Type": "application/vnd.docker.plugins.v1.2+json"})
 
 
 def test_an_observer_that_is_given_twice_is_told_once(notes: Notes) -> None:
