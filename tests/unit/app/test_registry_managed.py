@@ -328,7 +328,8 @@ def test_a_protocol_that_is_not_spoken_is_refused(host: Host) -> None:
     host.engine.install("grpc", protocol="moby.plugins.grpc/v1")
 
     assert host.registry.lookup("grpc").protocol == "moby.plugins.grpc/v1"
-    with pytest.raises(SpecError, match="speaks"):
+    told = r"^plugin 'grpc:latest' speaks 'moby\.plugins\.grpc/v1', and only"
+    with pytest.raises(SpecError, match=told):
         host.registry.get("grpc")
     assert host.dialled == []
 

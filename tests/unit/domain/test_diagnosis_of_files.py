@@ -186,6 +186,21 @@ def test_a_file_of_a_user_whom_hosts_do_not_trust_is_a_problem() -> None:
     ]
 
 
+def test_each_weak_directory_on_the_way_is_told() -> None:
+    """Two of them, one of a kind that was not seen; and a right that its directory takes away."""
+    found = of_spec(
+        "tcp://h:1",
+        ways={SPEC: ("/", "/a", "/b", SPEC)},
+        modes={"/a": 0o777, "/b": 0o776, SOCKETS: 0o776},
+    )
+
+    assert [(each.severity, each.where) for each in found] == [
+        (PROBLEM, "/a"),
+        (WARNING, "/b"),
+        (WARNING, SOCKETS),
+    ]
+
+
 def test_a_sticky_bit_does_not_protect_where_hosts_look_for_plugins() -> None:
     """A file that any user adds there is a plugin."""
     (finding,) = diagnose(Observations(SOCKETS, (SPECS,), modes={SOCKETS: 0o1777}))

@@ -54,6 +54,7 @@ PROPAGATED = "/r/plugins/ID/propagated-mount"
         ("/../../../etc/passwd", f"{ROOTFS}/etc/passwd"),
         ("/mnt/v..", PROPAGATED),
         ("/mnt/v/a/../b/..", PROPAGATED),
+        ("/mnt/v/a/b/c/../d", f"{PROPAGATED}/a/b/d"),
         ("..", ROOTFS),
     ],
 )

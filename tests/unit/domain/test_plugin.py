@@ -12,6 +12,7 @@ from moby_plugins.domain.plugin import (
     PROTOCOL_SCHEME_HTTP_V1,
     Manifest,
     Plugin,
+    check_any_name,
     check_plugin_name,
     is_plugin_name,
 )
@@ -41,8 +42,23 @@ def test_what_would_leave_the_directory_is_no_name(name: str) -> None:
 @pytest.mark.parametrize("name", [None, b"a", 1])
 def test_a_name_is_a_string(name: object) -> None:
     """What is not a string is no name, and fails as one."""
-    with pytest.raises(InvalidPluginNameError):
+    with pytest.raises(InvalidPluginNameError) as caught:
         check_plugin_name(name)
+    with pytest.raises(InvalidPluginNameError) as of_any:
+        check_any_name(name)
+
+    assert (caught.value.name, of_any.value.name) == (name, name)
+
+
+def test_a_manifest_is_no_single_text() -> None:
+    """Its letters would be taken for subsystems."""
+    with pytest.raises(TypeError, match=r"^subsystems must be a list of names, not one string$"):
+        Manifest("VolumeDriver")
+
+
+def test_an_address_is_kept_without_its_user() -> None:
+    """As it is shown, and compared with others."""
+    assert Plugin("db", "tcp://user:secret@h:1").addr == "tcp://h:1"
 
 
 def test_a_plugin_before_the_handshake_implements_nothing() -> None:

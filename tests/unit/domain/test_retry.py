@@ -15,7 +15,7 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WireError,
 )
-from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
+from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for, size
 from tests.cases import every
 
 
@@ -151,3 +151,14 @@ def test_only_what_was_not_answered_is_tried_again(
     """A call is sent again after an unanswered exchange alone; ``get`` also awaits the file."""
     assert is_retryable(error) is again
     assert is_worth_waiting_for(error) is awaited
+
+
+def test_a_size_is_a_positive_whole_number() -> None:
+    """One byte is the least."""
+    assert (size("most", 1), size("most", 2)) == (1, 2)
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match=f"^most must be a positive whole number, not {wrong}"):
+            size("most", wrong)
+    for other in (1.0, True, "1", None):
+        with pytest.raises(TypeError, match=r"^most must be a positive whole number, not "):
+            size("most", other)
