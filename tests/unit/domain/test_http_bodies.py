@@ -117,6 +117,20 @@ def test_a_size_below_0_is_all_of_it_as_files_have_it(body: Content, size: int) 
             Request("A.B", body, max_bytes=5).read(size)
 
 
+def test_a_whole_body_is_held_chunk_by_chunk_and_bounded_by_its_method() -> None:
+    """What holds it is told of each chunk as it comes; a part of a body is not held."""
+    held: list[int] = []
+    body = [b"abc", b"de"]
+
+    assert Request("A.B", body, hold=held.append).read() == b"abcde"
+    assert held == [3, 2]
+    assert Request("A.B", body, hold=held.append).read(0) == b""
+    assert Request("A.B", b"abc", hold=held.append).read(0) == b""
+    with pytest.raises(StatusError) as caught:
+        Request("A.B", body, max_bytes=4, hold=held.append).read()
+    assert (caught.value.status, caught.value.method, held) == (413, "A.B", [3, 2, 3])
+
+
 class Filed:
     """A body of ten bytes that may be a file."""
 

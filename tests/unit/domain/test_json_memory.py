@@ -181,6 +181,16 @@ def test_no_text_takes_more_than_is_expected(make: Any) -> None:
         (b"[" + b'"a",' * 300_000 + b'"' + b"b" * LARGE_BYTES + b'"]', True),
         (b'["' + b'\\"' * LARGE_BYTES + b'"]', True),
         (b'["' + b"a" * (LARGE_BYTES // 2) + b'"]', False),
+        # Of that size in all; a quote for each half of it; escaped quotes behind others.
+        (b'["' + b"a" * (LARGE_BYTES - 6) + b'\\""]', False),
+        (b"[" + (b'"' + b"a" * 400_000 + b'",') * 3 + b"1]", False),
+        (b"[ 1," + b'"a\\"",' * 200_000 + b"1]", False),
+        # The last half of it begins within a string.
+        (
+            (b"[" + b'"a",' * ((LARGE_BYTES - 16) // 4)).ljust(LARGE_BYTES - 5)
+            + (b'"' + b"b" * (LARGE_BYTES // 2 - 100) + b'\\""]').ljust(LARGE_BYTES // 2 + 5),
+            True,
+        ),
     ],
 )
 def test_a_text_may_have_long_strings_where_quotes_are_far_apart(text: bytes, may: object) -> None:

@@ -4,6 +4,8 @@ import sys
 from types import FrameType
 from typing import Any
 
+import pytest
+
 from moby_plugins.domain.json import LARGE_BYTES, first_value
 from moby_plugins.domain.json_decoding import MAX_MEMORY
 from tests.cases import every
@@ -168,3 +170,17 @@ def test_halves_are_replaced_in_what_was_decoded_where_memory_suffices() -> None
     assert way(text, 19_936_103) == ["mended", "without_halves"]
     assert way(text, 11_004_105) == ["mended", "without_halves"]
     assert way(text, 11_004_104) == ["without_halves"]
+
+
+@every(
+    "text",
+    [
+        f'["{HALF}😀' + "a" * (2 << 20) + '"]',
+        "[" + ",".join([f'"{HALF}x"'] * MANY) + "]",
+    ],
+)
+def test_pieces_have_the_same_bound_on_memory(text: str) -> None:
+    """For long strings, which may be wide, as for many short ones."""
+    with pytest.raises(ValueError, match=r"^decoding it takes more than 0 MiB plus twice"):
+        first_value(text.encode(), most=0)
+    assert len(first_value(text.encode())) in {1, MANY}
