@@ -48,6 +48,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _LONG_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{20}")
 # Base64 within a text; it may continue over several lines.
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{20,}(?:\r?\n[A-Za-z0-9+/_-]+)*={0,2}")
+# The characters of base64 in URLs and file names, and those that they stand for.
+_STANDARD = str.maketrans("-_", "+/")
 _FORM = re.compile(r"[^\s=&{\[\"']+=[^\s&]*(?:&[^\s=&]+=[^\s&]*)+")
 _MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 _CLOSES = {"[": "]", "{": "}"}
@@ -343,9 +345,9 @@ def _masked_inside(text: str, depth: int) -> str | None:
 
 def _masked_base64_text(text: str, plain: str, depth: int) -> str | None:
     """Mask the data in base64, a text or bytes with settings; return ``None`` if it is invalid."""
-    joined = "".join(plain.split())
+    joined = "".join(plain.split()).translate(_STANDARD)
     try:
-        data = b64decode(joined + "=" * (-len(joined) % 4), b"-_" if {*"-_"} & {*joined} else None)
+        data = b64decode(joined + "=" * (-len(joined) % 4))
     except ValueError:
         return None
     inside = data.decode(errors="surrogateescape")

@@ -208,3 +208,20 @@ def test_what_is_abandoned_leaves_no_handler_uncalled(managed: ActivePlugin) -> 
     assert activations.take_pending_calls(active) == []
     activations.report("q")
     assert (running.abandoned, notes.events) == (True, [])
+
+
+def test_a_plugin_is_dropped_by_each_of_its_names(managed: ActivePlugin) -> None:
+    """And with one of them, all lead to nothing; so they do if it is installed again."""
+    activations = Activations[ActivePlugin]()
+    again = evolve(managed, managed=Managed("/new"), client=managed.client)
+    for name in ("p", "p:latest"):
+        activation, _ = activations.claim(name, None)
+        activations.settle(activation, managed)
+
+    assert activations.drop("p") is managed
+    assert (activations.active("p"), activations.active("p:latest")) == (None, None)
+
+    for name, plugin in (("p:latest", managed), ("p", again)):
+        activation, _ = activations.claim(name, None)
+        activations.settle(activation, plugin)
+    assert (activations.active("p"), activations.active("p:latest")) == (again, None)

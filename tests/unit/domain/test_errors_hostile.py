@@ -13,6 +13,7 @@ from moby_plugins.domain.errors import (
     DriverError,
     PluginError,
     StatusError,
+    TransportError,
     WireError,
     in_full,
     sign,
@@ -82,6 +83,13 @@ def test_three_hundred_characters_of_a_message_are_shown() -> None:
     """One more is cut."""
     assert str(DriverError("M.x", "x" * 300)) == "M.x: " + "x" * 300
     assert str(DriverError("M.x", "x" * 301)) == "M.x: " + "x" * 300 + "… of 301"
+
+
+def test_a_sentence_of_the_library_is_not_cut_as_a_foreign_text_is() -> None:
+    """What it quotes was cut before."""
+    reason = " ".join(["word"] * 90)
+
+    assert reason in in_full(TransportError(reason, "tcp://h:1"))
 
 
 def test_a_status_stands_for_a_message_that_is_missing() -> None:

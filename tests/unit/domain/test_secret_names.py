@@ -39,3 +39,4 @@ def test_several_settings_are_masked_each() -> None:
     text = "x token=a y password=b z pass=c"
 
     assert mask_settings(text, SETTING) == "x token=*** y password=*** z pass=***"
+    assert mask_settings("token=password=a b", SETTING) == "token=*** b"
