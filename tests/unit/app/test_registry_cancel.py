@@ -284,3 +284,15 @@ def test_threads_that_are_cancelled_at_random_leave_one_activation_or_none() -> 
         for plugin in plugins:
             assert plugin.client.call("A.x") == number
         assert [left_over(cancel) for cancel in cancels] == [0] * 4
+
+
+def test_what_was_cancelled_before_is_not_begun() -> None:
+    """The error says why, and for whom."""
+    host, cancel = Host(IMPLEMENTS), Cancellation()
+    cancel.set()
+
+    with pytest.raises(WaitCancelledError) as caught:
+        host.registry.get("p", "A", cancel=cancel)
+
+    assert "the wait was cancelled" in str(caught.value)
+    assert (caught.value.plugin, len(host.transport.calls)) == ("p", 0)

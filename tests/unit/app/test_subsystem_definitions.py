@@ -111,3 +111,15 @@ def test_a_subsystem_is_shown_by_what_it_is_for() -> None:
     assert repr(VolumeDriver()) == "<VolumeDriver for VolumeDriver>"
     assert repr(type("Odd", (Subsystem,), {})()) == "<Odd for a subsystem>"
     assert repr(VolumeDriver(client)) == f"<VolumeDriver of {client!r}>"
+
+
+def test_a_base_that_is_no_subsystem_is_none() -> None:
+    """A class of the author's may add methods, before or behind the subsystem."""
+
+    class Mixin:
+        """Something of the author's."""
+
+    first: Any = type("First", (Mixin, VolumeDriver), {})
+    last: Any = type("Last", (VolumeDriver, Mixin), {})
+
+    assert (first.interface, last.interface) == ("VolumeDriver", "VolumeDriver")

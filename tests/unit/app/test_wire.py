@@ -367,3 +367,17 @@ def test_a_type_of_ones_own_is_as_strict_as_what_it_is_made_of(body: bytes, into
     """A value of another JSON type is an error, and one that is none of an enumeration's."""
     with pytest.raises(WireError):
         decode(body, into)
+
+
+@frozen
+class Spelled:
+    """Two fields whose keys differ in case alone."""
+
+    upper: int = field(metadata={"wire": "ID"})
+    title: int = field(metadata={"wire": "Id"})
+
+
+def test_a_key_that_matches_to_the_letter_comes_first() -> None:
+    """Before one that only matches without case, as in Go."""
+    assert decode(b'{"ID": 1, "Id": 2}', Spelled) == Spelled(1, 2)
+    assert decode(b'{"Id": 2, "ID": 1}', Spelled) == Spelled(1, 2)
