@@ -225,3 +225,14 @@ def test_a_cancellation_is_set_whether_it_was_made_before_the_end_or_after() -> 
     assert made.is_set()
     assert before.cancellation is made
     assert after.cancellation.is_set()
+
+
+def test_an_ending_says_its_first_reason_and_for_whom() -> None:
+    """Without a plugin, its reason alone."""
+    of_all, of_one = Ending(), Ending("shelf", "unix:///shelf.sock")
+    for each in (of_all, of_one):
+        each.end("it is over")
+        each.end("again")
+
+    assert (str(of_all.error()), of_all.error().elapsed) == ("it is over", 0.0)
+    assert str(of_one.error()) == "it is over (plugin 'shelf' at unix:///shelf.sock)"

@@ -5,10 +5,11 @@ import logging
 import pytest
 
 from moby_plugins import Request, Response, StatusError
+from moby_plugins.aio import AsyncPluginApp, AsyncVolumeDriver
 from moby_plugins.app.serving import AccessLog, as_app
 from moby_plugins.domain.http import App
 from moby_plugins.serving import PluginApp, observed
-from moby_plugins.subsystems import VolumeDriver
+from moby_plugins.subsystems import Volume, VolumeDriver
 from moby_plugins.testing import FakeClock
 
 
@@ -97,8 +98,28 @@ def test_whatever_implements_a_subsystem_is_an_app(found: object) -> None:
 @pytest.mark.parametrize("found", [3, None, int, VolumeDriver])
 def test_what_cannot_be_served_is_no_app(found: object) -> None:
     """It says what could be."""
-    with pytest.raises(TypeError, match=r"neither a PluginApp|does not implement any method"):
+    kind = type(found).__name__
+    told = (
+        "VolumeDriver does not implement any method of a subsystem"
+        if found is VolumeDriver
+        else f"it is {kind!r}, and neither a PluginApp, a subsystem nor a function from Request to"
+        " Response"
+    )
+    with pytest.raises(TypeError, match=f"^{told}$"):
         as_app(found)
+
+
+def test_an_asynchronous_subsystem_is_an_asynchronous_app() -> None:
+    """Its loop is whatever serves it."""
+
+    class Later(AsyncVolumeDriver):
+        async def list(self) -> list[Volume]:
+            return []
+
+    for found in (Later, Later()):
+        app = as_app(found)
+        assert isinstance(app, AsyncPluginApp)
+        assert app.manifest.implements == ("VolumeDriver",)
 
 
 async def make_later() -> PluginApp:
@@ -109,7 +130,11 @@ async def make_later() -> PluginApp:
 @pytest.mark.parametrize("found", [make_later, lambda: PluginApp(Shelves()), lambda a, b: None])
 def test_a_function_that_makes_an_app_is_not_served(found: object) -> None:
     """It could not be called with a request; the error says what to write instead."""
-    with pytest.raises(TypeError, match="with a request alone; if it makes an app, serve what it"):
+    told = (
+        r"^it cannot be called with a request alone; if it makes an app, serve what it makes:"
+        r" app = make_app\(\) in the module$"
+    )
+    with pytest.raises(TypeError, match=told):
         as_app(found)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from moby_plugins.app.subsystem import omitempty
 from moby_plugins.subsystems import LogDriver, Subsystem, Volume, VolumeDriver, remote
 from tests.cases import every
 from tests.unit.app.subsystems.exchanges import client_to
@@ -123,3 +124,9 @@ def test_a_base_that_is_no_subsystem_is_none() -> None:
     last: Any = type("Last", (VolumeDriver, Mixin), {})
 
     assert (first.interface, last.interface) == ("VolumeDriver", "VolumeDriver")
+
+
+def test_a_field_may_be_left_out_under_a_name_of_its_own() -> None:
+    """What tells ``encode`` so is in the field's metadata."""
+    assert omitempty() == {"omitempty": True}
+    assert omitempty("ID") == {"omitempty": True, "wire": "ID"}

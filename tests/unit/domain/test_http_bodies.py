@@ -1,12 +1,15 @@
 """Bodies as they are read, decided without reading: what to ask for next, and what it comes to."""
 
+from collections import deque
 from collections.abc import Iterator
+from itertools import repeat
 
 import pytest
 
 from moby_plugins.domain.errors import StatusError, WireError
 from moby_plugins.domain.http import (
     CHUNK_BYTES,
+    MAX_EMPTY_CHUNKS,
     MAX_ERROR_BYTES,
     ChunkCheck,
     Content,
@@ -16,6 +19,7 @@ from moby_plugins.domain.http import (
     Request,
     Response,
     Whole,
+    as_bytes,
     parts_of,
 )
 
@@ -101,8 +105,21 @@ def test_chunks_are_bytes_of_any_kind() -> None:
 
     assert check.checked(b"a") == b"a"
     assert check.checked(bytearray(b"b")) == b"b"  # type: ignore[arg-type]  # as iterables yield
-    with pytest.raises(TypeError, match="not str"):
+    with pytest.raises(TypeError, match=r"^a body must yield bytes, not str$"):
         check.checked("c")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^a body must yield bytes, not str$"):
+        as_bytes("c")
+    assert as_bytes(memoryview(b"abcd").cast("H")) == b"abcd"
+
+
+def test_a_million_empty_chunks_in_a_row_are_refused() -> None:
+    """Counted from the last that was not empty."""
+    check = ChunkCheck()
+    check.checked(b"a")
+    deque(map(check.checked, repeat(b"", MAX_EMPTY_CHUNKS - 1)), maxlen=0)
+
+    with pytest.raises(ValueError, match=r"^the body yields no bytes: 1,000,000 empty chunks in"):
+        check.checked(b"")
 
 
 @pytest.mark.parametrize("size", [-1, -2, -(1 << 40)])

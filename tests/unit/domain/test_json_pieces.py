@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from moby_plugins.domain.json import LARGE_BYTES, MAX_DEPTH, MAX_VALUES, first_value
-from moby_plugins.domain.json_decoding import STEP_BYTES
-from moby_plugins.domain.json_pieces import in_pieces
+from moby_plugins.domain.json_decoding import STEP_BYTES, backslashes_before
+from moby_plugins.domain.json_pieces import in_pieces, whole_backslashes
 from tests.cases import every
 
 
@@ -243,3 +243,21 @@ def test_the_place_of_what_is_no_json_is_told(text: str, told: str | None) -> No
         return
     with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         in_pieces(text.encode())
+
+
+@every("count", [0, 1, 2, 63, 64, 65, 200])
+def test_backslashes_are_counted_however_many_there_are(count: int) -> None:
+    """Directly before the place, and no others."""
+    text = b"\\a" + b"\\" * count
+
+    assert backslashes_before(text, len(text)) == count
+    assert backslashes_before(text + b"b", len(text)) == count
+    assert backslashes_before(b"\\" * count, count) == count
+
+
+@every(("count", "more"), [(0, 0), (1, 1), (2, 0), (3, 1), (70, 0), (71, 1)])
+def test_a_step_that_would_split_an_escape_is_one_byte_longer(count: int, more: int) -> None:
+    """The byte that a backslash at its end escapes belongs to it."""
+    text = b"x" + b"a" * (STEP_BYTES - count) + b"\\" * count + b'n" and more'
+
+    assert whole_backslashes(text, 1) == text[1 : 1 + STEP_BYTES + more]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.domain.json import LARGE_BYTES, first_value
+from moby_plugins.domain.json import LARGE_BYTES, first_value, memory_left
 from moby_plugins.domain.json_decoding import MAX_MEMORY
 from tests.cases import every
 
@@ -184,3 +184,14 @@ def test_pieces_have_the_same_bound_on_memory(text: str) -> None:
     with pytest.raises(ValueError, match=r"^decoding it takes more than 0 MiB plus twice"):
         first_value(text.encode(), most=0)
     assert len(first_value(text.encode())) in {1, MANY}
+
+
+def test_a_text_without_halves_is_decoded_at_once_where_memory_suffices() -> None:
+    """Beside twice its size; with one byte less it is decoded in pieces."""
+    text = "[" + ",".join(['"a"'] * 600_000) + "]"
+    data = text.encode()
+    least = -memory_left(data, 0) - 2 * len(data)
+
+    assert way(text, least) == []
+    assert way(text, least - 1) == ["in_pieces"]
+    assert first_value(data, most=least - 1) == ["a"] * 600_000

@@ -343,3 +343,19 @@ def test_a_name_with_a_digest_has_no_tag() -> None:
     digest = "@sha256:" + "0" * 64
     assert familiar(f"docker.io/library/shelf{digest}") == f"shelf{digest}"
     assert familiar("shelf") == "shelf:latest"
+
+
+@every(
+    ("name", "may"),
+    [
+        ("a" * 255, True),
+        ("a" * 256, False),
+        (f"{'a' * 255}:{'t' * 128}", True),
+        ("a" * 601, False),
+        (None, False),
+        (b"a", False),
+    ],
+)
+def test_an_engine_bounds_the_names_of_plugins(name: object, may: object) -> None:
+    """The part before the tag, and all of it; and a name is a text."""
+    assert is_engine_name(name) is may

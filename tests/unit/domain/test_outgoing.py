@@ -114,5 +114,9 @@ def test_a_stream_that_does_not_fit_its_head_is_refused(kind: str) -> None:
     for chunk in good:
         count(chunk)
 
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         count(bad)
+    assert str(caught.value) == {
+        "a body where none can be": "a response with status 204 has no body",
+        "text": "a body must yield bytes, not str",
+    }.get(kind, "the body's length differs from Content-Length")

@@ -1,10 +1,11 @@
 """Values that are held to their types when they are made, at each door."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import wraps
 from importlib import import_module
 from types import UnionType
-from typing import Any, cast, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin  # noqa: F401  annotations name them
 
 import attrs
 import pytest
@@ -22,6 +23,7 @@ from moby_plugins import (
 )
 from moby_plugins.aio import AsyncClient, AsyncRequest, AsyncResponse
 from moby_plugins.checks.outcome import Function
+from moby_plugins.domain.typed import returned_kind, typed
 from moby_plugins.ports import (
     Address,
     CallEnded,
@@ -166,3 +168,63 @@ def test_what_is_invalidated_has_a_name() -> None:
     """A number is not a name, at ``invalidate`` as at ``get``."""
     with pytest.raises(InvalidPluginNameError):
         MemoryHost({}).registry.invalidate(FIVE)
+
+
+@attrs.frozen(field_transformer=typed)
+class Even:
+    """A value with a rule of its own besides the type."""
+
+    number: int = attrs.field()
+
+    @number.validator
+    def _is_even(self, _: Any, value: int) -> None:
+        if value % 2:
+            raise ValueError("it is odd")
+
+
+def test_a_rule_of_a_field_is_asked_after_its_type() -> None:
+    """Which it may then rely on."""
+    assert Even(2).number == 2
+    with pytest.raises(ValueError, match=r"^it is odd$"):
+        Even(3)
+    with pytest.raises(TypeError, match="number"):
+        Even("3")  # type: ignore[arg-type]
+
+
+def numbers() -> list[int]:
+    """A function that says what it returns."""
+    return [1]
+
+
+@wraps(numbers)
+def wrapped() -> str:
+    """One that says what another returns."""
+    return "1"
+
+
+async def awaited() -> int:
+    """One whose result is awaited."""
+    return 1
+
+
+def resolved(function: Callable[..., object], name: str) -> Callable[..., object]:
+    """The function, with this annotation of its result."""
+    function.__annotations__["return"] = name
+    return function
+
+
+@every(
+    ("function", "kind"),
+    [
+        (numbers, list),
+        (wrapped, None),
+        (awaited, Awaitable),
+        (resolved(lambda: 1, "int"), int),
+        (resolved(lambda: 1, "Nowhere"), None),
+        (resolved(lambda: 1, "Literal[1]"), None),
+        (lambda: 1, None),
+    ],
+)
+def test_what_a_function_returns_is_known_from_its_annotation(function: Any, kind: object) -> None:
+    """Where that is a class, and the function's own."""
+    assert returned_kind(function) is kind
