@@ -86,18 +86,16 @@ class Stream:
         was_closed = self._closed
         try:
             data = self._body.read(size)
-        except PluginError as error:
-            vars(error).update(self._names)
-            if self._ending.reason:
-                raise self._cut_off() from error
-            raise
         except Exception as error:
-            # An HTTP library may raise anything if its connection is closed under it.
+            if isinstance(error, PluginError):
+                vars(error).update(self._names)
             if self._ending.reason:
                 raise self._cut_off() from error
-            if not self._closed:
-                raise
-            raise self._closed_during_a_read() from error
+            # An HTTP library may raise anything if its connection is closed under it, or take the
+            # body for one that was cut off.
+            if self._closed and not isinstance(error, TransportError):
+                raise self._closed_during_a_read() from error
+            raise
         if not data and self._closed and not was_closed:
             raise self._closed_during_a_read()
         return data

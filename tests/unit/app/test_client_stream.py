@@ -136,7 +136,7 @@ class Closing:
         """Nothing is left to close."""
 
 
-@pytest.mark.parametrize("piece", [b"", AttributeError("of a library")])
+@pytest.mark.parametrize("piece", [b"", AttributeError("of a library"), WireError("cut off")])
 def test_a_read_of_a_stream_that_is_closed_says_so(piece: bytes | Exception) -> None:
     """Whatever the transport makes of that; it is no end of the response."""
     with pytest.raises(TransportError) as caught:
