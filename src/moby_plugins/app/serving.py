@@ -14,7 +14,7 @@ from contextvars import Context, copy_context
 from copy import copy
 from functools import partial
 from importlib import import_module
-from typing import Any, Self
+from typing import Self, cast
 
 from attrs import evolve, field, frozen
 
@@ -418,7 +418,7 @@ def as_app(implementation: object) -> App | AsyncApp:
     ``AsyncPluginApp`` if it is asynchronous. An app is returned as it is. Raise ``TypeError`` if
     ``implementation`` cannot be served.
     """
-    part: Any = (
+    part = (
         implementation()
         if isinstance(implementation, type) and issubclass(implementation, Described)
         else implementation
@@ -441,7 +441,7 @@ def as_app(implementation: object) -> App | AsyncApp:
     except TypeError as error:
         needed = "it cannot be called with a request alone; if it makes an app, serve what it makes"
         raise TypeError(f"{needed}: app = make_app() in the module") from error
-    return part  # type: ignore[no-any-return]
+    return cast("App", part)
 
 
 def is_async_app(app: object) -> bool:

@@ -30,7 +30,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -254,9 +254,8 @@ class RemoteMethod:
                     raise
                 return result
 
-        marked: Any = call
-        marked.remote = self  # ``remote_of`` looks for it
-        return marked  # type: ignore[no-any-return]
+        call.remote = self  # type: ignore[attr-defined]  # remote_of looks for it
+        return cast("F", call)
 
     def bind(self, owner: type["Described[Any]"]) -> None:
         """Make this a method of the subsystem ``owner``; raise ``TypeError`` if it is not valid."""

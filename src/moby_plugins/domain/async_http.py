@@ -14,7 +14,7 @@ from collections.abc import (
     Callable,
     Mapping,
 )
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import field, frozen
 
@@ -112,8 +112,7 @@ def _as_async_body(content: AsyncContent | AsyncBody) -> AsyncBody:
     if isinstance(content, bytes):
         return AsyncBytes(content)
     if hasattr(content, "read"):
-        body: Any = content
-        return body  # type: ignore[no-any-return]
+        return cast("AsyncBody", content)
     return _AsyncChunks(content)
 
 
@@ -229,11 +228,10 @@ class AsyncResponse:
         """Close the body; if its source is a generator, return when it has ended."""
         if isinstance(self.body, AsyncBytes):
             return
-        body: Any = self.body
-        if hasattr(body, "aclose"):
-            await body.aclose()
+        if hasattr(self.body, "aclose"):
+            await cast("ClosingBody", self.body).aclose()
         else:
-            body.close()
+            self.body.close()
 
 
 # A served asynchronous plugin, as servers call it.

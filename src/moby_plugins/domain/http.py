@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from attrs import field, frozen
 
@@ -310,8 +310,7 @@ def _as_body(content: Content | Body) -> Body:
         return io.BytesIO(content)
     # A file is iterable too, by lines, so ``read`` takes precedence.
     if hasattr(content, "read"):
-        body: Any = content
-        return body  # type: ignore[no-any-return]
+        return cast("Body", content)
     return _Chunks(content)
 
 
