@@ -113,7 +113,7 @@ class Stream:
         self._body.close()
 
     def _closed_during_a_read(self) -> TransportError:
-        error = TransportError("the stream was closed while it was read", self._names["address"])
+        error = TransportError("the stream was closed while it was read")
         error.answered = True
         vars(error).update(self._names)
         return error

@@ -232,8 +232,10 @@ class StrictRequest(HTTPRequest):
         read_headers(lines, headers)
         if b"Connection" in headers:  # cheroot knows neither a list nor another case
             options = {option.strip() for option in headers[b"Connection"].lower().split(b",")}
-            known = [each for each in (b"close", b"Keep-Alive") if each.lower() in options]
-            headers[b"Connection"] = known[0] if known else headers[b"Connection"]
+            if b"close" in options:
+                headers[b"Connection"] = b"close"
+            elif b"keep-alive" in options:
+                headers[b"Connection"] = b"Keep-Alive"
         # HTTP/1.0 has no chunks, so cheroot would read past the body.
         if b"Transfer-Encoding" in headers and self.response_protocol != "HTTP/1.1":
             raise ValueError("Transfer-Encoding in HTTP/1.0")

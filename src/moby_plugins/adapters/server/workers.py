@@ -204,6 +204,8 @@ class Workers:
 
         Many peers that neither send nor read must not keep others out.
         """
+        if len(self._busy) <= MAX_THREADS:  # almost always
+            return 0
         waits = {conn: conn.waits_since for conn in self._busy - self._cut}
         slow = [(since, id(conn), conn) for conn, since in waits.items() if since is not None]
         slowest = [conn for *_, conn in sorted(slow)[: max(len(waits) - MAX_THREADS, 0)]]
