@@ -1,8 +1,9 @@
 """How many mutants of the rules and the loops the unit tests kill: what ``make mutants`` runs.
 
 mutmut changes one thing at a time in the modules that ``[tool.mutmut]`` names, and runs the
-tests that reach it, in the fork of a process in which all tests have passed. What such a process
-has made once, at import or for a cache, is not made again: so where many mutants of a function live
+tests that reach it, in the fork of a process in which all tests have passed. Those that live are
+shown to mypy, which every change must pass, as it must pass the tests. What a process with forks has
+made once, at import or for a cache, is not made again: so where many mutants of a function live
 there, they are tried once more, in processes of their own. It works in a copy of the tree; what it
 finds is told in ``docs/mutants.md``.
 
@@ -10,6 +11,7 @@ Run again where it ran before, it tries the mutants of functions that have chang
 that lived: to see whether new tests kill them takes minutes.
 """
 
+import ast
 import json
 import os
 import re
@@ -95,6 +97,43 @@ def function_of(name: str) -> str:
     return re.sub(r"__mutmut_\d+$", "", name)
 
 
+def rejected() -> set[str]:
+    """The mutants in which mypy finds an error that it does not find in their function.
+
+    It reads the sources of mutmut, with all mutants side by side. The project's settings are left
+    out: there, mypy would also look for conditions that are always true, as mutmut writes them.
+    """
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--output=json"]
+    done = subprocess.run(
+        # Mutants of one method define the same attributes.
+        [*command, "--disable-error-code=no-redef", "src"],
+        cwd=COPY / "mutants",
+        check=False,  # it ends with 1: there are errors
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    found: dict[str, list[tuple[int, str]]] = {}
+    for error in map(json.loads, done.stdout.splitlines()):
+        found.setdefault(error["file"], []).append((error["line"], error["message"]))
+    names: set[str] = set()
+    for file, errors in found.items():
+        source = (COPY / "mutants" / file).read_text("utf-8")
+        module = ".".join(Path(file).with_suffix("").parts[1:])
+        messages = {
+            node.name: {said for line, said in errors if node.lineno <= line <= node.end_lineno}
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+        }
+        names |= {
+            f"{module}.{name}"
+            for name, said in messages.items()
+            if said - messages.get(f"{function_of(name)}__mutmut_orig", said)
+        }
+    if not names:
+        raise RuntimeError(f"mypy rejects no mutant: {done.stdout[:500]}")
+    return names
+
+
 def settings() -> dict[str, Any]:
     """What mutmut is told."""
     tool = tomllib.loads((COPY / "pyproject.toml").read_text("utf-8"))["tool"]
@@ -152,14 +191,16 @@ def main() -> int:
     if again := sorted({*earlier} & {*alive_in_forks()}):
         mutmut("run", *sys.argv[1:], *again)
     found = figures()
-    names = alive_in_forks()
+    in_forks = alive_in_forks()
+    wrong = rejected()
+    names = [name for name in in_forks if name not in wrong]
     reached = reaching()
     every = settings()["pytest_add_cli_args_test_selection"]
     if not lives("moby_plugins.domain.no_mutant", every):
         raise RuntimeError("the tests fail without a mutant, in a process of its own")
 
     every_mutant = Counter(map(function_of, mutants()))
-    alive_here = Counter(map(function_of, names))
+    alive_here = Counter(map(function_of, in_forks))
 
     def lives_alone(name: str) -> bool:
         function = function_of(name)
@@ -172,7 +213,8 @@ def main() -> int:
         alive = [name for name, is_alive in zip(names, verdicts, strict=True) if is_alive]
     told = (
         f"{found['mutants']} mutants, {found['killed']} killed in forks,"
-        f" {len(names) - len(alive)} in processes of their own, {len(alive)} alive"
+        f" {len(in_forks) - len(names)} by mypy, {len(names) - len(alive)} in processes of their own,"
+        f" {len(alive)} alive"
     )
     REPORT.write_text(HEAD + "\n\n".join([f"{told}.", *survivors(alive)]) + "\n", encoding="utf-8")
     print(f"{told} ({len(alive) / found['mutants']:.1%})")

@@ -153,7 +153,7 @@ class Handshake:
                 log_failure(f"closing the client of plugin {quoted(self._name)} failed", raised)
 
     def _check(self, cause: PluginError | None = None) -> None:
-        reason = self._fate.get(self._name, "")
+        reason = self._fate.get(self._name)
         if cause is not None:
             # The cancellation may end the look-up before it calls ``end``.
             reason = reason or self._ending.reason

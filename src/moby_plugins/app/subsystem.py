@@ -152,7 +152,6 @@ def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> ty
             for name, (key, kind, default) in fields.items()
         },
         frozen=True,
-        kw_only=True,
     )
 
 

@@ -261,7 +261,7 @@ def tls_files(plugins: Mapping[str, tuple[Candidate, ...]]) -> list[str]:
 
 def _of_tls_files(seen: Observations, path: str, plugin: Plugin) -> Iterator[Finding]:
     for kind, file in _opened_tls_files(plugin):
-        number = seen.failures.get(file, 0)
+        number = seen.failures.get(file)
         there = seen.kind(file, FILE)
         if not number and there != FILE:
             what, remedy = f"is {_article(there)}", "put the file there, or correct the spec"
@@ -299,7 +299,7 @@ def _of_handshake(
 
 def _of_directories(seen: Observations) -> Iterator[Finding]:
     for path in (seen.sockets_path, *seen.specs_paths):
-        number, there = seen.failures.get(path, 0), seen.kind(path, DIRECTORY)
+        number, there = seen.failures.get(path), seen.kind(path, DIRECTORY)
         if not number and there != DIRECTORY:
             yield Finding(
                 PROBLEM,

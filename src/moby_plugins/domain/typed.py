@@ -26,10 +26,11 @@ Fits: TypeAlias = Callable[[object], bool]
 def typed(_: type, fields: "list[Attribute[Any]]") -> "list[Attribute[Any]]":
     """Return ``fields``, each with a type check before its own validator."""
     # Inherited fields already have the check; attrs' type stubs do not have ``inherited``.
-    own = [field.init and not getattr(field, "inherited", False) for field in fields]
     return [
-        field.evolve(validator=_checking(field)) if is_own else field
-        for field, is_own in zip(fields, own, strict=True)
+        field.evolve(validator=_checking(field))
+        if field.init and not getattr(field, "inherited", False)
+        else field
+        for field in fields
     ]
 
 

@@ -178,13 +178,14 @@ def test_who_takes_over_has_its_own_policy_and_budget() -> None:
 def test_a_waiter_that_is_cancelled_does_not_disturb_the_leader() -> None:
     """Nor the other waiters."""
     host, cancel = Host(hangs(5, IMPLEMENTS)), Cancellation()
-    host.clock.at(2, cancel.set)
+    host.clock.advance(10)
+    host.clock.at(12, cancel.set)
 
     leader, waiter, other = host.run(host.getting(), host.getting(cancel), host.getting())
 
-    assert (type(waiter[0]), waiter[1], waiter[0].plugin) == (WaitCancelledError, 2.0, "p")
+    assert (type(waiter[0]), waiter[1], waiter[0].plugin) == (WaitCancelledError, 12.0, "p")
     assert (waiter[0].attempts, waiter[0].elapsed) == (0, 2.0)
-    assert [leader[1], other[1]] == [5.0, 5.0]
+    assert [leader[1], other[1]] == [15.0, 15.0]
     assert (leader[0] is other[0], host.met) == (True, ["p"])
 
 

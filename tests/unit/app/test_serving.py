@@ -226,6 +226,7 @@ def test_parts_of_all_kinds_share_an_app() -> None:
     layers, removed = part_of(GraphDriver, {"remove": None})
     app = PluginApp(networks, pools, layers, Volumes(OSError("other")))
 
+    assert repr(app) == "<PluginApp of NetworkDriver, IpamDriver, GraphDriver, VolumeDriver>"
     paths = ["NetworkDriver.Leave", "IpamDriver.ReleasePool", "GraphDriver.Remove"]
 
     assert [asked(app, path, "{}") for path in paths] == [(200, "{}")] * 3

@@ -16,9 +16,11 @@ from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.http import CHUNK_BYTES, CUT_OFF
 from moby_plugins.ports import RequestEnded, RequestStarted, RunningCall
 from moby_plugins.serving import PluginApp, observed
-from moby_plugins.subsystems import LogDriver, LogEntry, Volume, VolumeDriver
+from moby_plugins.subsystems import GraphDriver, LogDriver, LogEntry, Volume, VolumeDriver
 from moby_plugins.testing import FakeClock
+from tests.cases import every
 from tests.observers import Failing, Notes
+from tests.unit.app.test_serving_bodies import Chunks
 from tests.unit.domain.test_outgoing import BAD_HEADS, STREAMED_BAD_HEADS
 
 SPAN: ContextVar[str] = ContextVar("span", default="none")
@@ -231,11 +233,37 @@ def test_an_observed_app_keeps_the_observers_that_it_has(notes: Notes) -> None:
 def test_a_refusal_is_the_same_whether_or_not_it_is_observed(notes: Notes) -> None:
     """Status, headers and body."""
     app = PluginApp(Shelf(FakeClock()))
-    answers = [each(Request("VolumeDriver.No")) for each in (app, observed(app, [notes]))]
+    for path, status in (("VolumeDriver.No", 404), ("VolumeDriver.Remove", 400)):
+        answers = [each(Request(path, b"{")) for each in (app, observed(app, [notes]))]
 
-    plain, seen = [(each.status, dict(each.headers), each.body.read(-1)) for each in answers]
-    assert plain == seen
-    assert plain[:2] == (404, {"Content-Type": "application/vnd.docker.plugins.v1.2+json"})
+        plain, seen = [(each.status, dict(each.headers), each.body.read(-1)) for each in answers]
+        assert plain == seen
+        assert plain[:2] == (status, {"Content-Type": "application/vnd.docker.plugins.v1.2+json"})
+
+
+class Layers(GraphDriver):
+    """Reads an archive."""
+
+    def apply_diff(self, id: str, parent: str, archive: Any) -> int:
+        return sum(map(len, archive))
+
+
+@every(
+    ("method", "body"),
+    [
+        ("VolumeDriver.Remove", b"{"),
+        ("VolumeDriver.Remove", Chunks(b"{", WireError("badly chunked"))),
+        ("GraphDriver.ApplyDiff", Chunks(b"{", WireError("badly chunked"))),
+    ],
+)
+def test_the_error_of_a_bad_request_names_its_method(method: str, body: Any) -> None:
+    """Wherever the request is read."""
+    notes = Notes()
+    read(PluginApp(Shelf(FakeClock()), Layers(), observers=[notes]), method, body)
+
+    [ended] = notes.of(RequestEnded)
+    assert isinstance(ended.error, StatusError)
+    assert (ended.error.status, ended.error.method) == (400, method)
 
 
 def test_an_observer_that_is_given_twice_is_told_once(notes: Notes) -> None:

@@ -1,10 +1,14 @@
 """Definitions of subsystems that cannot be, and what their authors are told."""
 
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import pytest
 
-from moby_plugins.app.subsystem import omitempty
+from moby_plugins.app.subsystem import message_class, omitempty, timed
+from moby_plugins.app.wire import decode, encode
 from moby_plugins.subsystems import LogDriver, Subsystem, Volume, VolumeDriver, remote
 from tests.cases import every
 from tests.unit.app.subsystems.exchanges import client_to
@@ -130,3 +134,73 @@ def test_a_field_may_be_left_out_under_a_name_of_its_own() -> None:
     """What tells ``encode`` so is in the field's metadata."""
     assert omitempty() == {"omitempty": True}
     assert omitempty("ID") == {"omitempty": True, "wire": "ID"}
+
+
+def test_a_message_is_named_after_its_method_and_holds_its_arguments() -> None:
+    """A value of its own class: frozen, with the defaults of the method's parameters."""
+    empty = inspect.Parameter.empty
+    message: Any = message_class(
+        "Odd.Do", {"name": ("Name", str, empty), "times": ("Count", int, 1)}
+    )
+
+    assert message.__name__ == "OddDo"
+    assert decode(b'{"Name":"a"}', message) == message(name="a", times=1)
+    assert decode(b'{"Count":2}', message) == message(name="", times=2)
+    with pytest.raises(TypeError, match="required"):
+        message()
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        message(name="a").name = "b"
+
+
+def test_a_time_in_a_field_is_checked_when_it_is_sent() -> None:
+    """A host in Go reads nothing but RFC 3339; what it sends is not checked."""
+
+    @attrs.frozen
+    class Entry:
+        at: str = attrs.field(metadata=timed())
+
+    assert encode(Entry("2026-01-02T03:04:05Z")) == b'{"At":"2026-01-02T03:04:05Z"}\n'
+    assert decode(b'{"At":"noon"}', Entry) == Entry("noon")
+    with pytest.raises(ValueError, match=r"'noon' is not a time in RFC 3339"):
+        encode(Entry("noon"))
+
+
+def test_a_result_may_be_a_sequence_a_message_or_a_mapping() -> None:
+    """A host gets tuples, at any depth; a message and a mapping need no key."""
+
+    @attrs.frozen
+    class Card:
+        text: str = ""
+
+    class Cards(Subsystem):
+        @remote(result="Rows", timeout=1.25)
+        def rows(self) -> Sequence[Sequence[int]]:
+            raise NotImplementedError
+
+        @remote()
+        def card(self) -> Card:
+            raise NotImplementedError
+
+        @remote()
+        def plain(self) -> dict:  # type: ignore[type-arg]
+            raise NotImplementedError
+
+        @remote()
+        def mapping(self) -> Mapping[str, int]:
+            raise NotImplementedError
+
+    client, line = client_to(
+        {
+            "Cards.Rows": {"Rows": [[1], []]},
+            "Cards.Card": {"Text": "a"},
+            "Cards.Plain": {"a": [1]},
+            "Cards.Mapping": {"a": 1},
+        }
+    )
+    cards = Cards(client)
+
+    assert cards.rows() == ((1,), ())
+    assert cards.card() == Card("a")
+    assert cards.plain() == {"a": [1]}
+    assert cards.mapping() == {"a": 1}
+    assert line.timeouts[0] == 1.25

@@ -384,3 +384,21 @@ def test_a_key_that_matches_to_the_letter_comes_first() -> None:
     """Before one that only matches without case, as in Go."""
     assert decode(b'{"ID": 1, "Id": 2}', Spelled) == Spelled(1, 2)
     assert decode(b'{"Id": 2, "ID": 1}', Spelled) == Spelled(1, 2)
+
+
+K = TypeVar("K")
+
+
+def test_a_generic_class_is_read_with_the_types_that_it_is_given() -> None:
+    """A field that names no variable keeps its type; a variable without a type is refused."""
+
+    @frozen
+    class Pair(Generic[K, T]):
+        by_key: dict[K, T]
+        size: int | None = None
+
+    assert decode(b'{"ByKey":{"a":1},"Size":2}', Pair[str, int]) == Pair({"a": 1}, 2)
+    with pytest.raises(WireError, match="Size: a whole number expected, not a string"):
+        decode(b'{"Size":"2"}', Pair[str, int])
+    with pytest.raises(TypeError, match="no response can be decoded as ~K"):
+        decode(b'{"ByKey":{"a":1}}', Pair)

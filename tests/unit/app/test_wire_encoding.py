@@ -48,6 +48,13 @@ def test_arguments_are_compact_json_and_a_newline(args: Any, body: bytes) -> Non
     assert encode(args) == body
 
 
+def test_a_value_of_many_parts_is_written_without_a_gap() -> None:
+    """Python's encoder returns a long value in several strings."""
+    many = [*range(300_000)]
+
+    assert encode(many) == f"[{','.join(map(str, many))}]\n".encode()
+
+
 def test_what_was_written_is_read_back() -> None:
     """A value survives the way through a body."""
     mount = Mount("a", "7", {"k": "v"}, (Mount("b"),))
