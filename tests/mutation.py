@@ -2,8 +2,8 @@
 
 mutmut changes one thing at a time in the modules that ``[tool.mutmut]`` names, and runs the
 tests that reach it, in the fork of a process in which all tests have passed. Those that live are
-shown to mypy, which every change must pass, as it must pass the tests. What a process with forks has
-made once, at import or for a cache, is not made again: so where many mutants of a function live
+shown to mypy, which every change must pass, as it must pass the tests. What a process with forks
+has made once, at import or for a cache, is not made again: so where many mutants of a function live
 there, they are tried once more, in processes of their own. It works in a copy of the tree; what it
 finds is told in ``docs/mutants.md``.
 
@@ -213,8 +213,8 @@ def main() -> int:
         alive = [name for name, is_alive in zip(names, verdicts, strict=True) if is_alive]
     told = (
         f"{found['mutants']} mutants, {found['killed']} killed in forks,"
-        f" {len(in_forks) - len(names)} by mypy, {len(names) - len(alive)} in processes of their own,"
-        f" {len(alive)} alive"
+        f" {len(in_forks) - len(names)} by mypy,"
+        f" {len(names) - len(alive)} in processes of their own, {len(alive)} alive"
     )
     REPORT.write_text(HEAD + "\n\n".join([f"{told}.", *survivors(alive)]) + "\n", encoding="utf-8")
     print(f"{told} ({len(alive) / found['mutants']:.1%})")

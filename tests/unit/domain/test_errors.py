@@ -20,6 +20,7 @@ from moby_plugins.domain.errors import (
     TransportTimeoutError,
     WaitCancelledError,
     WireError,
+    response_in_brief,
 )
 from tests.cases import every
 
@@ -158,6 +159,12 @@ def test_every_error_is_a_plugin_error() -> None:
 def test_the_text_says_who_and_why(error: PluginError, text: str) -> None:
     """An error's text names the plugin, the place and the reason, as far as they are known."""
     assert str(error) == text
+
+
+def test_a_response_without_a_text_is_told_by_its_status() -> None:
+    """In brief: what is known of the plugin is told elsewhere."""
+    assert response_in_brief(StatusError(404, "M.x", "gone")) == "M.x: gone"
+    assert response_in_brief(StatusError(404, "M.x", "")) == "M.x: status 404 Not Found"
 
 
 @every(

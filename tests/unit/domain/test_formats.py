@@ -14,6 +14,7 @@ from moby_plugins.domain.formats import (
     timestamp,
     unless_empty,
 )
+from moby_plugins.domain.text import quoted
 from tests.cases import every
 
 
@@ -208,8 +209,9 @@ def test_a_mac_address_that_go_reads_is_right(text: str) -> None:
 )
 def test_a_mac_address_that_go_refuses_is_refused(text: str) -> None:
     """Another number of octets, two separators, none."""
-    with pytest.raises(ValueError, match="is not a MAC address"):
+    with pytest.raises(ValueError, match="is not a MAC address") as caught:
         check_mac(text)
+    assert str(caught.value).startswith(quoted(text))
 
 
 @pytest.mark.parametrize("rule", [check_ip, check_prefix, check_mac])

@@ -3,6 +3,8 @@
 import json
 import re
 from base64 import b64decode, b64encode, urlsafe_b64encode
+from collections.abc import Callable
+from urllib.parse import quote_plus, unquote_plus
 
 from moby_plugins.domain.masking import MAX_NESTED, mask_body, mask_method, mask_text
 from moby_plugins.domain.secret_names import MASK
@@ -196,6 +198,54 @@ def test_json_in_a_string_is_opened_so_often_and_no_more(opened: str) -> None:
         text = json.dumps([text])
     assert b"books" in masked(json.dumps({"a": text}).encode())
     assert b"books" not in masked(json.dumps({"a": json.dumps([json.dumps([text])])}).encode())
+
+
+def _in_an_api_body(text: str) -> str:
+    inside = b64encode(json.dumps({"Name": text}).encode()).decode()
+    body = mask_body("AuthZPlugin.AuthZReq", json.dumps({"RequestBody": inside}).encode())
+    return b64decode(json.loads(body)["RequestBody"]).decode()
+
+
+@every(
+    "shown",
+    [
+        mask_text,
+        lambda text: unquote_plus(mask_method(f"/v1/a?filters={quote_plus(text)}")),
+        lambda text: mask_body("M.x", json.dumps([text]).encode()).decode(),
+        lambda text: mask_body(
+            "SecretProvider.GetSecret", json.dumps({"SecretLabels": [text]}).encode()
+        ).decode(),
+        _in_an_api_body,
+    ],
+)
+def test_each_door_opens_json_in_strings_equally_often(shown: Callable[[str], str]) -> None:
+    """A text, a query, and the bodies of any call, of a secret and of the engine's API."""
+    text = '["books"]'
+    for _ in range(MAX_NESTED - 1):
+        text = json.dumps([text])
+
+    assert "books" in shown(text)
+    assert "books" not in shown(json.dumps([text]))
+
+
+def test_a_text_is_opened_as_often_if_it_is_broken_or_in_base64() -> None:
+    """Each layer counts, of JSON or base64."""
+    text = '["books on a long shelf"]'
+    for _ in range(MAX_NESTED - 1):
+        text = json.dumps([text])
+    deeper = json.dumps([text])
+    assert b"books" in mask_body("M.x", f"[{json.dumps(text)},".encode())
+    assert b"books" not in mask_body("M.x", f'[{json.dumps(deeper)},{{"token":"a'.encode())
+
+    encoded = b64encode(deeper.encode()).decode()
+    assert mask_text(encoded) != encoded
+
+
+def test_the_query_of_a_call_does_not_choose_its_subsystem() -> None:
+    """Whatever stands in it."""
+    body = b'{"SecretName":"a","Value":"aHVudGVyMg=="}'
+    for method in ("SecretProvider.GetSecret?a=/b", "SecretProvider.GetSecret.More"):
+        assert b"aHVudGVyMg==" not in mask_body(method, body)
 
 
 def test_a_list_hides_what_follows_a_flag_or_the_name_of_a_secret() -> None:

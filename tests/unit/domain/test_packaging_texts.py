@@ -213,6 +213,16 @@ NO_PROGRAM = Finding(
             ),
         ),
         (
+            {"linux": {"devices": [{"description": "none"}]}},
+            Finding(
+                PROBLEM,
+                "config.json: linux.devices[0]",
+                "'' has no path",
+                "enabling fails, and `docker plugin set` cannot give it one",
+                "write the path of a device",
+            ),
+        ),
+        (
             {"linux": {"devices": [{"path": "/dev/fuse"}, {"name": "d"}]}},
             Finding(
                 PROBLEM,

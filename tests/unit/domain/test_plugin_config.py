@@ -200,9 +200,17 @@ def test_mounts_that_are_none(text: str) -> None:
     )
 
 
+def test_a_variable_has_a_name_and_perhaps_a_value() -> None:
+    """In small letters, too."""
+    assert variable("a1") == {"name": "a1", "description": "", "settable": ["value"]}
+    assert variable("_A=b=c")["value"] == "b=c"
+    assert variable("A=")["value"] == ""
+
+
 def test_a_capability_is_a_word() -> None:
     """In any case, with its prefix or without."""
-    assert capability("CAP_NET_ADMIN") == "CAP_NET_ADMIN"
+    for text in ("CAP_NET_ADMIN", "NET_ADMIN", "net_admin", "cap_Net_Admin"):
+        assert capability(text) == "CAP_NET_ADMIN"
     with pytest.raises(SettingsError, match=r"^'net admin' is not a capability such as CAP"):
         capability("net admin")
 

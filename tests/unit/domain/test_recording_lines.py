@@ -55,3 +55,10 @@ def test_times_are_seconds(took: str) -> None:
 
     with pytest.raises(RecordingError, match=r"f, line 2: .*took must be seconds from 0 to 1e\+09"):
         read_recording(text.encode(), "f")
+
+
+def test_the_longest_time_is_a_time() -> None:
+    """More is refused, and shown."""
+    assert RecordedCall("M.x", at=-1e9, took=1e9).took == 1e9
+    with pytest.raises(ValueError, match=r"from -1e\+09 to 1e\+09, not 10000000000\.0$"):
+        RecordedCall("M.x", at=1e10)

@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from moby_plugins.domain.text import bounded, listed, quoted, sentence, shown
+from moby_plugins.domain.text import bounded, is_encodable, listed, quoted, sentence, shown
 from tests.cases import every
 
 HOSTILE = "\n2026-01-01 CRITICAL sshd: \x1b[2J\r\x9b31m\x7f\u2028\u202e\udcff\0" * 20_000
@@ -156,3 +156,9 @@ def test_an_error_that_is_sent_keeps_its_text_up_to_a_bound() -> None:
     assert bounded("a\nb") == "a\nb"
     assert bounded("x" * 60_000) == "x" * 60_000
     assert bounded("x" * 1_000_000) == "x" * 60_000 + "… of 1000000"
+
+
+def test_a_path_stands_for_bytes_unless_it_has_half_a_pair() -> None:
+    """Python escapes a byte that is no text as one half; of others there are no bytes."""
+    assert is_encodable("/a\udcff")
+    assert not is_encodable("/a\ud800")

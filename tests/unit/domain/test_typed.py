@@ -182,6 +182,33 @@ class Even:
             raise ValueError("it is odd")
 
 
+def test_each_field_is_checked_once_and_before_its_own_rule() -> None:
+    """Also where a class inherits it; what a class sets itself is not checked."""
+
+    def short(_: object, attribute: Any, value: Any) -> None:
+        if len(value) > 3:
+            raise ValueError(f"{attribute.name} is long")
+
+    @attrs.frozen(field_transformer=typed)
+    class Base:
+        name: str = attrs.field(validator=short)
+        own: str = attrs.field(init=False, default=cast("Any", 5))
+
+    @attrs.frozen(field_transformer=typed)
+    class Sub(Base):
+        size: tuple[int, ...] = ()
+
+    names = [attrs.fields(kind).name.validator for kind in (Base, Sub)]
+    assert names[0] is names[1]
+    assert attrs.astuple(Sub("abc", (1,))) == ("abc", 5, (1,))
+    with pytest.raises(ValueError, match=r"^name is long$"):
+        Sub("abcd")
+    with pytest.raises(TypeError, match=r"^name must be a str, not a bytes$"):
+        Sub(cast("Any", b"abcd"))
+    with pytest.raises(TypeError, match=r"^size must be a tuple\[int, \.\.\.\], not a int$"):
+        Sub("a", cast("Any", 1))
+
+
 def test_a_rule_of_a_field_is_asked_after_its_type() -> None:
     """Which it may then rely on."""
     assert Even(2).number == 2
