@@ -83,7 +83,7 @@ def _kind_of(value: object) -> str:
 
 
 def _name(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def is_coroutine_function(function: Any) -> bool:
