@@ -2,9 +2,9 @@
 
 Start with ``get("name", "VolumeDriver").client.call("VolumeDriver.List", {})``. All errors of the
 library derive from ``PluginError``; an invalid argument raises ``ValueError`` or ``TypeError``, and
-the use of something closed ``RuntimeError``. Fakes for tests are in ``moby_plugins.testing``. The
-public modules are this one and ``.ports``, ``.subsystems``, ``.serving``, ``.aio``, ``.tracing``,
-``.diagnosis``, ``.checks`` and ``.testing``; all others may change without notice.
+the use of a closed object raises ``RuntimeError``. Fakes for tests are in ``moby_plugins.testing``.
+The public modules are this one and ``.ports``, ``.subsystems``, ``.serving``, ``.aio``,
+``.tracing``, ``.diagnosis``, ``.checks`` and ``.testing``; all others may change without notice.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,9 @@
 """The asynchronous ports: the interfaces of ``ports.py`` whose methods are coroutines.
 
 There is no asynchronous clock, because time is the event loop's, and no asynchronous discovery: the
-core calls the synchronous one. The values are those of ``ports.py`` and ``moby_plugins.aio``, the
-reasons of errors those of ``ports.py``.
+core calls the synchronous one. An asynchronous transport takes an ``AsyncRequest`` and returns an
+``AsyncResponse``; it uses the other values that ``ports.py`` exports, and the same reasons in
+errors.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ class AsyncTransport(Protocol):
             The response, of any status; the caller closes its body.
 
         Raises:
-            TransportError: If no response is received; ``answered`` is true if a part of one was.
+            TransportError: If there is no response; ``answered`` is true if a part was received.
             TransportTimeoutError: If the time-out expires.
         """
         ...
@@ -69,7 +70,7 @@ class AsyncConnect(Protocol):
 def is_cancelled(error: BaseException) -> bool:
     """Return whether ``error`` is the cancellation of the current task, and not a failure.
 
-    A plugin that cancels the task of its own call has failed.
+    If a plugin's own code cancels the task of its call, this is a failure.
     """
     if not is_kind(error, asyncio.CancelledError):  # its class may be the plugin's
         return False
@@ -80,9 +81,10 @@ def is_cancelled(error: BaseException) -> bool:
 
 
 def event_time() -> Callable[[], float]:
-    """Return the clock for the durations in events: the running loop's own, if it is fine enough.
+    """Return the clock for durations in observers' events: ``loop.time`` or ``time.monotonic``.
 
-    Other loops than asyncio's own may count in milliseconds, as uvloop does: most calls take less.
+    The running loop's own clock is used if the loop is one of asyncio. The clocks of other loops
+    may advance in steps of a millisecond, as uvloop's does: most calls take less.
     """
     loop = asyncio.get_running_loop()
     return loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic

@@ -34,7 +34,7 @@ def deferred_names(
 
 
 class AtDoor(str):
-    """The name of a door, used as the ``__module__`` of a class that the module ``home`` defines.
+    """The name of a public module (a door) as ``__module__`` of a class that ``home`` defines.
 
     Its text is the door's name, for tracebacks, reprs and pickles. ``inspect.getsource`` and
     ``typing.get_type_hints`` look the name up in ``sys.modules`` to find the class's file and
@@ -47,7 +47,7 @@ class AtDoor(str):
     _home: str
 
     def __new__(cls, door: str, home: str) -> Self:
-        """Return the name ``door``, which hashes and compares as ``home`` too."""
+        """Return the name ``door``, which has the hash of ``home`` and also equals ``home``."""
         instance = super().__new__(cls, door)
         instance._home = home
         return instance
@@ -62,5 +62,5 @@ class AtDoor(str):
         return hash(self._home)
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """Return a plain string for copies and pickles."""
+        """Make copies and pickles plain strings, which do not know ``home``."""
         return str, (str(self),)

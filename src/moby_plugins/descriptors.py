@@ -45,7 +45,7 @@ class Used(Protocol):
 
 
 class Descriptors:
-    """A list of objects that can close file descriptors when the process has none left.
+    """A list of objects that close spare file descriptors for operations that found none left.
 
     Threads may share it; there is no lock, which a fork could leave locked.
     """
@@ -60,7 +60,7 @@ class Descriptors:
         self._holders[weakref.ref(holder, self._forget)] = None
 
     def add_used(self, connection: Used) -> None:
-        """List ``connection``, weakly: once it is closed, its descriptor is free for others."""
+        """Add an open connection, as a weak reference: ``tried_while`` waits for its descriptor."""
         self._used[weakref.ref(connection, self._used.pop)] = os.getpid()
 
     def tried(self, do: Callable[[], T]) -> T:
@@ -68,8 +68,8 @@ class Descriptors:
 
         An exception of the last attempt passes unchanged.
 
-        All holders close their descriptors before another attempt. If they have none, there is only
-        one more attempt, since another thread may just have closed some.
+        All holders close their spare descriptors before another attempt. If they have none, there
+        is only one more attempt, since another thread may just have closed some.
         """
         for attempt in range(1, _ATTEMPTS):
             try:
@@ -80,9 +80,12 @@ class Descriptors:
         return do()
 
     def tried_while(self, pause: Callable[[], bool], do: Callable[[], T]) -> T:
-        """Call ``do`` as ``tried`` does, and again while connections in use may become free.
+        """Call ``do`` and return its result; wait and try again if no descriptor was left.
 
-        ``pause`` waits a moment before each further attempt; it returns false if no time is left.
+        Spare descriptors are closed first, as in ``tried``. If none is left even so, ``pause``
+        waits a moment before the next attempt; it returns false if no time is left. An exception
+        passes unchanged if it has another reason, if no time is left, or if no connection of this
+        process is in use.
         """
         while True:
             try:
@@ -94,12 +97,12 @@ class Descriptors:
     def made_room(self, error: BaseException, attempt: int) -> bool:
         """Free descriptors if ``error`` says that none was left; return whether to try again.
 
-        ``attempt`` is the number of the failed one, from 1.
+        ``attempt`` is the number of the failed attempt, from 1.
         """
         return is_refusal(error) and (self._shed() or attempt == 1)
 
     def will_have_room(self, error: BaseException) -> bool:
-        """Return whether ``error`` says that none was left, but calls use some, and will end."""
+        """Return whether ``error`` says that no descriptor was left, and running calls use some."""
         if not is_refusal(error):
             return False
         process = os.getpid()
@@ -142,14 +145,14 @@ def check_descriptors() -> None:
 
 @cache
 def shared_descriptors() -> Descriptors:
-    """Return the process's list of connections that can be closed when descriptors run out."""
+    """Return the one ``Descriptors`` that all registries and clients of this process share."""
     return Descriptors()
 
 
 def with_descriptors(function: Callable[P, T]) -> Callable[P, T]:
-    """Return ``function``, tried again with idle connections closed if it finds no descriptor.
+    """Return a wrapper of ``function`` that closes idle connections if no descriptor is left.
 
-    For functions that import modules on first use.
+    It then calls ``function`` again. For functions that import modules on first use.
     """
 
     @wraps(function)

@@ -41,7 +41,10 @@ _DURING = "During handling of the above exception, another exception occurred:"
 
 
 def log_line(level: int, message: str, *values: object) -> None:
-    """Log ``message % values``, whose foreign texts are already cut; for the threads of servers."""
+    """Log ``message % values``, and ignore exceptions of log handlers.
+
+    For the threads of servers. The caller has cut and escaped texts that come from others.
+    """
     with _ignoring_failures_of_the_log():
         logger.log(level, message, *values, stacklevel=2)
 

@@ -55,9 +55,9 @@ def _missing(part: str) -> Iterator[str]:
 
 
 def open_at_once(path: str, flags: int) -> int:
-    """Open a file like ``os.open``, without waiting: an opener for ``open``.
+    """Open a file like ``os.open``, without waiting; for the argument ``opener`` of ``open``.
 
-    ``open`` would wait for the other end of a FIFO, and make a terminal the controlling one of this
-    process.
+    ``open`` alone would wait for the other end of a FIFO, and make a terminal the controlling one
+    of this process.
     """
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))

@@ -1,15 +1,15 @@
 """The ports: interfaces through which the core finds plugins, reaches them, and reads the time.
 
-Start reading the library at ``Discovery``, below ``RunningCall``. ``Discovery``,
-``Transport``, ``BeginningTransport`` and ``Clock`` have contract suites
+Start reading the library at ``Discovery``; ``RunningCall``, above it, is no port, but a class for
+servers. ``Discovery``, ``Transport``, ``BeginningTransport`` and ``Clock`` have contract suites
 (``moby_plugins.testing.contracts``), which every implementation must pass. Several threads may call
-each of their methods at once.
+the methods of these four at once.
 
 The module is also public, for authors of transports and discoveries. It exports the values that
 they exchange with the core, and the reasons that transports use in errors (``TIMED_OUT``,
 ``CLOSED_EARLY``, ``CUT_OFF``, ``MALFORMED``). ``Cancellation`` ends waits, and ``WakeEvent`` is the
-event that such waits wait for. ``RunningCall`` is for authors of servers: it tells a plugin's code
-that its host has hung up.
+event that such waits wait for. ``RunningCall`` is for authors of servers: it lets a plugin's code
+see that its host has hung up.
 """
 
 import os
@@ -153,14 +153,17 @@ class RunningCall:
         return self._hung_up
 
     def hang_up(self) -> None:
-        """Set the event; may be called more than once, by any thread."""
+        """Set the event ``hung_up``; may be called more than once, by any thread."""
         self._hung_up = True
         event = self.__dict__.get("event")
         if event is not None:
             event.set()
 
     def cut_off(self) -> None:
-        """Set the event, because the server breaks the connection off: it stops, or needs room."""
+        """Set ``hung_up`` and ``was_cut_off``, because the server breaks the connection off.
+
+        After ``hang_up`` this changes nothing.
+        """
         if not self._hung_up:
             self.was_cut_off = True
         self.hang_up()
@@ -260,7 +263,7 @@ class Discovery(Protocol):
             name: The plugin's name.
 
         Returns:
-            The plugin. Its manifest is empty, unless it is a managed plugin.
+            The plugin. Its manifest is empty, unless the plugin is a managed one.
 
         Raises:
             PluginNotFoundError: If there is no such plugin.
@@ -472,7 +475,7 @@ class Connect(Protocol):
 class PromptConnect(Connect, Protocol):
     """A ``Connect`` that makes transports without waiting, for example for files or other threads.
 
-    ``get_all`` makes and begins such transports in one thread; for others it takes more threads.
+    ``get_all`` makes such transports, and begins their requests, in one thread; others in several.
     """
 
     @property
@@ -511,7 +514,8 @@ class Clock(Protocol):
     def working(self) -> AbstractContextManager[None]:
         """Mark a block as an operation of this library.
 
-        A fake clock stands still while a thread inside such a block runs and does not wait on it.
+        The time of a fake clock does not advance while a thread inside such a block runs. It may
+        advance while all such threads wait by the clock.
 
         Returns:
             A context manager, which may be nested.
@@ -520,9 +524,9 @@ class Clock(Protocol):
 
 
 def filled(argument: str, value: T, *methods: str) -> T:
-    """Return ``value``; raise ``TypeError``, naming ``argument``, if it lacks one of ``methods``.
+    """Return ``value``; raise ``TypeError`` if ``value`` lacks one of ``methods``.
 
-    A class instead of an instance raises ``TypeError`` too.
+    A class instead of an instance raises ``TypeError`` too. The error names ``argument``.
     """
     # A loop is faster than a generator, and a program may make hundreds of clients.
     is_filled = not isinstance(value, type)
@@ -535,7 +539,10 @@ def filled(argument: str, value: T, *methods: str) -> T:
 
 
 def callable_or_none(argument: str, value: T) -> T:
-    """Return ``value``; raise ``TypeError``, naming ``argument``, if it is not callable or None."""
+    """Return ``value``; raise ``TypeError`` unless it is callable or ``None``.
+
+    A coroutine function raises ``TypeError`` too. The error names ``argument``.
+    """
     if value is not None and not callable(value):
         raise TypeError(f"{argument} must be a function, not {quoted(value)}")
     if is_coroutine_function(value):  # no code awaits what it returns
@@ -544,7 +551,7 @@ def callable_or_none(argument: str, value: T) -> T:
 
 
 def connect_given(connect: T) -> T:
-    """Return ``connect``; raise ``TypeError`` unless it is a plain function of an address."""
+    """Return ``connect``; raise ``TypeError`` unless it is callable and no coroutine function."""
     if not callable(connect):
         raise TypeError(f"connect must be a function of an address, not {quoted(connect)}")
     return callable_or_none("connect", connect)

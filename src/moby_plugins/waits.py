@@ -91,8 +91,8 @@ class WakeEvent(threading.Event):
 class SleepEvent(WakeEvent):
     """An event that ends a sleep: a thread sleeps by waiting for it with a time-out.
 
-    This is a class of its own so that a clock can tell sleeps from other waits: ``FakeClock`` lists
-    them in ``sleeps``.
+    This is a class of its own so that a clock can distinguish sleeps from other waits:
+    ``FakeClock`` lists them in ``sleeps``.
     """
 
     __module__ = _DOOR
@@ -150,10 +150,11 @@ class Cancellation:
         return self.event.is_set()
 
     def calling(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
-        """Make ``set`` call a function once, inside a ``with`` block; at once if already set.
+        """Return a context manager, inside whose block ``set`` calls ``callback``, once.
 
-        The function runs in the thread that calls ``set``, possibly in a signal handler: it must
-        neither wait nor raise. The function may still be running when the block ends.
+        If ``set`` was called before, entering the block calls the function. Else the function runs
+        in the thread that calls ``set``, possibly in a signal handler: it must neither wait nor
+        raise. The function may still be running when the block ends.
 
         Args:
             callback: The function to call.

@@ -32,5 +32,5 @@ class SystemClock:
         return event.wait(timeout)
 
     def working(self) -> AbstractContextManager[None]:
-        """Return a context that does nothing, because real time cannot stand still."""
+        """Return a context that does nothing: only fake clocks ask which threads are at work."""
         return self._free

@@ -68,9 +68,10 @@ T = TypeVar("T")
 def connect(
     address: Address, tls: TLSOptions | None, /, *, lookups: Lookups | None = None
 ) -> Transport:
-    """Return a transport to an engine that only sends GET. ``lookups`` resolve its name.
+    """Return a transport that sends only GET requests, to the engine at ``address``.
 
-    Raises ``SpecError`` for an address that it cannot dial.
+    ``lookups`` looks up the host name and reads the TLS files. Raises ``SpecError`` for an address
+    that cannot be dialled, or a TLS file that cannot be used.
     """
     from moby_plugins.adapters.http.urllib3 import GetConnection
 
@@ -96,7 +97,7 @@ class EngineDiscovery:
         timeout: Seconds for one look-up or scan, from the dial to the last byte; ``None`` for no
             limit.
         connect: Creates the transport to the engine; for tests.
-        clock: Tells the time; for tests.
+        clock: The clock that measures ``timeout``; for tests.
         cancel: Once this is set, current and later look-ups and scans raise ``TransportError``.
 
     Raises:
@@ -270,7 +271,7 @@ class _Question:
     def _refusal(self, status: int, path: str, value: object) -> StatusError:
         message = fold_keys(value).get("message") if isinstance(value, dict) else None
         if not isinstance(message, str):
-            raise ValueError("it has no message of an engine's")  # noqa: TRY004  not of a caller's
+            raise ValueError("its JSON has no message")  # noqa: TRY004  not of a caller's
         error = StatusError(status, f"GET /{path}", message)
         sign(error, "", self._engine)
         return error

@@ -45,8 +45,8 @@ def create_plugin(
     """Create the plugin ``reference`` in an engine from ``tar``, which has ``size`` bytes.
 
     ``transport`` sends the request to the engine, for at most ``timeout`` seconds. Raises
-    ``StatusError``, which says what to do, if the engine refuses the plugin, and ``TransportError``
-    if it does not respond.
+    ``StatusError`` with the engine's message if it refuses the plugin, and with advice if it has
+    such a plugin already; ``TransportError`` if it does not respond.
     """
     method = f"v{version}/plugins/create?name={quote(reference, safe='')}"
     headers = {"Content-Type": "application/x-tar"}

@@ -11,7 +11,10 @@ from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
 
 @frozen
 class SheddingDiscovery:
-    """A discovery that retries the look-ups of ``discovery`` if no descriptor was left."""
+    """A discovery that repeats what ``discovery`` could not do for lack of file descriptors.
+
+    ``descriptors`` closes idle connections before the next attempt.
+    """
 
     discovery: Discovery
     descriptors: Descriptors

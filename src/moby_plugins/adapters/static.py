@@ -24,8 +24,8 @@ def _place(name: str) -> str:
 class StaticDiscovery:
     """A discovery of given plugins, which reads no directory and needs no root rights.
 
-    The mapping is not copied, so later changes count: an invalid name or address is then an error
-    of the look-up. Threads may share it; there is nothing to close.
+    The mapping is not copied, so look-ups see later changes, and raise the errors of invalid names
+    and addresses in them. Threads may share it; there is nothing to close.
 
     Args:
         plugins: Addresses by name, or ``Plugin`` values for those with TLS options. A plugin at an
@@ -85,7 +85,7 @@ class StaticDiscovery:
         return self._plugin(name)
 
     def candidates(self, name: str) -> list[Candidate]:
-        """Return the plugin ``name`` as the only candidate, or nothing.
+        """Return the plugin ``name`` as the only candidate, or an empty list.
 
         Args:
             name: The plugin's name.

@@ -65,9 +65,10 @@ Plan: TypeAlias = Ask | Tell | Send | Follow
 
 
 class ClientBase(Generic[R]):
-    """The base of a plugin's clients: address, limits and names. ``R`` is the class of requests.
+    """The base of ``Client`` and ``AsyncClient``, which add the sending.
 
-    The arguments are those of ``Client``. Threads may share the object.
+    The arguments are those of ``Client``. ``R`` is the class of requests. Threads may share the
+    object.
     """
 
     _request_class: type[Any] = Request
@@ -132,7 +133,7 @@ class ClientBase(Generic[R]):
     def _account(self, error: TransportError | WireError | StatusError, request: R) -> None:
         """Set the method of ``request``, and the plugin's name and address, in ``error``.
 
-        If the client was closed, raise ``WaitCancelledError`` instead, except for a
+        If the client was closed, raise ``WaitCancelledError`` from ``error``, unless that is a
         ``StatusError`` whose body was received whole.
         """
         if isinstance(error, StatusError):

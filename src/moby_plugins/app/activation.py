@@ -4,14 +4,14 @@ States
 ------
 ``Activations`` keeps one ``Activation`` under each plugin's name. It has one of these states:
 
-===========  ==============================  ===========================================
-state        ``done`` / ``plugin`` / error   leaves it
-===========  ==============================  ===========================================
-running      unset / -                       the leader settles it
-active       set / the plugin                ``invalidate`` or ``close`` drops it
-failed       set / - / the error             dropped at once: the next ``get`` starts another
-abandoned    set / - / -                     dropped at once: a waiting caller takes the lead
-===========  ==============================  ===========================================
+===========  ==============================  ===================================================
+state        ``done`` / ``plugin`` / error   how the state ends
+===========  ==============================  ===================================================
+running      unset / -                       the leader calls ``settle`` with the outcome
+active       set / the plugin                ``invalidate`` or ``close`` removes the activation
+failed       set / - / the error             removed at once: the next ``get`` starts another
+abandoned    set / - / -                     removed at once: a waiting caller leads another
+===========  ==============================  ===================================================
 
 Leader
 ------
@@ -34,9 +34,9 @@ handler may therefore ``get`` any plugin, including its own, without a deadlock.
 
 Events
 ------
-What happens to plugins is put into a list per plugin, under the lock, and reported to observers
-afterwards, without it. One thread at a time reports the events of a plugin, also those that other
-threads add during this: so observers see them in the order in which they happened (decision 0057).
+Each event of a plugin is put into a list while the lock is held, and reported to observers after
+its release. One thread at a time reports the events of a plugin, also those that other threads add
+during this: so observers see them in the order in which they happened (decision 0057).
 
 Managed plugins
 ---------------
@@ -99,7 +99,7 @@ class ProcessLock:
     def __call__(self) -> threading.Lock:
         """Return the lock of this process, which all its threads share.
 
-        A forked child gets a lock of its own, also if it calls an object that its parent made.
+        A forked child gets a lock of its own, also from a ``ProcessLock`` that its parent made.
         """
         process = os.getpid()
         lock = self._by_process.get(process)
@@ -139,12 +139,12 @@ class Activation(Generic[P]):
 
     @property
     def from_parent_process(self) -> bool:
-        """Whether the activation is running in the parent process, before this one was forked."""
+        """Whether the parent process was making the activation when it forked this process."""
         return self._process != os.getpid() and not self.is_settled
 
     @property
     def abandoned(self) -> bool:
-        """Whether it ended without plugin and error, because only its leader's call was ended."""
+        """Whether the activation has ended without an outcome, because its leader's call ended."""
         return self.is_settled and self.plugin is None and self.error is None
 
     def settle(self, plugin: P | None, error: BaseException | None) -> None:
@@ -168,7 +168,8 @@ class Activation(Generic[P]):
         if not self.is_settled and self._leader == threading.get_ident():
             name = quoted(self.name)
             raise RuntimeError(
-                f"activating {name} asks for {name}: the call would wait for itself for ever"
+                f"activating {name} runs code that asks the registry for {name}:"
+                " the call would wait for itself for ever"
             )
         ending = ending or Ending()
         began = clock.now()
@@ -193,7 +194,10 @@ class Activation(Generic[P]):
 
 
 def _copied(error: Exception) -> Exception:
-    """Return a copy of a ``PluginError`` and of its cause, without tracebacks; else ``error``."""
+    """Return a copy of a ``PluginError``, and of its cause, without tracebacks.
+
+    Any other ``error`` is returned itself.
+    """
     if not isinstance(error, PluginError):
         return error
     copied, cause = copy(error), error.__cause__
@@ -233,7 +237,10 @@ class Activations(Generic[P]):
             return None if activation is None else activation.plugin
 
     def known(self, plugin: Plugin) -> P | None:
-        """Return the active managed plugin if it is the same as ``plugin``, else ``None``."""
+        """Return the active plugin with the name, address and manifest of ``plugin``, or ``None``.
+
+        ``plugin`` is a managed plugin that was looked up, maybe under another of its names.
+        """
         with self._lock():
             known = self._plugins.get(plugin.name)
         return known if known is not None and _is_same(known, plugin) else None
@@ -271,16 +278,17 @@ class Activations(Generic[P]):
         """Store the outcome of a running activation; do nothing if it already has one.
 
         ``plugin`` is the active plugin, ``None`` after a failure with ``error``. Without either,
-        the activation is abandoned. It took ``seconds``; the caller then calls ``report``.
+        the activation is abandoned. The activation took ``seconds``; the caller then calls
+        ``report``.
         """
         with self._lock():
             self._settle(activation, plugin, error, seconds)
 
     def abandon(self, activations: Iterable[Activation[P]]) -> list[PendingHandlerCall[P]]:
-        """Abandon those of ``activations`` that are running, and return pending handler calls.
+        """Abandon those of ``activations`` that are running; return the handler calls to make.
 
-        The caller makes these calls. They are those of all ``activations``, and no other caller
-        gets them.
+        These are the pending calls of all ``activations``, also of those that became active. The
+        caller must make them, as they are returned only once.
         """
         left: list[PendingHandlerCall[P]] = []
         with self._lock():
@@ -311,11 +319,12 @@ class Activations(Generic[P]):
             self._add(activation.name, notify_failed, activation.name, error, seconds)
 
     def share(self, name: str, plugin: P, seconds: float) -> Activation[P]:
-        """Return the activation of ``name``, which is active with ``plugin`` or an earlier plugin.
+        """Return the activation of ``name``: one that exists already, else a new one.
 
-        For asyncio, where tasks of several event loops may activate the same plugin at the same
-        time, and all loops share the active plugins. It took ``seconds``; the caller then calls
-        ``report``. Raise ``RuntimeError`` if the registry is closed.
+        A new one has ``plugin``, or the same managed plugin if it is active under another name.
+        For asyncio, whose event loops share the active plugins, and may activate the same plugin at
+        the same time. The activation took ``seconds``; the caller then calls ``report``. Raise
+        ``RuntimeError`` if the registry is closed.
         """
         with self._lock():
             if self._closed:
@@ -366,7 +375,7 @@ class Activations(Generic[P]):
     def take_pending_calls(self, activation: Activation[P]) -> list[PendingHandlerCall[P]]:
         """Return the handler calls that the caller must make after an activation.
 
-        Only the first call of this method returns them.
+        They are returned only once: a later call for the same activation returns an empty list.
         """
         with self._lock():
             pending_calls, activation.pending_calls = activation.pending_calls, []
@@ -404,9 +413,10 @@ class Activations(Generic[P]):
         return plugin
 
     def recheck(self, stale: Plugin) -> None:
-        """Forget the managed plugin ``stale``, whose socket is missing, if it is still active.
+        """Make the next ``get`` look up the managed plugin ``stale`` again: its socket is missing.
 
-        The engine may have replaced the plugin: the next ``get`` looks the name up there again.
+        The engine may have replaced the plugin. Until then the plugin and its client are kept, as
+        it may still be the same. If ``stale`` is no longer active, do nothing.
         """
         with self._lock():
             plugin = self._plugins.get(stale.name)
@@ -429,7 +439,7 @@ class Activations(Generic[P]):
         return plugins
 
     def fail(self, name: str, error: BaseException, seconds: float) -> None:
-        """List the event that ``name`` could not be activated; the caller calls ``report``."""
+        """Add the event that ``name`` could not be activated; the caller then calls ``report``."""
         with self._lock():
             self._add(name, notify_failed, name, error, seconds)
 
@@ -440,7 +450,7 @@ class Activations(Generic[P]):
             self._events.setdefault(name, deque()).append(event)
 
     def report(self, *names: str) -> None:
-        """Report the events of the plugins ``names`` to the observers; not under the lock.
+        """Report the events of the plugins ``names`` to the observers, without holding the lock.
 
         If another thread is reporting events of a plugin, it reports these too. A
         ``KeyboardInterrupt`` of an observer is raised after the last event.

@@ -1,7 +1,7 @@
 """Reading of a response's body within its limit, and sending of an upload.
 
-A body is read in chunks, and never more of it than the limit still allows. ``UploadBase`` has what
-synchronous and asynchronous uploads have in common.
+A body is read in chunks, and at most one byte beyond the limit. ``UploadBase`` has what synchronous
+and asynchronous uploads have in common.
 """
 
 import io
@@ -30,10 +30,11 @@ Data: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 
 
 def read_limited(body: Body, limit: int, whole: Whole | None = None) -> bytes:
-    """Read ``body`` without closing it; raise ``WireError`` for more than ``limit`` bytes.
+    """Return the bytes of ``body``; raise ``WireError`` if there are more than ``limit``.
 
-    ``whole``, if given, has the bytes that were received before an error; it is not used for a body
-    that is complete in memory.
+    The body is not closed. Its bytes are added to ``whole``, if that is given, as they are
+    received: so a caller has them after an error, too. A body that is complete in memory (a
+    ``BytesIO``) is not added.
     """
     if isinstance(body, io.BytesIO):  # the body is complete in memory
         data = body.read(limit + 1)
@@ -48,10 +49,10 @@ def read_limited(body: Body, limit: int, whole: Whole | None = None) -> bytes:
 
 
 def raise_for_status(response: Response, method: str) -> Body:
-    """Return the body of a response with status 200; close another, and raise ``StatusError``.
+    """Return the body of a response with status 200; for another status, raise ``StatusError``.
 
-    The error's text is at most 1 MiB. If the body is cut off, the error has the part that was
-    received.
+    The error's text is the body, at most 1 MiB of it, and the body is closed. If the body is cut
+    off, the error has the part that was received.
     """
     if response.status == OK:
         return response.body
@@ -70,8 +71,9 @@ class UploadBase:
     """The data of an upload, a file or an iterable, for all attempts of one call.
 
     ``length`` is the number of bytes, if it is known beforehand. ``error`` is the exception that
-    reading the caller's data raised, or ``None``. The data is not closed. A transport may have the
-    operating system send a regular file: the class has the methods of ``FileContent``.
+    reading the caller's data raised, or ``None``. The data is not closed. The class has the
+    methods of ``FileContent``, with which a transport lets the operating system send a regular
+    file.
     """
 
     def __init__(self, data: Any) -> None:
@@ -93,7 +95,7 @@ class UploadBase:
             self._is_regular = _is_regular(file)
 
     def part(self) -> FilePart | None:
-        """Return the rest of the regular file to send; ``None`` for all other data."""
+        """Return the part of a regular file that is to be sent; ``None`` for all other data."""
         if self._is_regular and self._start is not None and self.length is not None:
             fileno = cast("BinaryIO", self._data).fileno
             self._part = FilePart(fileno, self._start, self.length)
@@ -110,7 +112,10 @@ class UploadBase:
         return not (one_shot and self._touched)
 
     def account(self, error: TransportError) -> None:
-        """Rewind the data; set ``error.body_spent`` if data that was read cannot be read again."""
+        """Rewind the data; set ``error.body_spent`` if data that was read cannot be read again.
+
+        If ``error.answered`` is true, do neither: the call is not retried.
+        """
         error.body_spent = not error.answered and not self.rewind()
 
     def end(self) -> None:

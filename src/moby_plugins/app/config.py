@@ -157,7 +157,10 @@ def observers_of(settings: Settings, others: Iterable[Observer]) -> list[Observe
 
 @with_descriptors
 def shedding(discovery: Discovery) -> Discovery:
-    """Return ``discovery``, tried again with idle connections closed if no descriptor is left."""
+    """Return a discovery that asks ``discovery``, and again if no file descriptor was left.
+
+    Idle connections are closed before it asks again.
+    """
     from moby_plugins.adapters.shedding import SheddingDiscovery
 
     return SheddingDiscovery(discovery, shared_descriptors())
@@ -236,7 +239,10 @@ def _others(settings: Settings) -> Discovery:
 
 
 def or_environment(settings: Settings | None) -> Settings:
-    """Return ``settings``, or ``Settings.from_env()`` for ``None``; else raise ``TypeError``."""
+    """Return ``settings``, or ``Settings.from_env()`` for ``None``.
+
+    Raise ``TypeError`` for a value of another type.
+    """
     if settings is None:
         return Settings.from_env()
     unchecked: object = settings  # the caller's program may not be type-checked
@@ -256,7 +262,7 @@ def connect_by_scheme(settings: Settings) -> "ConnectByScheme[Transport]":
         settings: The settings, whose ``transports`` are used.
 
     Returns:
-        The ``Connect``.
+        The ``Connect``, a function that makes the transport for an address.
     """
     return ConnectByScheme(or_environment(settings).transports, Transports())
 
@@ -284,7 +290,8 @@ def connect_by_requests(session: "Session") -> Connect:
     """Return a ``Connect`` whose transports send requests over a given ``requests.Session``.
 
     Use it as ``Settings(transports={"tcp": connect_by_requests(session)})``. The URL of a UNIX
-    socket is ``http+unix://`` and the quoted path, which the common adapters for requests handle.
+    socket is ``http+unix://`` and the percent-encoded path, which the common adapters for requests
+    handle.
 
     Args:
         session: The session. The caller closes it, after the transports. It must be thread-safe if
@@ -306,7 +313,7 @@ def connect_by_requests(session: "Session") -> Connect:
 
 
 class NamedTransports(Protocol[Made_co]):
-    """The interface of a set of transports that settings name; ``connect`` finds one."""
+    """The interface of a set of transports, to which settings refer by name."""
 
     @property
     def auto(self) -> str:
@@ -325,7 +332,7 @@ class NamedTransports(Protocol[Made_co]):
 
 
 class ConnectByScheme(Generic[Made_co]):
-    """A ``Connect`` that chooses a transport by the address's scheme; ``repr`` lists them."""
+    """A ``Connect`` that chooses the transport by the address's scheme; ``repr`` lists them all."""
 
     def __init__(self, transports: Mapping[str, object], named: NamedTransports[Made_co]) -> None:
         self._transports = transports
@@ -341,7 +348,7 @@ class ConnectByScheme(Generic[Made_co]):
         if named is None:
             known = ", ".join(sorted(self._transports))
             wanted = f"{shown(address.scheme)}:// ({shown(address.text)})"
-            raise SpecError(f"no transport for {wanted}; there are: {known}")
+            raise SpecError(f"no transport for {wanted}; there is one for: {known}")
         for warning in warnings_about(address, tls):
             logger.warning("%s: %s", shown(address.text), warning)
         return self._made(named, address, tls)
@@ -365,7 +372,7 @@ class ConnectByScheme(Generic[Made_co]):
         )
 
     def name(self, scheme: str) -> str:
-        """Return the name of the transport for ``scheme``; for ``"auto"``, its choice."""
+        """Return the name of the transport for ``scheme``, such as ``httptools (auto)``."""
         chosen = self._transports.get(scheme, "none")
         if not isinstance(chosen, str):
             return shown(getattr(chosen, "__qualname__", type(chosen).__qualname__))
@@ -423,7 +430,7 @@ class Transports:
             connect = import_module(BUILT_IN[name]).connect
         except (ImportError, OSError) as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            needed = missing or f"what cannot be imported ({shown(error)})"
+            needed = missing or f"a module that cannot be imported ({shown(error)})"
             package = "'moby-plugins[speed]'" if name == "httptools" else "moby-plugins"
             raise SettingsError(
                 f"the transport {name!r} needs {needed}: pip install {package}"
@@ -456,9 +463,9 @@ def fastest(version: object) -> tuple[str, str]:
 
 
 def idle_connections() -> "IdleConnections":
-    """Return the limit on idle connections of one registry or client.
+    """Return a new limit on idle connections, for the transports of one registry or client.
 
-    The limit is a quarter of the process's file descriptors, and at most 128.
+    The limit is a quarter of the file descriptors that the process may open, and at most 128.
     """
     from moby_plugins.adapters.http.pool import MAX_IDLE_CONNECTIONS, IdleConnections
 
@@ -473,7 +480,10 @@ def idle_connections() -> "IdleConnections":
 
 @cache
 def shared_lookups() -> "Lookups":
-    """Return the process's name resolver, shared so that a look-up that hangs uses one thread."""
+    """Return the object with which the process's transports look up names and read TLS files.
+
+    Callers that wait for the same look-up share one thread, also if it hangs.
+    """
     from moby_plugins.adapters.http.dialing import Lookups
 
     return Lookups()

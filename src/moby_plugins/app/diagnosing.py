@@ -99,7 +99,10 @@ def check_listens(address: Address) -> None:
 
 @frozen
 class _Handshakes:
-    """A function that asks plugins what they implement, each within ``seconds``; 0 asks none."""
+    """A callable that asks plugins what they implement.
+
+    Each plugin has ``seconds`` to respond; if that is 0, no plugin is asked.
+    """
 
     settings: Settings
     seconds: float

@@ -87,7 +87,8 @@ class Handshake:
         self._pending: PendingResponse | None = None
         # The request of the first attempt, if that was begun.
         self._first: Request | None = None
-        # Why it was ended, or "" if it succeeded; ``setdefault`` keeps the first of the two.
+        # Maps the name to why the handshake was ended, or to "" if it succeeded. A dictionary,
+        # because its ``setdefault`` keeps the first of the two without a lock.
         self._fate: dict[str, str] = {}
 
     def begin(self) -> PendingResponse | None:
@@ -95,7 +96,7 @@ class Handshake:
 
         Return ``None`` if the attempt cannot be begun without waiting. Then the first call of this
         object makes the whole attempt; otherwise that call finishes what was begun here. Raise
-        ``PluginError`` if the look-up or the dial fails at once.
+        ``PluginError`` if the look-up or the connection fails at once.
         """
         if self._fate:
             self._check()
@@ -189,7 +190,10 @@ class Handshake:
         )
 
     def give_up(self) -> None:
-        """Close the client that was made, after the activation has failed."""
+        """Close the client that this handshake has made, as the activation does not use it.
+
+        The activation has failed, or shares the client of a plugin that is already active.
+        """
         reached, self._reached = self._reached, None
         if reached is not None and not isinstance(reached[0], ActivePlugin):
             reached[1].close()

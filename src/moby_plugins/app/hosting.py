@@ -57,7 +57,7 @@ def plugin_server_unix(
         sockets_path: The directory of the socket; it is created if it is missing.
         mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
-        drain: Seconds that running calls have to end at ``stop``.
+        drain: Seconds for which ``stop`` waits for running calls; after that they are cut off.
         max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
             larger one gets status 413. A ``PluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
@@ -103,7 +103,7 @@ def plugin_server_tcp(
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: The TLS options; without them, the server speaks plain HTTP.
         specs_path: The directory of the spec file.
-        drain: Seconds that running calls have to end at ``stop``.
+        drain: Seconds for which ``stop`` waits for running calls; after that they are cut off.
         max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
             larger one gets status 413. A ``PluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
@@ -132,10 +132,10 @@ def _plugin_server(
     *,
     metrics: Metrics | None,
 ) -> PluginServer:
-    """Return a ``PluginServer`` that listens at what ``opening`` opens when it is started.
+    """Return a ``PluginServer`` that opens its socket with ``opening`` when it is started.
 
-    ``part`` names what the platform may lack, for the error. ``sizes`` are the most bytes of one
-    request, and of all that run.
+    ``part`` names the feature in the error that ``start`` raises if the platform lacks it.
+    ``sizes`` are ``max_request_bytes`` and ``max_inflight_bytes``.
     """
     check_sizes(*sizes)
 
@@ -175,7 +175,7 @@ def serve_unix(
         sockets_path: The directory of the socket; it is created if it is missing.
         mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
-        drain: Seconds that running calls have to end after the signal.
+        drain: Seconds to wait for running calls after the signal; after that they are cut off.
         max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
             larger one gets status 413. A ``PluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
@@ -244,7 +244,7 @@ def serve_tcp(
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: The TLS options; without them, the server speaks plain HTTP.
         specs_path: The directory of the spec file.
-        drain: Seconds that running calls have to end after the signal.
+        drain: Seconds to wait for running calls after the signal; after that they are cut off.
         max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
             larger one gets status 413. A ``PluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
@@ -316,9 +316,10 @@ def wsgi(
 def server_maker(
     app: App | AsyncApp, max_request_bytes: int, max_inflight_bytes: int
 ) -> Callable[..., HTTPServer]:
-    """Return a function that makes the HTTP server for ``app``.
+    """Return a function that makes a server for ``app``: cheroot's, or our own for asyncio.
 
-    Raise ``SettingsError`` if the server's library is not installed.
+    Raise ``SettingsError`` if the platform cannot serve, or if ``app`` is synchronous and cheroot
+    is not installed.
     """
     check_platform("serving")
     inflight = import_module("moby_plugins.adapters.server.answering").InFlight(

@@ -133,7 +133,7 @@ class Leaders:
     def _take_over(self, name: str, ending: Ending) -> tuple[Activation[ActivePlugin], bool]:
         """Return the new activation of a plugin whose activation was abandoned.
 
-        Also return whether this caller is to make it: only one of the waiting callers is.
+        Also return whether this caller must make it: only one of the waiting callers does.
 
         Raise ``WaitCancelledError`` if ``ending`` has ended this caller's wait, too.
         """
@@ -348,7 +348,10 @@ def client_of(observers: Observers) -> Callable[..., Client]:
 def call_handlers(
     pending_calls: Iterable[PendingHandlerCall[ActivePlugin]], observers: Observers
 ) -> None:
-    """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one."""
+    """Call each handler with its plugin; if one raises ``KeyboardInterrupt``, raise it last.
+
+    Other exceptions of a handler are logged, and reported to the observers.
+    """
     call_all(
         partial(_call_handler, handler, plugin, observers) for handler, plugin in pending_calls
     )

@@ -29,7 +29,7 @@ MAX_GROUP = (1 << 32) - 2
 
 @frozen
 class Opened:
-    """A server's listening socket; ``withdraw`` removes its socket or spec file."""
+    """A server's listening socket; ``withdraw`` removes the socket's file, or the spec file."""
 
     socket: socket.socket
     address: str
@@ -43,7 +43,7 @@ Opening: TypeAlias = Callable[[Callable[[], bool]], Opened]
 
 
 def check_sizes(max_request_bytes: int, max_inflight_bytes: int) -> None:
-    """Raise ``ValueError`` if an argument is not a valid number of bytes."""
+    """Raise ``ValueError`` or ``TypeError`` if an argument is not a valid number of bytes."""
     size("max_request_bytes", max_request_bytes)
     size("max_inflight_bytes", max_inflight_bytes)
 
@@ -61,7 +61,8 @@ def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | Non
     """Return a function that opens the UNIX socket of the plugin ``name``.
 
     The arguments are those of ``plugin_server_unix``; ``name`` may be the absolute path of the
-    socket. Raises ``InvalidPluginNameError``, ``ValueError`` or ``TypeError`` if one is not valid.
+    socket. Raises ``InvalidPluginNameError``, ``ValueError`` or ``TypeError`` if an argument is not
+    valid.
     """
     if not _is_number(mode, MAX_MODE):
         raise ValueError(f"{quoted(mode)} is not a file mode from 0 to 0o777")
@@ -90,7 +91,7 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
     """Return a function that opens a TCP socket for the plugin ``name``, and writes its spec file.
 
     The arguments are those of ``plugin_server_tcp``. Raises ``InvalidPluginNameError`` or
-    ``TypeError`` if one is not valid.
+    ``TypeError`` if an argument is not valid.
     """
     check_plugin_name(name)
     _check_text("addr", addr)

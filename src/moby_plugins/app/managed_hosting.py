@@ -49,7 +49,7 @@ def serve_managed(
     Args:
         app: An app, an implementation of a subsystem, or the class of one.
         name: The name of the socket without ``.sock``, at most 17 bytes.
-        drain: Seconds that running calls have to end.
+        drain: Seconds to wait for running calls after the signal; after that they are cut off.
         max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
             together.

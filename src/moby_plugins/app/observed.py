@@ -41,7 +41,7 @@ _TAKEN = frozenset(
 
 
 class _StartedDraft(CallStarted):
-    """A ``CallStarted`` that is being made: attributes are set, and then ``__class__``."""
+    """A ``CallStarted`` whose attributes can be set, until its ``__class__`` is ``CallStarted``."""
 
     # It adds no slot, or ``__class__`` could not be set. With the three functions of ``object``,
     # those two that set and delete together, no function in Python runs for an attribute.
@@ -52,7 +52,7 @@ class _StartedDraft(CallStarted):
 
 
 class _EndedDraft(CallEnded):
-    """A ``CallEnded`` that is being made, like ``_StartedDraft``."""
+    """A ``CallEnded`` whose attributes can be set, until its ``__class__`` is ``CallEnded``."""
 
     __slots__ = ()
     __init__ = object.__init__
@@ -61,11 +61,12 @@ class _EndedDraft(CallEnded):
 
 
 class ObservedCall(Generic[R]):
-    """One attempt of a call, whose start was reported: set the response's facts, call ``end``.
+    """One attempt of a call, whose start was reported; made by ``observe``.
 
-    ``request`` is what to send: the given one, with the headers that observers added. An added
-    header is dropped if it is not valid, is there already, or is set by the transport. For one
-    thread or task at a time. Made by ``observe``.
+    Set ``status``, ``new_connection`` and ``received_bytes`` as they become known, and then call
+    ``end``. ``request`` is what to send: the given one, with the headers that observers added. An
+    added header is dropped if it is not valid, is there already, or is set by the transport. For
+    one thread or task at a time.
     """
 
     __slots__ = (
@@ -89,7 +90,7 @@ class ObservedCall(Generic[R]):
     began: float
 
     def end(self, error: BaseException | None = None) -> None:
-        """Report the end of the attempt, once: a stream may be closed more than once."""
+        """Report the end of the attempt; later calls do nothing."""
         ends = self.ends
         if not ends:
             return
@@ -121,9 +122,9 @@ class ObservedCall(Generic[R]):
 def observe(
     takers: Iterable[Take], plugin: str, address: str, request: R, now: Now
 ) -> ObservedCall[R]:
-    """Report the start of an attempt to ``takers``, and return it.
+    """Report the start of an attempt to ``takers``, and return the ``ObservedCall``.
 
-    A constructor would be slower, and this runs for each call.
+    ``takers`` are methods of observers. A constructor would be slower, and this runs for each call.
     """
     method, body, own = request.method, request.body, request.headers
     if "?" in method:
@@ -170,10 +171,10 @@ def observe(
 
 
 class ObservedReading:
-    """The reading of a stream by an observed call, which ends once: at the latest with its client.
+    """The reading of a streamed response, which reports the end of the observed ``call`` once.
 
-    ``ending`` is that of the client. It keeps this object until the stream has ended, but not the
-    stream's body.
+    The end is reported when the stream has ended, or when its client is closed. ``ending`` is that
+    of the client: it refers to this object until then, but not to the stream's body.
     """
 
     def __init__(self, call: ObservedCall[Any], ending: Ending) -> None:
@@ -193,7 +194,7 @@ class ObservedReading:
         return self._error
 
     def count(self, data: bytes) -> None:
-        """Count the next part of the body, which is empty at the end of the stream."""
+        """Count the bytes of ``data``; report the end if it is empty, or the client was closed."""
         self._call.received_bytes += len(data)
         if not data:
             self.end()
@@ -235,7 +236,11 @@ class ObservedRequest:
         self.sent_bytes: int = 0
 
     def end(self, status: int, error: BaseException | None = None, *, hung_up: bool) -> None:
-        """Report the end of the request; later calls do nothing."""
+        """Report the end of the request; later calls do nothing.
+
+        ``hung_up`` says whether the host has hung up. If the server itself broke the connection
+        off, the event has an error instead: ``error``, or a ``NoAnswerError`` without one.
+        """
         try:
             ends = self._ends.pop()
         except IndexError:
@@ -249,18 +254,20 @@ class ObservedRequest:
             call_each(ends, ended)
 
     def closed(self, status: int) -> None:
-        """Report that the body was closed; this has an effect if it was not read to its end.
+        """Report the end of the request, because its response's body was closed.
 
-        A server that abandons the response has marked the call if its host has hung up. Without a
-        server the caller is the host.
+        This does nothing if the body was read to its end before. The running call says whether the
+        host has hung up. Without a running call, as in a test, the caller is the host, and has.
         """
         call = running_call()
         self.end(status, hung_up=call is None or call.has_hung_up)
 
     def fail(self, status: int, raised: BaseException, *, hung_up: bool) -> None:
-        """Report that the app raised ``raised``: with ``status``, if a part was sent already.
+        """Report the end of the request, because the app raised ``raised``.
 
-        Before that, the server responds with the status that the exception stands for.
+        If a part of the response was sent already, its status is ``status``. Otherwise the server
+        responds to the exception with a status of its own, which is reported. In place of a
+        ``StreamCutError``, its cause is reported.
         """
         if isinstance(raised, StreamCutError):
             self.end(status, raised.__cause__, hung_up=hung_up)

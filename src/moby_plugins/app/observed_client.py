@@ -1,4 +1,4 @@
-"""A client whose attempts are observed. One without observers is a plain ``Client``."""
+"""A client that reports its attempts to observers. Without observers, ``Client`` is used."""
 
 from io import BytesIO
 from types import UnionType
@@ -40,7 +40,7 @@ R = TypeVar("R", Request, AsyncRequest)
 
 
 class ObservedClientBase(ClientBase[R]):
-    """Reports the attempts and errors of a client to observers, synchronous or asynchronous."""
+    """The base of synchronous and asynchronous clients that report attempts to observers."""
 
     def _observe(self, observers: Observers) -> None:
         self._observers = observers
@@ -56,7 +56,10 @@ class ObservedClientBase(ClientBase[R]):
             )
 
     def _ended(self, observed: ObservedCall[R], error: BaseException) -> None:
-        """Report that the attempt ended with ``error``, after setting in it which call failed."""
+        """Set the method and the plugin in ``error``, and report that the attempt ended with it.
+
+        If the client was closed, report and raise ``WaitCancelledError`` instead.
+        """
         request, body = observed.request, observed.request.body
         try:
             if isinstance(error, TransportError | WireError | StatusError) and not is_callers(
@@ -85,7 +88,10 @@ class ObservedClient(ObservedClientBase[Request], Client):
         self._on_retry = self._telling(self._on_retry)
 
     def begin(self, request: Request, timeout: float | None) -> PendingResponse | None:
-        """Return ``None``: an observed attempt stays in one thread from its start to its end."""
+        """Return ``None``, as for a transport that cannot begin: ``attempt`` sends the request.
+
+        So an observed attempt stays in one thread from its start to its end.
+        """
 
     def attempt(
         self,
@@ -185,7 +191,7 @@ class _Counted:
 
 
 class ObservedStream(Stream):
-    """``Stream`` whose call is observed until it was read to its end, closed or cut off."""
+    """A ``Stream`` that reports to observers when it was read to its end, closed or cut off."""
 
     def __init__(self, *args: Any, reading: ObservedReading) -> None:
         super().__init__(*args)

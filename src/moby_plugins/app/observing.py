@@ -52,9 +52,10 @@ class Observers(tuple[Observer, ...]):  # noqa: SLOT001  a tuple with more attri
         return self._takers.get(kind, ())
 
     def notify(self, kind: Callable[P, object], *args: P.args, **named: P.kwargs) -> None:
-        """Pass ``kind(*args, **named)`` to each observer that takes it; log an exception of one.
+        """Make the event ``kind(*args, **named)``, and pass it to each observer that takes it.
 
-        A ``KeyboardInterrupt`` is raised after the last observer: it is meant for the caller.
+        Exceptions of observers are logged. A ``KeyboardInterrupt`` is raised after the last
+        observer instead, as it is meant for the caller.
         """
         takers = self._takers.get(kind)
         if not takers:

@@ -136,7 +136,7 @@ def package(options: Package, say: Say = lambda _: None) -> tuple[Finding, ...]:
 
 
 def judge(directory: str) -> tuple[Finding, ...]:
-    """Return the findings about the managed plugin in ``directory``, made by any tool.
+    """Return the findings about the managed plugin in ``directory``, which any tool may have made.
 
     Raise ``SpecError`` if there is no such directory.
     """
@@ -160,11 +160,11 @@ def _new_directory(options: Package) -> Iterator[str]:
     try:
         os.mkdir(out, 0o700)
     except FileExistsError as error:
-        raise SpecError("it is there already: remove it, or choose another with --out", out) from (
-            error
-        )
+        raise SpecError(
+            "this path exists already: remove it, or choose another with --out", out
+        ) from error
     except OSError as error:
-        raise SpecError(f"it cannot be made: {shown(error.strerror)}", out) from error
+        raise SpecError(f"this directory cannot be made: {shown(error.strerror)}", out) from error
     try:
         os.mkdir(os.path.join(out, ROOTFS), 0o755)
         yield out
@@ -172,7 +172,7 @@ def _new_directory(options: Package) -> Iterator[str]:
         remove_tree(out)
         if isinstance(error, OSError):
             why = shown(error.strerror or error)
-            raise SpecError(f"it cannot be written: {why}", out) from error
+            raise SpecError(f"this directory cannot be written: {why}", out) from error
         raise
 
 
@@ -254,8 +254,8 @@ def _sources(source: str) -> Iterator[Entry]:
 def _python_path(python: str | None, options: Package) -> str:
     if python is None:
         raise SpecError(
-            "there is no python3 in it: install one there, name it with --python, or name a"
-            " program that calls serve_managed with --entrypoint",
+            "there is no python3 in this root file system: install one there, name it with"
+            " --python, or name with --entrypoint a program that calls serve_managed",
             options.rootfs,
         )
     return python
@@ -269,7 +269,7 @@ def _described(options: Package, root: str, program: tuple[str, ...]) -> Descrip
     if ran.status is None:
         raise SpecError(
             f"{shown(program[0])} did not say within {DESCRIBE_TIMEOUT:g} s what it implements:"
-            " have it call moby_plugins.serving.serve_managed(app)",
+            " it must call moby_plugins.serving.serve_managed(app)",
             options.rootfs,
         )
     raise SpecError(_why_not(options, program, ran), options.rootfs)
@@ -278,14 +278,14 @@ def _described(options: Package, root: str, program: tuple[str, ...]) -> Descrip
 def _why_not(options: Package, program: tuple[str, ...], ran: Ran) -> str:
     lines = [line for line in ran.stderr.splitlines() if line.strip()][-_LAST_LINES:]
     last = shown(lines[-1]) if lines else f"it ended with status {ran.status}"
-    where = f"the app does not run inside it: {last}"
+    where = f"the app does not run in this root file system: {last}"
     module = options.app.partition(":")[0].partition(".")[0]
     if f"No module named '{module}'" in last:
         return f"{where}; copy it there with --source, or install it in the root file system"
     if "No module named" in last or "pip install" in last:
         return f"{where}; install that into the root file system (pip install --target)"
     if not lines:
-        return f"{where}; have {shown(program[0])} call moby_plugins.serving.serve_managed(app)"
+        return f"{where}; {shown(program[0])} must call moby_plugins.serving.serve_managed(app)"
     return where
 
 
@@ -295,12 +295,12 @@ def _compile(root: str, python: str) -> None:
     ran = run_inside(root, (python, "-c", _COMPILE), environ, COMPILE_TIMEOUT)
     if ran.status is None:
         raise SpecError(
-            f"its bytecode was not compiled within {COMPILE_TIMEOUT:g} s: leave out what the"
+            f"the bytecode was not compiled within {COMPILE_TIMEOUT:g} s: leave out what the"
             " plugin does not need",
             root,
         )
     if ran.status:
-        raise SpecError(f"its bytecode cannot be compiled: {shown(ran.stderr[-300:])}", root)
+        raise SpecError(f"the bytecode cannot be compiled: {shown(ran.stderr[-300:])}", root)
 
 
 def _check_propagation(options: Package, wanted: Wanted) -> None:
@@ -318,7 +318,7 @@ def check_app(text: str) -> str:
     module, colon, path = text.partition(":")
     names = [*module.split("."), *path.split(".")]
     if not colon or not all(name.isidentifier() for name in names):
-        raise SettingsError(f"{quoted(text)} is not of the form MODULE:APP, as in plugin:app is")
+        raise SettingsError(f"{quoted(text)} is not of the form MODULE:APP, such as plugin:app")
     return text
 
 
@@ -369,4 +369,4 @@ def _followed(directory: str, size: int, follow: Callable[[int], object]) -> Ite
         yield chunk
         follow(sent)
     if sent != size:
-        raise SpecError("it changed while it was sent: try again", directory)
+        raise SpecError("this directory changed while it was sent: try again", directory)

@@ -50,7 +50,7 @@ def check_proxy(
             f"not {quoted(unchecked)}"
         )
     if not kind.remotes:
-        raise TypeError(f"{kind.__name__} is not a subsystem: it has no method")
+        raise TypeError(f"{kind.__name__} is not a subsystem: it has no method marked @remote()")
     for remote in kind.remotes.values():
         if remote_of(getattr(kind, remote.name)) is None:
             raise TypeError(
@@ -130,7 +130,7 @@ def _check_names(part: Part, names: set[str]) -> None:
                 raise TypeError(
                     f"{kind.__name__}.{name} is not a method of {part.interface}:"
                     f" is {wanted} meant?"
-                    " (A name that begins with an underscore is yours.)"
+                    " If it is a method of your own, begin its name with an underscore"
                 )
 
 

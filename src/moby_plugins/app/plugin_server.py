@@ -25,7 +25,7 @@ Open: TypeAlias = Callable[[Any], tuple["HTTPServer", str, Callable[[], None]]]
 
 
 class HTTPServer(Protocol):
-    """The interface of the HTTP servers ``CherootServer`` and, for tasks, ``LoopServer``."""
+    """The interface of HTTP servers: ``CherootServer``, and ``LoopServer`` for asyncio apps."""
 
     def start(self) -> None:
         """Serve in threads; return once connections are accepted."""
@@ -58,7 +58,7 @@ class PluginServer:
         app: The app that answers the requests. Threads call it; if it is an ``AsyncPluginApp`` or a
             coroutine function, an event loop in a separate thread awaits it.
         listen: Opens the socket; ``plugin_server_unix`` and ``plugin_server_tcp`` pass it.
-        drain: Seconds that running calls have to end; after that their connections are cut.
+        drain: Seconds for which ``stop`` waits for running calls; after that they are cut off.
         metrics: A server for metrics, started before this one and stopped after it.
 
     Raises:
@@ -128,7 +128,7 @@ class PluginServer:
         """
         with self._lock:
             if self._stopping:
-                raise RuntimeError("a server that was stopped cannot be started again")
+                raise RuntimeError("a stopped server cannot be started again: make a new one")
             if self._server is None:
                 if self._metrics is not None:
                     self._metrics.start(lambda: self._is_served)

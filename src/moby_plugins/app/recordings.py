@@ -55,7 +55,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
 
 
 def load_whole_calls(path: str | os.PathLike[str]) -> tuple[Recording, bool]:
-    """Read a recording; drop a last line that is cut off. Return whether no line was cut off.
+    """Return the recording, without a last line that is cut off, and whether the file was whole.
 
     Raises ``RecordingError`` as ``load_recording`` does.
     """

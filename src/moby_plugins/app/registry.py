@@ -204,6 +204,10 @@ class Registry:
         allows; then it runs the handlers. Callers that ask in the meantime wait for this activation
         and get its plugin or its error. Later calls return the active plugin and send nothing.
 
+        A managed plugin has several names, which all give the same client. A managed plugin gets no
+        handshake: its engine knows what it implements. After a call that found the plugin's socket
+        missing, the next ``get`` looks the name up in the engine again.
+
         Args:
             name: The plugin's name.
             implements: The subsystem that the plugin must implement: its name, or its class, such
@@ -218,10 +222,6 @@ class Registry:
         Returns:
             The active plugin, whose ``client`` the registry closes; or, if ``implements`` is a
             class, a typed proxy.
-
-        A managed plugin has several names, which all give the same client. A managed plugin gets no
-        handshake: its engine knows what it implements. After a call that found the plugin's socket
-        missing, the next ``get`` looks the name up in the engine again.
 
         Raises:
             PluginNotFoundError: If the plugin is not found within the policy's budget.
@@ -394,7 +394,10 @@ class Registry:
 
 
 def close_all(activations: Activations[Any]) -> None:
-    """Close the client of each plugin, and report it as dropped; then raise the first exception."""
+    """Close the client of each plugin, and report the plugin as dropped.
+
+    If any of this raises, the rest is still done; then the first exception is raised.
+    """
     call_all(
         call
         for plugin in activations.close()

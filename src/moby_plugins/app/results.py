@@ -3,7 +3,7 @@
 A host decodes a response by the types of the method (``wire.structure``). This module checks a
 result against the same types before it is sent, and more strictly: ``None`` is allowed only if the
 type is optional, because engines crash on ``null`` in place of an object (trap 10 in
-docs/protocol.md). A value under ``Any`` may be any JSON.
+docs/protocol.md). A value of the declared type ``Any`` may be any JSON.
 
 A ``Form`` is a function that converts a value of one type to plain JSON. It is made once for each
 type, on first use.

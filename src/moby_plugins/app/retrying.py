@@ -114,7 +114,7 @@ def retry(
     """Call ``attempt`` as often as the policy allows, and return its result.
 
     ``on_retry`` is called before each wait. ``ending`` ends a wait with ``WaitCancelledError``. The
-    policy's budget counts from ``started``, by default now. Raise the first ``PluginError`` that
+    policy's budget begins at ``started``, by default now. Raise the first ``PluginError`` that
     is not retryable, or else the last one, with the number of attempts and the time they took. An
     exception of another class passes at once.
     """
@@ -143,8 +143,8 @@ def delay_after(
 ) -> float | None:
     """Return the seconds until the next attempt; ``None`` if there is none, and ``error`` is final.
 
-    The retry is logged, and ``on_retry`` is called. What it raises, or the policy, is the caller's
-    own, and no error of the operation.
+    The retry is logged, and ``on_retry`` is called. An exception of ``on_retry`` or of the policy
+    passes unchanged.
     """
     delay = tries.after(error, now)
     if delay is None:
@@ -157,7 +157,7 @@ def delay_after(
 
 
 def _sleep(clock: Clock, ending: Ending, delay: float) -> bool:
-    """Sleep for ``delay`` seconds; return whether ``ending`` has ended, and then at once."""
+    """Sleep for ``delay`` seconds, or until ``ending`` ends; return whether that has ended."""
     event = SleepEvent()
     with ending.cancellation.calling(event.set):
         return clock.wait(event, delay)
@@ -191,10 +191,10 @@ class _Task(Generic[T]):
 
 @frozen
 class Outcome(Generic[T]):
-    """The value or the error with which an operation ended; ``index`` is its place in the list.
+    """The value or the error with which an operation ended.
 
-    ``refusal`` is what the policy or ``on_retry`` raised, if that ended the operation: it is the
-    caller's own, and no error of the operation.
+    ``index`` is the operation's index in ``attempts``. ``refusal`` is the exception of the policy
+    or of ``on_retry``, if that ended the operation: it is no error of the operation itself.
     """
 
     index: int
@@ -217,8 +217,9 @@ def retry_side_by_side(
 ) -> Generator[R]:
     """Run many operations concurrently, and yield ``settle(outcome)`` for each as it ends.
 
-    Each operation is tried as often as ``policy`` allows; its last error becomes its outcome, or
-    what the policy or ``on_retry`` raises its ``refusal``.
+    Each operation is tried as often as ``policy`` allows. The outcome has the operation's value or
+    last error, or as ``refusal`` an exception of the policy or of ``on_retry``.
+
     Attempts and ``settle`` run in threads that this function starts, whether or not the iterator is
     being read: at most ``MAX_THREADS`` workers, and with ``begin`` and ``selector`` one beginner,
     as the module's docstring says. ``begin(index)`` begins the first attempt of an operation.
@@ -293,7 +294,10 @@ class _Workers(Generic[T, R]):
         self._wakeup.set()
 
     def next_settled(self) -> list[R] | None:
-        """Wait for the next result of ``settle``; return it in a list, ``None`` once stopped."""
+        """Wait for the next result of ``settle``; return it in a list, ``None`` once stopped.
+
+        Raise an exception that a thread raised outside an attempt.
+        """
         # In a list, because ``settle`` may return None.
         while not self.stop.is_set():
             if not self._settled:

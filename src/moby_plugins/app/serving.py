@@ -190,8 +190,9 @@ class PluginApp:
         self._now = now
         self.manifest: Manifest = self._routes.manifest
         self._refuse: Callable[[BaseException], Response] = refusal
-        # This app without observers, whose error responses hold the exception, for those of this
-        # app. Not a method, which would be a call more for each request.
+        # A copy without observers, which ``_observed`` calls. Its error responses hold the
+        # exception, for the observers of this app. Not a method, which would be a call more for
+        # each request.
         unobserved = copy(self)
         unobserved._refuse = _refusal_with_error  # noqa: SLF001  its own class
         self._unobserved = partial(PluginApp.__call__, unobserved)
@@ -301,7 +302,7 @@ def observed(
 
 @frozen
 class _ObservedApp:
-    """A function whose requests are reported to ``observers``."""
+    """An app that answers as ``app`` does, and reports each request to ``observers``."""
 
     app: App
     observers: Observers
@@ -315,10 +316,11 @@ class _ObservedApp:
 def _observed(
     app: App, request: Request, observers: Observers, methods: Container[str], now: Now
 ) -> Response:
-    """Return the response of ``app``, called in a context in which observers may set variables.
+    """Return the response of ``app``, and report the request to ``observers``.
 
-    A body that is streamed, or larger than one chunk, is read in that context too; the request then
-    ends with its body.
+    The app runs in a copy of the context, in which observers may set variables. A body that is
+    streamed, or larger than one chunk, is read in that copy too; then the end of the request is
+    reported at the end of the body.
     """
     context = copy_context()
     observed = context.run(ObservedRequest, observers, request_started(request, methods), now)
@@ -426,12 +428,12 @@ def as_app(implementation: object) -> App | AsyncApp:
     if isinstance(part, Subsystem):
         return PluginApp(part)
     if isinstance(part, Described):
-        # Imported only here, because this module loads asyncio.
+        # Imported only here, because that module loads asyncio.
         app: AsyncApp = import_module("moby_plugins.app.aio.serving").AsyncPluginApp(part)
         return app
     if isinstance(part, type) or not callable(part):
         raise TypeError(
-            f"it is {type(part).__name__!r}, and neither a PluginApp, a subsystem nor a"
+            f"the app is {type(part).__name__!r}, and neither a PluginApp, a subsystem nor a"
             " function from Request to Response"
         )
     try:
@@ -439,7 +441,7 @@ def as_app(implementation: object) -> App | AsyncApp:
     except ValueError:  # written in C, without a signature
         pass
     except TypeError as error:
-        needed = "it cannot be called with a request alone; if it makes an app, serve what it makes"
+        needed = "the app cannot be called with a request alone; if it makes an app, serve that"
         raise TypeError(f"{needed}: app = make_app() in the module") from error
     return cast("App", part)
 

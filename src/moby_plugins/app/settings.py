@@ -80,7 +80,7 @@ class Named(NamedTuple):
     built_in: tuple[str, ...]
 
     def check(self, name: str, *others: "Named") -> None:
-        """Raise ``SettingsError``, with all names, if neither this kind nor ``others`` has it."""
+        """Raise ``SettingsError`` if no component of this kind or ``others`` is called ``name``."""
         # Entry points are read only for names that are not built in, because that is slow.
         if name in self.built_in:
             return
@@ -213,7 +213,7 @@ def _engine(value: str | None) -> str | None:
         raise SettingsError(f"engine: {error.reason}") from error
     if address.scheme not in TRANSPORTS:
         known = ", ".join(f"{scheme}://" for scheme in sorted(TRANSPORTS))
-        raise SettingsError(f"engine: {shown(address.text)} is none of {known}")
+        raise SettingsError(f"engine: the scheme of {shown(address.text)} is none of {known}")
     return address.text
 
 
@@ -268,7 +268,9 @@ def _positive(_: object, attribute: "Attribute[Any]", value: object) -> None:
 def _size(_: object, attribute: "Attribute[int]", value: object) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not (whole and 0 < value <= _MAX_BYTES):  # type: ignore[operator]  # a number, by now
-        raise SettingsError(f"{attribute.name} must be a positive number, not {quoted(value)}")
+        raise SettingsError(
+            f"{attribute.name} must be a positive whole number, not {quoted(value)}"
+        )
 
 
 def _policy(_: object, attribute: "Attribute[RetryPolicy]", value: object) -> None:
@@ -352,7 +354,9 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         encrypted = self.engine is not None and Address(self.engine).encrypted
         if self.engine_tls is not None and not encrypted:
-            raise SettingsError("engine_tls needs an engine at https://, and none is set")
+            raise SettingsError(
+                "engine_tls is only for an engine at https://, but engine is not such an address"
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -98,7 +98,7 @@ class Streamed(RemoteMethod):
         reader.end()
 
     def write(self, items: Any) -> Content | Body:
-        """Return a body for ``items``: bytes or a file as it is, an iterable by ``piece``."""
+        """Return a body of ``items``: bytes, a file, or an iterable that ``piece`` encodes."""
         if isinstance(items, _BINARY):
             return bytes(items)
         if hasattr(items, "read"):

@@ -180,7 +180,9 @@ def omitempty(name: str = "") -> dict[str, Any]:
 
 
 def timed() -> dict[str, Any]:
-    """Return the metadata of a field that holds a time: an RFC 3339 text, or empty and not sent.
+    """Return the metadata of a field that holds a time, as a text in the format of RFC 3339.
+
+    An empty text is refused, unless the field is ``omitempty()`` too: then it is not sent.
 
     Returns:
         The metadata, for ``attrs.field(metadata=…)``.
@@ -297,7 +299,7 @@ class RemoteMethod:
         return self.read_answer(value)
 
     def instead(self, error: PluginError, client: ClientBase[Any]) -> Any:
-        """Return the result of a call that failed; ``REQUIRED`` if ``error`` is to be raised.
+        """Return the default result of a call that failed; ``REQUIRED`` if it must raise ``error``.
 
         The method and the address of ``client`` are set in the error.
         """
@@ -419,7 +421,7 @@ class Described(Generic[C]):
         names = {remote.name for remote in self.remotes.values()}
         unknown = sorted(self._timeouts.keys() - names)
         if unknown:
-            raise ValueError(f"{type(self).__name__} has no method {quoted(unknown[0])}")
+            raise ValueError(f"timeouts: {type(self).__name__} has no method {quoted(unknown[0])}")
         for timeout in self._timeouts.values():
             seconds(timeout)
 

@@ -160,7 +160,7 @@ class Trace:
 
 
 class _ForwardedCall:
-    """One call that is being forwarded; collects what the trace shows and records of it."""
+    """One call that is being forwarded; its ``RecordedCall`` is reported when it has ended."""
 
     def __init__(
         self, method: str, now: Callable[[], float], on_call: OnCall, on_piece: OnPiece
@@ -307,7 +307,11 @@ class TracingProxy:
 
 
 def _connect(address: Address, tls: TLSOptions | None, settings: Settings) -> Transport:
-    """Return the settings' transport; a built-in one opens a connection for each call of a host."""
+    """Return a transport to the plugin, made as the settings say.
+
+    In place of a built-in one, return one that opens a connection for each call of a host, and
+    passes hang-ups on.
+    """
     from moby_plugins.adapters.http.dialing import dialer_for
     from moby_plugins.adapters.http.passing import PassingTransport
     from moby_plugins.adapters.http.pool import PooledTransport

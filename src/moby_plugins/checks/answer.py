@@ -49,14 +49,15 @@ class Answer:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The response's object with case-folded keys, as engines read it; empty for ``null``.
+        """The JSON object of the body, with case-folded keys, as engines read it.
 
-        If the body is not an object, the check fails, unless engines do not read this response.
+        It is empty if the body is ``null``, and for a method of ``MetricsCollector``, since engines
+        do not read these bodies. The check fails if any other body is not an object.
         """
         if self._interface == UNREAD:
             return {}
         value = self.value
-        return folded({} if value is None else value, f"{self}: no object")
+        return folded({} if value is None else value, f"{self}: not a JSON object")
 
     @property
     def error(self) -> str:
@@ -76,7 +77,7 @@ class Answer:
             key: The key, in lower case.
 
         Returns:
-            The text; "" if there is none.
+            The text; "" if the body is not a JSON object, or has no string under the key.
         """
         try:
             value = first_value(self.body)
@@ -89,7 +90,7 @@ class Answer:
 def folded(value: object, came_back: object) -> dict[str, Any]:
     """Return the object ``value`` with case-folded keys.
 
-    If it is not an object, fail the check: ``came_back`` is what its result says came back.
+    If it is not an object, fail the check; ``came_back`` becomes the message.
     """
     if not isinstance(value, dict):
         fail(came_back)

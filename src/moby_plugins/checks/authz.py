@@ -1,4 +1,4 @@
-"""Checks of AuthZPlugin, ``authz`` in the manifest (protocol.md B5)."""
+"""Checks of AuthZPlugin, which handshakes call ``authz`` (protocol.md B5)."""
 
 import base64
 from typing import Any
@@ -22,9 +22,9 @@ PING = {"RequestMethod": "GET", "RequestUri": "/_ping"}
 
 
 def creation(body: bytes) -> dict[str, Any]:
-    """Return the arguments for a request to create a container, sent over the engine's socket.
+    """Return arguments of AuthZReq, for an API request with ``body`` to create a container.
 
-    Engines pass the user and the certificates of clients only with TLS.
+    They name no user and no certificate, which engines send only for clients with a certificate.
     """
     return {
         "RequestMethod": "POST",
@@ -83,7 +83,7 @@ FAMILY = (
     ),
     _judges(
         "body that is no text",
-        "a body of any bytes has a verdict",
+        "a request whose body is any bytes has a verdict",
         (REQUEST, creation(bytes(range(256)))),
         worst=CheckOutcome.WARNED,
     ),
@@ -94,7 +94,7 @@ FAMILY = (
     ),
     _judges(
         "any method and path",
-        "any method and path has a verdict, paths without a version and escapes included",
+        "a request with any method and path has a verdict; it may have escapes, or no version",
         *(
             (REQUEST, {"RequestMethod": method, "RequestUri": uri})
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE")
@@ -122,7 +122,7 @@ def error_beside_a_verdict(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B5", reads_only=True)
 def reason_of_a_denial(plugin: Session) -> None:
-    """a denial tells the user why, in Msg."""
+    """a denial has a reason for the user, in Msg."""
     for args in (PING, CREATE):
         answer = verdict(plugin, REQUEST, args)
         warn(answer.fields["allow"] or answer.text("msg"), answer)

@@ -25,14 +25,20 @@ def method(name: str) -> str:
 
 
 def initialised(plugin: Session, **changes: Any) -> Session:
-    """Call Init with a new home directory, and Cleanup when the check ends; return the plugin."""
+    """Call Init with a new home directory, and Cleanup when the check ends; return ``plugin``.
+
+    ``changes`` replace arguments of Init.
+    """
     args = {"Home": str(plugin.directory()), "Opts": [], "UIDMaps": [], "GIDMaps": []} | changes
     plugin.make(method("Init"), args, method("Cleanup"), {})
     return plugin
 
 
 def layer(plugin: Session, parent: str = "", how: str = "Create") -> str:
-    """Create a layer, which is removed when the check ends, and return its ID."""
+    """Create a layer, which is removed when the check ends, and return its ID.
+
+    ``how`` is the method to call: Create or CreateReadWrite.
+    """
     layer_id = plugin.id()
     args = {"ID": layer_id, **({"Parent": parent} if parent else {})}
     plugin.make(method(how), args, method("Remove"), {"ID": layer_id})
@@ -43,7 +49,7 @@ def mounted(plugin: Session, layer_id: str) -> str:
     """Mount a layer with Get, and call Put when the check ends; return the path."""
     path = plugin.make(method("Get"), {"ID": layer_id}, method("Put"), {"ID": layer_id}).get("dir")
     if not isinstance(path, str) or not path.startswith("/"):
-        fail(f"Dir is {path!r}, and no path")
+        fail(f"Dir is {path!r}, not an absolute path")
     return path
 
 
@@ -67,43 +73,45 @@ def init_with_null(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B8")
 def capabilities(plugin: Session) -> None:
-    """Capabilities answers Capabilities, with ReproducesExactDiffs, or 404."""
+    """the method Capabilities returns an object Capabilities, whose ReproducesExactDiffs is true or
+    false; or its status is 404.
+    """
     answer = initialised(plugin).send(method("Capabilities"), {})
     if answer.status == NOT_FOUND:
         return
     require(answer.status == OK, answer)
-    fields = folded(answer.fields.get("capabilities"), f"{answer}: not under Capabilities")
+    fields = folded(answer.fields.get("capabilities"), f"{answer}: Capabilities is not an object")
     require(isinstance(fields.get("reproducesexactdiffs", False), bool), answer)
 
 
 @check(SUBSYSTEM, source="B8")
 def status(plugin: Session) -> None:
-    """Status returns pairs of strings; after a failure engines use none."""
+    """Status returns pairs of strings; if the call fails, engines use no pairs."""
     answer = initialised(plugin).send(method("Status"), {})
     warn(not answer.error, answer)
     for pair in items(answer.fields.get("status"), answer):
         texts = isinstance(pair, list) and all(isinstance(text, str) for text in pair)
-        require(texts and len(pair) == 2, f"{pair!r} is not a pair of texts")  # noqa: PLR2004
+        require(texts and len(pair) == 2, f"{pair!r} is not a pair of strings")  # noqa: PLR2004
 
 
 @check(SUBSYSTEM, source="B8")
 def create(plugin: Session) -> None:
     """a layer exists once Create has succeeded."""
     layer_id = layer(initialised(plugin))
-    require(exists(plugin, layer_id), "Exists denies it")
+    require(exists(plugin, layer_id), "Exists is not true for it")
 
 
 @check(SUBSYSTEM, "create read-write", source="B8")
 def create_read_write(plugin: Session) -> None:
     """a layer exists once CreateReadWrite on top of another has succeeded."""
     below = layer(initialised(plugin))
-    require(exists(plugin, layer(plugin, below, "CreateReadWrite")), "Exists denies it")
+    require(exists(plugin, layer(plugin, below, "CreateReadWrite")), "Exists is not true for it")
 
 
 @check(SUBSYSTEM, "exists", source="B8")
 def exists_of_unknown(plugin: Session) -> None:
     """Exists of an unknown layer is false, or an error."""
-    require(not exists(initialised(plugin), plugin.id()), "it exists")
+    require(not exists(initialised(plugin), plugin.id()), "Exists is true for an unknown layer")
 
 
 @check(SUBSYSTEM, source="B8")
@@ -150,7 +158,7 @@ def cleanup(plugin: Session) -> None:
     """Cleanup succeeds, and so does Init after it."""
     answer = initialised(plugin).send(method("Cleanup"), {})
     require(answer.status != OK or not answer.error, answer)
-    warn(not answer.error, f"{answer}; engines do without")
+    warn(not answer.error, f"{answer}; engines ignore this error")
     initialised(plugin)
 
 
@@ -199,7 +207,7 @@ def diff(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B8")
 def diff_of_unknown(plugin: Session) -> None:
-    """Diff of an unknown layer fails by status: engines take a 200 for an archive."""
+    """Diff of an unknown layer has a status other than 200: engines take a 200 for an archive."""
     answer = initialised(plugin).send(method("Diff"), {"ID": plugin.id()})
     require(answer.status != OK, answer)
 
@@ -209,7 +217,7 @@ def changes(plugin: Session) -> None:
     """Changes returns paths with Kind 0, 1 or 2, and those of ApplyDiff are among them."""
     layer_id, _ = filled(initialised(plugin))
     listing = plugin.call(method("Changes"), {"ID": layer_id}).get("changes")
-    answer = items(listing, f"Changes is {listing!r}, and no array")
+    answer = items(listing, f"Changes is {listing!r}, not an array")
     entries = [folded(entry, f"{entry!r} is not a change") for entry in answer]
     require(all(entry.get("kind", 0) in KINDS for entry in entries), answer)
     paths = [str(entry.get("path", "")).strip("/") for entry in entries]

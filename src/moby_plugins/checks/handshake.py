@@ -21,7 +21,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 def implemented_by(target: Target) -> tuple[str, ...]:
     """Return the subsystems that a plugin implements, from the handshake.
 
-    A managed plugin has no handshake: its engine's description counts.
+    A managed plugin has no handshake: the subsystems are those of ``options.managed_for``.
 
     Args:
         target: The plugin.
@@ -61,7 +61,7 @@ def handshake_succeeds(plugin: Session) -> None:
 
 @check(PLUGIN, source="B1", reads_only=True)
 def manifest_shape(plugin: Session) -> None:
-    """the handshake's answer is an object with Implements, an array of names."""
+    """the handshake's answer is an object with Implements, an array of one or more names."""
     subsystems = _implements(plugin)
     require(
         subsystems and all(isinstance(entry, str) and entry for entry in subsystems),
@@ -71,11 +71,11 @@ def manifest_shape(plugin: Session) -> None:
 
 @check(PLUGIN, source="A6, B0", reads_only=True)
 def names_are_exact(plugin: Session) -> None:
-    """names of subsystems have the upper and lower case that engines match."""
+    """names of subsystems are spelled exactly as engines spell them, in upper and lower case."""
     exact = {known.casefold(): known for known in KNOWN} | {"authzplugin": "authz"}
     for entry in _implements(plugin):
         wanted = exact.get(str(entry).casefold(), entry)
-        require(entry == wanted, f"{entry!r} is not seen by engines; it is called {wanted!r}")
+        require(entry == wanted, f"engines do not know {entry!r}: the name is {wanted!r}")
 
 
 @check(PLUGIN, source="B1", reads_only=True)
@@ -83,7 +83,7 @@ def names_are_known(plugin: Session) -> None:
     """engines know at least one of the subsystems, and none is named twice."""
     subsystems = [str(entry) for entry in _implements(plugin)]
     warn(len(set(subsystems)) == len(subsystems), f"{subsystems!r} names a subsystem twice")
-    warn(set(subsystems) & set(KNOWN), f"engines speak none of {subsystems!r}")
+    warn(set(subsystems) & set(KNOWN), f"engines know none of {subsystems!r}")
 
 
 @check(PLUGIN, source="B1", reads_only=True)
@@ -130,7 +130,8 @@ def handshake_is_quick(plugin: Session) -> None:
 
 @check(
     PLUGIN,
-    expects=f"responses have the Content-Type {CONTENT_TYPE}, which engines ask for",
+    expects=f"the handshake's answer has the Content-Type {CONTENT_TYPE}, which engines ask for, or"
+    " application/json",
     source="B0, B10",
     reads_only=True,
 )
@@ -138,13 +139,13 @@ def content_type(plugin: Session) -> None:
     headers = {key.lower(): text for key, text in plugin.send(ACTIVATE).headers.items()}
     value = headers.get("content-type", "")
     known = value.partition(";")[0].strip().lower() in {CONTENT_TYPE, "application/json"}
-    warn(known, f"{value or 'nothing'}; engines do not look, other hosts may")
+    warn(known, f"Content-Type: {value or 'none'}; engines do not read it, other hosts may")
 
 
 @check(PLUGIN, source="B11 trap 3", reads_only=True)
 def exact_spelling(plugin: Session) -> None:
-    """the response is one object with the key Implements, spelled so: not all hosts are
-    lenient.
+    """the handshake's answer is one object and nothing else, with the key Implements in exactly
+    this spelling: not all hosts are lenient.
     """
     answer = plugin.send(ACTIVATE)
     spelled(answer.value, ("Implements",))
@@ -159,7 +160,7 @@ def unknown_method(plugin: Session) -> None:
 
 @check(PLUGIN, source="B0, B1", reads_only=True)
 def body_of_the_handshake(plugin: Session) -> None:
-    """a handshake with a body succeeds, and so does the next call."""
+    """a handshake with a body has the same answer as one without, and so has the next."""
     plain = _implements(plugin)
     answer = plugin.send(ACTIVATE, {"Padding": "x" * 10_000})
     require(answer.fields.get("implements") == plain, answer)
@@ -168,16 +169,18 @@ def body_of_the_handshake(plugin: Session) -> None:
 
 @check(PLUGIN, source="B0", reads_only=True)
 def answer_given_up(plugin: Session) -> None:
-    """after a host closes the connection in the middle of a response, others are served."""
+    """handshakes succeed after hosts closed their connections in the middle of a response."""
     for _ in range(3):
         with plugin.stream(ACTIVATE, None) as answer:
             answer.read(1)
-    require(_implements(plugin), "nothing is implemented any more")
+    require(_implements(plugin), "afterwards, Implements is empty")
 
 
 @check(PLUGIN, source="A2, A3, B11 trap 19", reads_only=True)
 def encryption(plugin: Session) -> None:
-    """the address means what it seems to: tcp:// is plain text, https:// is verified."""
+    """an address on another machine is https://, with verification of the plugin; tcp:// has no
+    TLS options, since it is always plain text.
+    """
     plugin.send(ACTIVATE)
     address, tls = plugin.target.address, plugin.target.tls
     concern = "" if tls is None else tls.concerns(encrypted=address.encrypted)
@@ -188,15 +191,17 @@ def encryption(plugin: Session) -> None:
 
 @check(PLUGIN, source="A1, B11 trap 20", reads_only=True)
 def spec_directory(plugin: Session) -> None:
-    """no spec is in ~/.config/docker/plugins, which rootless engines ignore."""
+    """the plugin's spec is not in ~/.config/docker/plugins, which rootless engines ignore."""
     path = plugin.options.path
     if not path.endswith((".spec", ".json")):
         skip("the plugin was not found by a spec")
-    warn("/.config/docker/plugins/" not in path, f"{path}; /etc/docker/plugins is read")
+    warn(
+        "/.config/docker/plugins/" not in path, f"{path}; engines read /etc/docker/plugins instead"
+    )
 
 
 def unknown_is_an_error(plugin: Session, interface: str) -> None:
-    """Require that an unknown method of ``interface`` is an error, and advise status 404."""
+    """Call an unknown method of ``interface``: fail for status 200, and warn for any but 404."""
     answer = plugin.send(f"{interface}.MobyPluginsCheck", {})
     require(answer.status != OK, f"{answer}; engines take it for a success")
     warn(answer.status == 404, f"{answer}; engines look for 404")  # noqa: PLR2004
@@ -206,5 +211,5 @@ def spelled(value: Any, keys: tuple[str, ...]) -> None:
     """Warn unless the nested ``keys`` exist in ``value`` with exactly this spelling."""
     for key in keys:
         known = isinstance(value, dict) and key in value
-        warn(known, f"no {key!r}, to the letter, in {shown(value, SHOWN)}")
+        warn(known, f"no key {key!r} in exactly this spelling in {shown(value, SHOWN)}")
         value = value[key]

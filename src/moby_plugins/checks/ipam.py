@@ -65,8 +65,8 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 
 @check(SUBSYSTEM, source="B4", reads_only=True)
 def capabilities(plugin: Session) -> None:
-    """GetCapabilities returns RequiresMACAddress and RequiresRequestReplay; after any failure
-    engines take both for false.
+    """GetCapabilities returns RequiresMACAddress and RequiresRequestReplay, each true, false or
+    absent; after any failure engines take both for false.
     """
     answer = plugin.send(CAPABILITIES)
     warn(not answer.error, answer)
@@ -79,7 +79,7 @@ def capabilities(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4", reads_only=True)
 def address_spaces(plugin: Session) -> None:
-    """GetDefaultAddressSpaces names a local and a global one, the same each time."""
+    """GetDefaultAddressSpaces names a local or a global space, or both, the same each time."""
     first, second = plugin.call(SPACES), plugin.call(SPACES)
     keys = ("localdefaultaddressspace", "globaldefaultaddressspace")
     require(all(isinstance(first.get(key, ""), str) for key in keys), first)
@@ -102,8 +102,8 @@ def any_pool(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def another_pool_each_time(plugin: Session) -> None:
-    """RequestPool without a Pool returns another one each time: engines repeat it for ever while
-    the pool overlaps.
+    """a second RequestPool without a Pool returns one that does not overlap the first: engines
+    repeat the call, for ever, while the returned pool overlaps a network of the machine.
     """
     first, second = pool(plugin, "")[1], pool(plugin, "")[1]
     require(not first.overlaps(second), f"{first}, then {second}")
@@ -121,9 +121,7 @@ def pool_of_version_6(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B4")
 def data_of_a_pool(plugin: Session) -> None:
-    """Data of RequestPool maps names to strings; a gateway in it is in CIDR notation, within the
-    pool.
-    """
+    """Data of RequestPool maps names to strings; a gateway in it is in CIDR notation."""
     answer = request(plugin)
     require(not answer.error, answer)
     data = answer.fields.get("data") or {}
@@ -189,7 +187,11 @@ def gateway(plugin: Session) -> None:
     require(first.ip != second.ip, f"{first} is given twice")
 
 
-@check(SUBSYSTEM, expects=f"{FEW} addresses that are requested at once are {FEW}", source="B0, B4")
+@check(
+    SUBSYSTEM,
+    expects=f"{FEW} addresses that are requested at once are all different",
+    source="B0, B4",
+)
 def addresses_side_by_side(plugin: Session) -> None:
     pool_id, _ = pool(plugin)
     interfaces = plugin.side_by_side(*[partial(address, plugin, pool_id)] * FEW)

@@ -50,7 +50,8 @@ _MISSING = re.compile("no such file|does not exist|doesn't exist|ENOENT", re.IGN
 class Fifo:
     """A context manager that makes a FIFO and keeps it open for reading and writing.
 
-    ``options.timeout`` is how many seconds the FIFO may be full, or hold the same unread bytes.
+    ``target.options.timeout`` is how many seconds the FIFO may stay full while a frame is written,
+    and how many its reader may take to empty it after the last frame.
     """
 
     def __init__(self, path: Path, target: Target) -> None:
@@ -83,7 +84,7 @@ class Fifo:
             if not select.select([], [self._descriptor], [], left)[1]:
                 raise StalledError(
                     FIFO,
-                    "the FIFO is full and is not read: the container stands still",
+                    "the FIFO is full and is not read: a container that logs would hang",
                 )
             try:
                 data = data[os.write(self._descriptor, data) :]
@@ -118,7 +119,7 @@ class Fifo:
 
 @frozen
 class Container:
-    """A container that logs: its ID, its FIFO, and an engine's description of it."""
+    """A simulated container that logs: its ID, its FIFO, and an engine's description of it."""
 
     id: str
     fifo: Fifo = field(eq=False)
@@ -150,10 +151,10 @@ class Container:
 def container(plugin: Session, container_id: str = "") -> Container:
     """Return a container that does not log yet; its FIFO is removed when the check ends."""
     if plugin.target.address.host not in LOCAL:
-        skip("it needs a FIFO, and the plugin is on another machine")
+        skip("the check needs a FIFO, and the plugin is on another machine")
     fifo = plugin.enter_context(Fifo(plugin.directory() / plugin.id(), plugin.target))
     if sees(plugin, fifo) is False:
-        skip(f"the plugin's process does not see {fifo.path}: it has other directories")
+        skip(f"the plugin's process does not see {fifo.path}: it has its own file system")
     return Container(container_id or plugin.id(), fifo)
 
 
@@ -164,7 +165,10 @@ def sees(plugin: Session, fifo: Fifo) -> bool | None:
 
 
 def logging(plugin: Session, container_id: str = "", info: Any = None) -> Container:
-    """Call StartLogging for a container and return it; StopLogging follows when the check ends."""
+    """Call StartLogging for a container and return it; StopLogging follows when the check ends.
+
+    ``info`` replaces values of its Info. Skip the check if the plugin does not see the FIFO.
+    """
     logged_container = container(plugin, container_id)
     file = {"File": logged_container.file}
     try:
@@ -227,7 +231,10 @@ def read(plugin: Session, logged_container: Container, **config: Any) -> list[Lo
 
 
 def read_until(plugin: Session, logged_container: Container, count: int) -> list[LogEntry]:
-    """Return the entries that ReadLogs gives, once there are ``count``; else fail the check."""
+    """Repeat ReadLogs until it gives ``count`` entries, and return them.
+
+    Fail the check if it gives more, or still fewer after ``options.timeout`` seconds.
+    """
     entries: list[LogEntry] = []
 
     def enough() -> bool:
@@ -251,16 +258,18 @@ def _brief(entries: Sequence[LogEntry]) -> str:
 
 @check(SUBSYSTEM, source="B6, B11 trap 14", reads_only=True)
 def capabilities(plugin: Session) -> None:
-    """Capabilities answers Cap, an object with ReadLogs, true or false."""
+    """Capabilities returns Cap, an object whose ReadLogs is true or false."""
     answer = plugin.send(CAPABILITIES)
-    warn(not answer.error, f"{answer}; taken for a driver that does not read")
-    cap = folded(answer.fields.get("cap"), f"{answer}: no Cap, so it is taken not to read")
+    warn(not answer.error, f"{answer}: engines assume no ReadLogs")
+    cap = folded(
+        answer.fields.get("cap"), f"{answer}: no object Cap, so engines assume no ReadLogs"
+    )
     require(isinstance(cap.get("readlogs", False), bool), answer)
 
 
 @check(SUBSYSTEM, source="B6")
 def start_before_a_line(plugin: Session) -> None:
-    """StartLogging is answered while the FIFO is empty."""
+    """StartLogging succeeds while the FIFO is still empty."""
     logging(plugin)
 
 
@@ -291,7 +300,7 @@ def large_info(plugin: Session) -> None:
 
 @check(SUBSYSTEM, "stop while the FIFO is open", source="B11 trap 15")
 def stop_while_the_fifo_is_open(plugin: Session) -> None:
-    """StopLogging is answered before the FIFO ends: the engine closes it only afterwards."""
+    """StopLogging succeeds while the FIFO is open: the engine closes it only afterwards."""
     logged_container = logging(plugin)
     logged_container.fifo.write(lines("one", "two"))
     plugin.call(STOP, {"File": logged_container.file})
@@ -299,14 +308,16 @@ def stop_while_the_fifo_is_open(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def stop_of_unknown(plugin: Session) -> None:
-    """StopLogging of a file that was never started is answered: a restarted plugin receives one."""
+    """StopLogging without an earlier StartLogging succeeds: a plugin that was restarted receives
+    such a call.
+    """
     answer = plugin.send(STOP, {"File": container(plugin).file})
-    warn(not answer.error, f"{answer}: the engine keeps the FIFO")
+    warn(not answer.error, f"{answer}: the engine does not remove the FIFO")
 
 
 @check(SUBSYSTEM, "FIFO is read", source="B6")
 def fifo_is_read(plugin: Session) -> None:
-    """a FIFO is emptied as it is filled: 1 MiB goes through, or the container stands still."""
+    """a FIFO is emptied while it is filled, here with 1 MiB; else the container hangs."""
     logged_container = logging(plugin)
     logged_container.fifo.write(lines(*(["x" * (16 << 10)] * 64)))
     plugin.call(STOP, {"File": logged_container.file})
@@ -331,7 +342,7 @@ def start_again(plugin: Session) -> None:
     logged(plugin, *lines("two"), container_id=first.id)
 
 
-@check(SUBSYSTEM, expects=f"{FEW} containers log at once", source="B0, B6")
+@check(SUBSYSTEM, expects=f"{FEW} containers can log at once", source="B0, B6")
 def containers_side_by_side(plugin: Session) -> None:
     plugin.side_by_side(*[partial(logged, plugin, *lines("one", "two"))] * FEW)
 
@@ -340,7 +351,7 @@ def containers_side_by_side(plugin: Session) -> None:
 def no_reading_without_the_capability(plugin: Session) -> None:
     """a driver that does not read answers ReadLogs with another status than 200."""
     if it_reads(plugin):
-        skip("it does read")
+        skip("ReadLogs is among its capabilities")
     args = {"Info": {"ContainerID": plugin.id()}, "Config": {"Tail": -1}}
     response = plugin.send(READ, args)
     require(response.status != OK, response)

@@ -114,12 +114,12 @@ def _bounded(name: str, expects: str, expected: slice) -> Check:
 
 since: Check = _bounded(
     "Since",
-    "Since does not lose later lines; engines filter out earlier ones themselves",
+    "ReadLogs returns all lines from Since on; engines drop earlier ones themselves",
     slice(-2, None),
 )
 until: Check = _bounded(
     "Until",
-    "Until does not lose earlier lines; engines stop at the first later one",
+    "ReadLogs returns all lines up to Until; engines stop at the first later one themselves",
     slice(2),
 )
 
@@ -160,7 +160,9 @@ def logs_of_a_stopped_container(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6", worst=CheckOutcome.WARNED)
 def stop_at_once(plugin: Session) -> None:
-    """lines that are still in the FIFO at StopLogging are kept: engines do not wait."""
+    """lines that are still in the FIFO at StopLogging are kept: engines do not wait until a driver
+    has read them.
+    """
     skip_unless_it_reads(plugin)
     logged_container = logging(plugin)
     wanted = ["one", "two", "three"]
@@ -179,7 +181,7 @@ def stop_at_once(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def logs_of_a_stranger(plugin: Session) -> None:
-    """ReadLogs of a container that never logged is an error by status, or returns nothing."""
+    """ReadLogs of a container that never logged returns no lines, or another status than 200."""
     try:
         entries = read(plugin, container(plugin))
     except StatusError:
@@ -189,7 +191,7 @@ def logs_of_a_stranger(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B6")
 def follow(plugin: Session) -> None:
-    """with Follow a line is received while the container still runs."""
+    """ReadLogs with Follow returns a new line while the container still runs."""
     skip_unless_it_reads(plugin)
     logged_container = logging(plugin)
     logged_container.fifo.write(lines("one"))
@@ -199,13 +201,13 @@ def follow(plugin: Session) -> None:
         logged_container.fifo.write(lines("one", "two")[1:])
         second = next(entries, None)
     texts = texts_of([entry for entry in (first, second) if entry])
-    require(texts == ["one", "two"], f"{texts!r}, and then the end")
+    require(texts == ["one", "two"], f"{texts!r} instead of 'one' and 'two'")
 
 
 @check(SUBSYSTEM, source="B11 trap 17")
 def follow_cut_off(plugin: Session) -> None:
-    """after a host closes the connection of a ReadLogs that follows, the driver still works, as
-    time-outs close it.
+    """the driver still works after hosts closed the connection of a ReadLogs with Follow, as they
+    do after a time-out.
     """
     skip_unless_it_reads(plugin)
     logged_container = logging(plugin)
@@ -220,8 +222,8 @@ def follow_cut_off(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B11 trap 17")
 def follow_and_hang_up(plugin: Session) -> None:
-    """after 300 hosts hung up on a quiet ReadLogs that follows, StartLogging is answered: each
-    Ctrl-C of docker logs --follow is one.
+    """StartLogging succeeds after 300 hosts closed the connection of a ReadLogs with Follow that
+    had no new line to send, as each Ctrl-C of docker logs --follow does.
     """
     skip_unless_it_reads(plugin)
     logged_container = logging(plugin)

@@ -25,11 +25,12 @@ BROKEN_BODIES = (b'{"Name": "moby-plug', b"moby-plugins-check", b"[1]", b'"x"', 
 
 @frozen
 class Family:
-    """The methods of one subsystem that the common checks call; empty values call none.
+    """The methods of one subsystem that the common checks call; "" or () if there is none.
 
-    ``asks`` is a method with the arguments ``args`` that changes nothing. ``acts`` are methods for
-    which an empty body in place of arguments is most dangerous. ``reads`` is a method whose
-    response has ``keys``, each nested in the one before.
+    ``asks`` is a method that changes nothing if it is called with ``args``. ``acts`` are methods
+    for which an empty body in place of arguments is most dangerous. ``reads`` is a method that
+    changes nothing if it is called with ``read_args``; its response has ``keys``, each nested in
+    the one before.
     """
 
     subsystem: str
@@ -112,7 +113,7 @@ FAMILIES = (
 
 
 def checks_of(family: Family) -> Iterator[Check]:
-    """Yield those of the common checks for which ``family`` names a method."""
+    """Yield the common checks of ``family``, without those for which it names no method."""
     yield _unknown_method(family)
     if family.asks:
         yield _broken_body(family)
@@ -230,7 +231,7 @@ def _side_by_side(family: Family) -> Check:
     @check(
         family.subsystem,
         "calls side by side",
-        expects=f"{MANY} calls of {method} at once get the same response as a single one",
+        expects=f"{MANY} calls of {method} at once get the same status as a single one",
         source="B0",
         reads_only=True,
     )
@@ -251,7 +252,8 @@ def _exact_spelling(family: Family) -> Check:
     @check(
         family.subsystem,
         "exact spelling",
-        expects=f"{method} returns {' / '.join(family.keys)} spelled so: not all hosts are lenient",
+        expects=f"{method} returns {' / '.join(family.keys)} in exactly this spelling: not all"
+        " hosts ignore case",
         source="B11 trap 3",
         reads_only=True,
     )

@@ -34,7 +34,10 @@ UNSET = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
 
 
 def network(plugin: Session, network_id: str = "", **addresses: Any) -> str:
-    """Create a network, which is deleted when the check ends, and return its ID."""
+    """Create a network, which is deleted when the check ends, and return its ID.
+
+    ``addresses`` replace the arguments IPv4Data and IPv6Data.
+    """
     ids = {"NetworkID": network_id or plugin.id()}
     args = {**ids, "Options": OPTIONS, "IPv4Data": IPV4, "IPv6Data": [], **addresses}
     plugin.make(CREATE, args, DELETE, ids)
@@ -68,9 +71,11 @@ def capabilities_at_once(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def gateway_allocation(plugin: Session) -> None:
-    """a driver with GwAllocChecker answers GwAllocCheck: SkipIPv4 and SkipIPv6."""
+    """if GwAllocChecker is true, GwAllocCheck succeeds: SkipIPv4 and SkipIPv6 are true, false or
+    absent.
+    """
     if not plugin.call(CAPABILITIES).get("gwallocchecker"):
-        skip("GwAllocChecker is false, so it is never asked")
+        skip("GwAllocChecker is false, so engines never call GwAllocCheck")
     fields = plugin.call("NetworkDriver.GwAllocCheck", {"Options": OPTIONS})
     kinds = [type(fields.get(key, False)) for key in ("skipipv4", "skipipv6")]
     require(kinds == [bool, bool], fields)
@@ -78,11 +83,11 @@ def gateway_allocation(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def allocate_network(plugin: Session) -> None:
-    """a driver of global scope answers AllocateNetwork with Options, a map of names to strings, and
-    FreeNetwork.
+    """for a driver of global scope, AllocateNetwork and FreeNetwork succeed; Options of the former
+    is a map of names to strings, or absent.
     """
     if plugin.call(CAPABILITIES).get("scope") != "global":
-        skip("only a swarm manager asks, and only drivers of global scope")
+        skip("only swarm managers call AllocateNetwork, and only for drivers of global scope")
     ids = {"NetworkID": plugin.id()}
     args: dict[str, Any] = {**ids, "Options": {}, "IPv4Data": IPV4, "IPv6Data": None}
     free = "NetworkDriver.FreeNetwork"
@@ -115,8 +120,8 @@ def create_network_after_delete(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def delete_of_unknown(plugin: Session) -> None:
-    """DeleteNetwork, DeleteEndpoint and Leave of unknown ids are answered: an engine forgets
-    them in any case.
+    """DeleteNetwork, DeleteEndpoint and Leave of unknown ids are answered, with success or an
+    error: engines forget the network or endpoint in any case.
     """
     ids = {"NetworkID": plugin.id(), "EndpointID": plugin.id()}
     for method in ("NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint", DELETE):
@@ -129,7 +134,7 @@ def _discovery(name: str) -> Check:
     @check(
         SUBSYSTEM,
         name,
-        expects=f"{name} of a node is answered with success, BindAddress and Self included",
+        expects=f"{name} of a node, with the keys BindAddress and Self, succeeds",
         source="B3",
     )
     def run_check(plugin: Session) -> None:
@@ -146,14 +151,17 @@ discover_new, discover_delete = map(_discovery, DISCOVERY)
 
 
 def endpoint(plugin: Session, number: int = 10, options: Any = None) -> dict[str, str]:
-    """Create an endpoint in a new network, return the IDs; delete both when the check ends."""
+    """Create an endpoint in a new network, and return the IDs; delete both when the check ends."""
     return endpoint_in(plugin, network(plugin), number, options)[0]
 
 
 def endpoint_in(
     plugin: Session, network_id: str, number: int = 10, options: Any = None
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """Create an endpoint; return the IDs, and Interface of the response with case-folded keys."""
+    """Create an endpoint; return the IDs, and Interface of the response with case-folded keys.
+
+    ``number`` is the last part of its IPv4 address. It is deleted when the check ends.
+    """
     ids = {"NetworkID": network_id, "EndpointID": plugin.id()}
     requested = UNSET | {"Address": f"192.0.2.{number}/24"}
     args = ids | {"Interface": requested, "Options": options or {}}
@@ -176,7 +184,7 @@ def create_endpoint(plugin: Session) -> None:
     """CreateEndpoint returns no Interface, or one with only values that the engine left unset."""
     _, interface = endpoint_in(plugin, network(plugin))
     address = interface.get("address")
-    require(not address, f"Address {address!r}, which was set: the engine takes the endpoint back")
+    require(not address, f"Address is {address!r}, but was set: engines delete the endpoint")
 
 
 @check(SUBSYSTEM, source="B3")
@@ -187,7 +195,7 @@ def addresses_of_an_endpoint(plugin: Session) -> None:
     mac = interface.get("macaddress") or ""
     octets = str(mac).replace("-", ":").split(":")
     valid = not mac or [len(octet) for octet in octets] == [2] * 6
-    require(valid, f"MacAddress is {mac!r}: the engine takes the endpoint back")
+    require(valid, f"MacAddress is {mac!r}: the engine deletes the endpoint")
 
 
 @check(SUBSYSTEM, source="B11 trap 18")
@@ -217,7 +225,7 @@ def delete_endpoint(plugin: Session) -> None:
     plugin.make(CREATE_ENDPOINT, args, DELETE_ENDPOINT, ids)
 
 
-@check(SUBSYSTEM, expects=f"{FEW} endpoints are created in a network at once", source="B0, B3")
+@check(SUBSYSTEM, expects=f"{FEW} endpoints can be created in a network at once", source="B0, B3")
 def endpoints_side_by_side(plugin: Session) -> None:
     network_id = network(plugin)
     make = [partial(endpoint_in, plugin, network_id, number) for number in range(10, 10 + FEW)]
@@ -226,7 +234,7 @@ def endpoints_side_by_side(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def join(plugin: Session) -> None:
-    """Join returns an InterfaceName with SrcName and DstPrefix, or none."""
+    """Join returns no InterfaceName, or one whose SrcName, DstName and DstPrefix are strings."""
     _, answer = joined(plugin)
     interface_name = answer.get("interfacename")
     names = folded(
@@ -238,8 +246,8 @@ def join(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B3")
 def gateways_of_join(plugin: Session) -> None:
-    """Gateway and GatewayIPv6 of Join are plain addresses, or empty; else the engine undoes the
-    join.
+    """Gateway and GatewayIPv6 of Join are addresses without a prefix, or empty; otherwise the
+    engine calls Leave.
     """
     _, answer = joined(plugin)
     for key in ("gateway", "gatewayipv6"):
@@ -251,8 +259,8 @@ def routes_of_join(plugin: Session) -> None:
     """StaticRoutes of Join have a Destination in CIDR notation, and a NextHop if RouteType is 0."""
     _, answer = joined(plugin)
     routes = answer.get("staticroutes")
-    for entry in items(routes, f"StaticRoutes is {routes!r}, and no array"):
-        route = folded(entry, f"StaticRoutes has {entry!r}")
+    for entry in items(routes, f"StaticRoutes is {routes!r}, not an array"):
+        route = folded(entry, f"StaticRoutes has {entry!r}, which is not an object")
         require(route.get("destination"), f"{entry!r} has no destination")
         _require_address(route.get("destination"), prefix=True)
         require(route.get("routetype") or route.get("nexthop"), f"{entry!r} has no next hop")
@@ -272,7 +280,7 @@ def operational_data(plugin: Session) -> None:
     """EndpointOperInfo of a joined endpoint returns Value, an object or nothing."""
     ids, _ = joined(plugin)
     answer = plugin.send("NetworkDriver.EndpointOperInfo", ids)
-    warn(not answer.error, f"{answer}; engines do without")
+    warn(not answer.error, f"{answer}; engines ignore this error")
     value = answer.fields.get("value")
     require(value is None or isinstance(value, dict), f"Value is {value!r}")
 

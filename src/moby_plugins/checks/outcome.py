@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Function(Protocol):
-    """The function of a check: it calls the plugin, and raises an exception if that fails."""
+    """The function of a check: it raises an exception if the plugin breaks the rule."""
 
     __name__: str
 
@@ -30,7 +30,7 @@ class Function(Protocol):
 
 DOCKER, PODMAN = "docker", "podman"
 HOSTS = (DOCKER, PODMAN)
-"""The hosts whose needs the checks know."""
+"""The programs that call plugins, and for which there are checks."""
 
 
 class CheckOutcome(StrEnum):
@@ -47,7 +47,8 @@ class NotPassedError(Exception):
 
     Args:
         outcome: The outcome of the check.
-        came_back: What the plugin returned instead of what the check expects.
+        came_back: What the plugin returned instead of what the check expects; or why the check was
+            skipped.
     """
 
     __module__ = AtDoor("moby_plugins.checks", __name__)
@@ -61,8 +62,8 @@ class StalledError(NotPassedError):
     """Raised by a check for an operation that timed out, and that is not tried again.
 
     Args:
-        what: The name of the operation. A later check that needs it raises this error too, and is
-            reported as a consequence of the first.
+        what: The name of the operation. A later check that needs it raises this error too;
+            ``run_checks`` reports that check as skipped, and names the one that failed first.
         came_back: What the plugin returned instead of what the check expects.
     """
 
@@ -126,14 +127,20 @@ def skip(why: object) -> NoReturn:
 
 
 def items(value: object, came_back: object) -> list[Any]:
-    """Return an array in a response; ``null`` counts as empty. Fail the check for other values."""
+    """Return ``value``, an array in a response, or ``[]`` if it is ``None``.
+
+    If it is another value, fail the check; ``came_back`` becomes the message.
+    """
     if value is not None and not isinstance(value, list):
         fail(came_back)
     return value or []
 
 
 def exactly_one(matches: list[T], wanted: str, came_back: object) -> T:
-    """Return the only item of a list; fail the check if the list does not have exactly one."""
+    """Return the only item of ``matches``; fail the check if there is none, or several.
+
+    ``wanted`` and ``came_back`` become parts of the message: ``2 times in List: my-volume``.
+    """
     if len(matches) != 1:
         fail(f"{len(matches)} times {wanted}: {came_back}")
     return matches[0]
@@ -146,13 +153,13 @@ class Check:
     Made by ``@check(…)``. A frozen value.
 
     Args:
-        subsystem: The subsystem, as manifests name it.
+        subsystem: The subsystem, as handshakes name it: ``VolumeDriver``, ``authz``.
         name: The name of the check.
         expects: The rule in words.
         source: The section of docs/protocol.md that has the rule: "B2", "B11 trap 10".
         reads_only: Whether the check changes nothing in the plugin, not even temporarily.
         worst: The outcome if the plugin breaks the rule: ``WARNED`` if no engine depends on it.
-        hosts: The hosts that depend on the rule.
+        hosts: Those of ``HOSTS`` that depend on the rule.
         function: A function that returns if the plugin follows the rule; otherwise it raises a
             ``PluginError``, or calls ``require``, ``warn`` or similar.
     """
@@ -185,14 +192,14 @@ def check(
     """Return a decorator that makes a function a ``Check``.
 
     Args:
-        subsystem: The subsystem whose plugins are checked, as manifests name it.
+        subsystem: The subsystem whose plugins are checked, as handshakes name it.
         name: The name of the check; by default that of the function, with spaces for underscores.
         expects: The rule in words; by default the first paragraph of the function's docstring, or
             the name if there is none.
         source: The section of docs/protocol.md that has the rule.
         reads_only: Whether the check changes nothing in the plugin.
         worst: The outcome if the plugin breaks the rule.
-        hosts: The hosts that depend on the rule.
+        hosts: Those of ``HOSTS`` that depend on the rule.
 
     Returns:
         A decorator, for a function that takes a ``Session``.
@@ -243,7 +250,7 @@ def check(
 
 
 def checks_in(module: ModuleType) -> tuple[Check, ...]:
-    """Return the checks among a module's values, and in tuples among these, in order.
+    """Return the checks that a module's variables hold, alone or in tuples, in order.
 
     Args:
         module: The module.
@@ -268,7 +275,8 @@ class CheckResult:
     Args:
         check: The check.
         outcome: The outcome.
-        came_back: What the plugin returned instead of what the check expects; "" if it passed.
+        came_back: What the plugin returned instead of what the check expects, or why the check was
+            skipped; "" if it passed.
         seconds: How long the check took.
     """
 

@@ -95,11 +95,11 @@ def empty_list(plugin: Session) -> None:
 
 @_promise(SUBSYSTEM, "get of unknown for Podman", source="P2, P4", reads_only=True)
 def get_of_unknown(plugin: Session) -> None:
-    """Get of an unknown volume is an error by status, or returns no Volume."""
+    """Get of an unknown volume has a status other than 200, or returns no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
     if answer.status == OK:
         fields = whole(answer)
-        require(fields.get("volume") is None, f"{answer}: Podman creates no volume")
+        require(fields.get("volume") is None, f"{answer}: to Podman the volume exists")
         warn(not answer.error, f"{answer}: Podman does not see the error")
 
 
@@ -110,7 +110,9 @@ def errors(plugin: Session) -> None:
     for method, args in ((MOUNT, unknown | {"ID": MOUNT_ID}), (REMOVE, unknown)):
         answer = plugin.send(method, args)
         require(answer.status != OK or not answer.error, f"{answer}: Podman takes it for a success")
-        require(answer.status != OK or method != MOUNT, f"{answer}: it is mounted nowhere")
+        require(
+            answer.status != OK or method != MOUNT, f"{answer}: to Podman the volume is mounted"
+        )
         if answer.status == OK:
             continue
         try:

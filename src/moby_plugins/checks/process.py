@@ -68,9 +68,10 @@ class LinuxProcess:
             return None
 
     def sees(self, path: Path) -> bool | None:
-        """Return whether ``path`` is the same file in the process's mount namespace.
+        """Return whether ``path`` is the same file in the process's mount namespace as in ours.
 
-        Returns ``None`` if either file cannot be examined.
+        Returns false if there is no such file in one of them, and ``None`` if it cannot be
+        examined.
         """
         try:
             os.stat(f"/proc/{self.pid}/root/")
@@ -101,9 +102,10 @@ def process_at(address: Address) -> PluginProcess | None:
 
 
 def listener(path: str) -> int | None:
-    """Return the ID of the process that listens on ``path``; 0 for one in another namespace.
+    """Return the ID of the process that listens on the UNIX socket ``path``.
 
-    ``None`` if the system cannot tell.
+    Returns 0 for a process in another PID namespace, and ``None`` if no connection is possible, or
+    if the system does not report the process.
     """
     if not hasattr(socket, "SO_PEERCRED"):
         return None

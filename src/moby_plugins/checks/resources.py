@@ -21,7 +21,7 @@ SETTLE = 3.0
 
 @check(PLUGIN, source="B0", reads_only=True, worst=CheckOutcome.WARNED, hosts=HOSTS)
 def idle_after_its_calls(plugin: Session) -> None:
-    """after its calls the plugin is idle: it does not keep using a processor core."""
+    """after it was called, the plugin is idle: it does not keep using a processor core."""
     process = _process(plugin)
     plugin.send(ACTIVATE)
     shares = []
@@ -30,13 +30,13 @@ def idle_after_its_calls(plugin: Session) -> None:
         if shares[-1] < TOO_MUCH:
             return
     used = ", ".join(f"{share:.0%}" for share in shares)
-    fail(f"idle, it uses {used} of a core, for {LOOK:g} s each")
+    fail(f"without calls, it uses {used} of a core, in periods of {LOOK:g} s")
 
 
 @check(
     PLUGIN,
-    expects=f"{ROUNDS} calls of each method that only asks, and all that was called before,"
-    " leave no descriptors open",
+    expects=f"after the other checks, and {ROUNDS} handshakes and calls that change nothing, at"
+    f" most {SPARE} descriptors more than before are open",
     source="B0",
     reads_only=True,
     worst=CheckOutcome.WARNED,
@@ -46,7 +46,7 @@ def descriptors_are_closed(plugin: Session) -> None:
     process = _process(plugin)
     before = plugin.target.descriptors
     if before is None:
-        skip("the descriptors of the plugin's process cannot be counted: it has another user")
+        skip("the descriptors of the plugin's process cannot be counted: it runs as another user")
     implemented = implemented_by(plugin.target)
     # Only what succeeds: a plugin may log each error, at length.
     families = [each for each in FAMILIES if each.reads and each.subsystem in implemented]
@@ -68,7 +68,9 @@ def descriptors_are_closed(plugin: Session) -> None:
 def _process(plugin: Session) -> PluginProcess:
     process = plugin.target.process
     if process is None:
-        skip("the plugin's process cannot be told: it is behind TCP, this one, or out of sight")
+        skip(
+            "the plugin's process is unknown: it is behind TCP, is this process, or is not visible"
+        )
     return process
 
 
@@ -78,5 +80,5 @@ def _share(plugin: Session, process: PluginProcess) -> float:
     clock.sleep(LOOK)
     now = process.cpu_seconds()
     if used is None or now is None:
-        skip("the time of the plugin's process cannot be read")
+        skip("the processor time of the plugin's process cannot be read")
     return (now - used) / (clock.now() - began)

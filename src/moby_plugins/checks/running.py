@@ -75,7 +75,7 @@ def built_in_checks() -> tuple[Check, ...]:
 def all_checks() -> tuple[Check, ...]:
     """Return the built-in checks, and after them those of installed packages.
 
-    A package names a module, or a check, or a tuple of them, under the entry-point group
+    A package names a module, a check, or a tuple of checks under the entry-point group
     ``moby_plugins.checks``.
 
     Returns:
@@ -119,7 +119,7 @@ def select(
         subsystems: The subsystems whose checks are selected.
         names: A shell pattern that the ID or the name must match; case does not matter.
         reads_only: Whether to select only checks that change nothing in the plugin.
-        host: The host whose checks are selected.
+        host: The one of ``HOSTS`` whose checks are selected.
 
     Returns:
         The checks, in the same order.
@@ -139,7 +139,8 @@ def run_checks(checks: Iterable[Check], target: Target) -> Iterator[CheckResult]
     """Run checks one after the other; each cleans up, even after an error.
 
     Exceptions of a check become results; ``KeyboardInterrupt`` is raised after the clean-up. A
-    method that stalls fails one check; later checks that need it are skipped, and name that check.
+    method that times out fails one check; later checks that need it are skipped, with the name of
+    that check.
     Once ``options.limit`` seconds have passed, one check fails without being run, and the rest are
     skipped.
 

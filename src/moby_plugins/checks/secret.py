@@ -1,4 +1,4 @@
-"""Checks of SecretProvider, ``secretprovider`` in the manifest (protocol.md B9)."""
+"""Checks of SecretProvider, which handshakes call ``secretprovider`` (protocol.md B9)."""
 
 import base64
 import binascii
@@ -29,9 +29,12 @@ TASK: dict[str, Any] = {
 
 
 def secret(plugin: Session, **task: Any) -> dict[str, Any]:
-    """Return the response of GetSecret for the secret that the user named."""
+    """Return the response of GetSecret for the secret that the user named.
+
+    ``task`` holds the other arguments. Skip the check if the user named no secret.
+    """
     if not plugin.options.secret:
-        skip("no secret is named that the provider has: --secret NAME")
+        skip("no secret to ask for: name one that the provider has with --secret NAME")
     return plugin.call(GET, {"SecretName": plugin.options.secret, **task})
 
 
@@ -45,7 +48,7 @@ def value(fields: dict[str, Any]) -> bytes:
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
 def unknown_secret(plugin: Session) -> None:
-    """an unknown secret is an error that says so."""
+    """GetSecret of an unknown secret is an error, with a message in Err."""
     answer = plugin.refused(GET, {"SecretName": plugin.name(), **TASK})
     warn(answer.text("err"), f"{answer}: no Err")
 
@@ -58,7 +61,7 @@ def value_is_base64(plugin: Session) -> None:
 
 @check(
     SUBSYSTEM,
-    expects=f"{GET} returns Value spelled so: not all hosts are lenient",
+    expects=f"{GET} returns Value in exactly this spelling: not all hosts ignore case",
     source="B11 trap 3",
     reads_only=True,
 )
@@ -69,7 +72,7 @@ def exact_spelling(plugin: Session) -> None:
 
 @check(
     SUBSYSTEM,
-    expects=f"{MANY} tasks that ask at once all have the secret",
+    expects=f"{MANY} calls of GetSecret at once, as for {MANY} tasks, all succeed",
     source="B0, B9",
     reads_only=True,
 )
@@ -79,7 +82,7 @@ def tasks_side_by_side(plugin: Session) -> None:
 
 @check(
     SUBSYSTEM,
-    expects=f"a secret has 1 to {LARGEST} bytes; a manager refuses any other",
+    expects=f"a secret has 1 to {LARGEST} bytes; swarm managers refuse any other size",
     source="B9",
     reads_only=True,
 )
@@ -97,7 +100,7 @@ def reuse(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B9", reads_only=True)
 def task_that_says_little(plugin: Session) -> None:
-    """a request without zero and empty values is enough: engines leave them out."""
+    """GetSecret succeeds without arguments that are zero or empty: engines leave them out."""
     secret(plugin)
     secret(plugin, ServiceEndpointSpec={"Ports": [{"TargetPort": 80}]})
 

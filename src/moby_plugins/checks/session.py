@@ -56,7 +56,7 @@ class Options:
         path: The path of the socket or spec; "" for a plugin that was given by its address.
         managed_for: The subsystems of a managed plugin, from its engine: such a plugin has no
             handshake. ``None`` for a legacy plugin.
-        tag: A part of all names that the checks use.
+        tag: A part of all names and IDs that the checks make up.
 
     Raises:
         ValueError: If a time is not positive.
@@ -155,8 +155,9 @@ class Target:
     def stream(self, method: str, body: bytes = b"") -> Iterator[Stream]:
         """Send one request, and read the response as a stream.
 
-        Raises ``TransportError`` if no response is received, ``WireError`` if it is incomplete, and
-        ``StalledError`` if the method did not respond within the time-out in an earlier call.
+        Raises ``StatusError`` for a status other than 200, ``TransportError`` if no response is
+        received, ``WireError`` if it is incomplete, and ``StalledError`` if the method did not
+        respond within the time-out in an earlier call.
 
         Args:
             method: The method to call.
@@ -225,10 +226,10 @@ def new_target(
     clock: Clock | None = None,
     options: Options | None = None,
 ) -> Target:
-    """Make a target for the plugin at an address, as ``new_client`` would. Sends nothing yet.
+    """Make a target for the plugin at an address. Sends nothing yet.
 
     Args:
-        addr: The address.
+        addr: The address, for example ``unix:///run/docker/plugins/shelf.sock``.
         tls_config: The TLS options.
         settings: The settings; by default ``Settings.from_env()``.
         clock: The clock for waits; by default the system's.
@@ -290,7 +291,7 @@ class Session:
     def id(self) -> str:
         """Return a new ID of 64 hexadecimal digits, as engines make them.
 
-        It ends with the hexadecimal bytes of the prefix of names.
+        It ends with ``moby-plugins-check`` in hexadecimal.
         """
         own = f"{self.target.number():04x}{self.options.tag.encode().hex()}"
         return own.ljust(64 - 2 * len(PREFIX), "0") + PREFIX.encode().hex()
@@ -308,7 +309,7 @@ class Session:
             resource: The context manager.
 
         Returns:
-            What entering it gives.
+            What its ``__enter__`` returns.
         """
         return self._files.enter_context(resource)
 
@@ -320,7 +321,7 @@ class Session:
             args: Sent as JSON; ``None`` for an empty body.
 
         Returns:
-            The response, not judged.
+            The response, which may be an error.
         """
         return self.send_bytes(method, wire.encode(args))
 
@@ -332,7 +333,7 @@ class Session:
             body: The body.
 
         Returns:
-            The response, not judged.
+            The response, which may be an error.
         """
         answer = self.target.send(method, body)
         if answer.status == OK and not answer.error:
@@ -420,7 +421,8 @@ class Session:
             args: Sent as JSON.
 
         Returns:
-            A context manager that returns the stream.
+            A context manager that returns the stream; for a status other than 200 it raises
+            ``StatusError``.
         """
         return self.target.stream(method, wire.encode(args))
 
@@ -431,7 +433,8 @@ class Session:
             calls: The functions.
 
         Returns:
-            Their results, in order. The exception of the first that fails is raised.
+            Their results, in order. If functions raise, the exception of the first of these, in the
+            order of ``calls``, is raised after all have ended.
         """
         with ThreadPoolExecutor(len(calls)) as threads:
             futures = [threads.submit(call) for call in calls]

@@ -16,7 +16,7 @@ SIMILAR = 0.5
 
 
 class UnknownCodeError(LookupError):
-    """No section has this code; ``similar`` are codes that may be meant."""
+    """Raised for a code that no section or trap has; ``similar`` are codes that may be meant."""
 
     def __init__(self, code: str, similar: tuple[str, ...]) -> None:
         super().__init__(code, similar)

@@ -63,7 +63,7 @@ def creation(plugin: Session, name: str) -> dict[str, Any]:
 
 
 def get_volume(plugin: Session, name: str) -> dict[str, Any]:
-    """Return the volume that Get returns, with case-folded keys; {} for none."""
+    """Return the volume that Get returns, with case-folded keys; {} for an error or no volume."""
     answer = plugin.send(GET, {"Name": name})
     volume = {} if answer.error else answer.fields.get("volume")
     return folded({} if volume is None else volume, f"{answer}: Volume is not an object")
@@ -91,7 +91,7 @@ def require_time(volume: dict[str, Any]) -> None:
         valid = bool(_RFC_3339.fullmatch(created_at) and datetime.fromisoformat(created_at.upper()))
     except (TypeError, ValueError):
         valid = False
-    require(valid, f"CreatedAt is {created_at!r}: the whole answer fails, and the volume is gone")
+    require(valid, f"CreatedAt is {created_at!r}: engines reject the whole response because of it")
 
 
 @check(SUBSYSTEM, source="B2", reads_only=True)
@@ -130,12 +130,15 @@ def times_in_list(plugin: Session) -> None:
 def get_of_unknown(plugin: Session) -> None:
     """Get of an unknown volume is an error, or returns no Volume."""
     answer = plugin.send(GET, {"Name": plugin.name()})
-    require(answer.error or answer.fields.get("volume") is None, f"{answer}: an engine finds it")
+    require(
+        answer.error or answer.fields.get("volume") is None,
+        f"{answer}: to engines the volume exists",
+    )
 
 
 @check(SUBSYSTEM, source="B2", reads_only=True, worst=CheckOutcome.WARNED)
 def path_of_unknown(plugin: Session) -> None:
-    """Path of an unknown volume is an error, or empty."""
+    """Path of an unknown volume is an error, or returns no Mountpoint."""
     answer = plugin.send(PATH, {"Name": plugin.name()})
     require(answer.error or not answer.fields.get("mountpoint"), answer)
 
@@ -145,14 +148,14 @@ def create(plugin: Session) -> None:
     """a volume that was created without error exists: Get returns it by its name."""
     name = created(plugin)
     volume = get_volume(plugin, name)
-    require(volume.get("name") == name, f"Get of {name} tells {volume or 'no volume'}")
+    require(volume.get("name") == name, f"Get of {name} returns {volume or 'no volume'}")
 
 
 @check(SUBSYSTEM, source="B0, B2")
 def create_without_options(plugin: Session) -> None:
     """Create accepts Opts that are null: engines send that for no options."""
     if plugin.options.volume_opts:
-        skip("its volumes are said to need options")
+        skip("options for volumes were given, so the plugin may need them")
     name = plugin.name()
     create_volume(plugin, {"Name": name, "Opts": None})
 
@@ -169,7 +172,7 @@ def create_twice(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def list_has_what_was_created(plugin: Session) -> None:
-    """List has a new volume once."""
+    """List has a new volume exactly once."""
     name = created(plugin)
     exactly_one(named(listed(plugin), name), "in List", name)
 
@@ -218,7 +221,7 @@ def remove(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def remove_of_unknown(plugin: Session) -> None:
-    """Remove of an unknown volume is answered, and changes nothing."""
+    """Remove of an unknown volume is answered, with success or an error, and changes nothing."""
     name = created(plugin)
     answer = plugin.send(REMOVE, {"Name": f"{name}-unknown"})
     require(answer.error or answer.fields is not None, answer)
@@ -236,7 +239,7 @@ def create_after_remove(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B0")
 def errors_say_what_is_wrong(plugin: Session) -> None:
-    """an error carries a message, as Err."""
+    """an error has a message, in Err."""
     answer = plugin.send(MOUNT, {"Name": plugin.name(), "ID": plugin.id()})
     if answer.error:
         warn(answer.text("err"), f"{answer}: no Err, so the user is shown the whole body")

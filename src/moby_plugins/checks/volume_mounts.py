@@ -24,17 +24,20 @@ NOT_FOUND = 404
 
 
 def mounted(plugin: Session, name: str, user: str) -> str:
-    """Mount the volume ``name`` for ``user`` until the check ends, and return the path."""
+    """Mount the volume ``name`` with the ID ``user`` until the check ends, and return the path."""
     use = {"Name": name, "ID": user}
     answer = plugin.make(MOUNT, use, UNMOUNT, use)
     where = answer.get("mountpoint")
     if not isinstance(where, str) or not where.startswith("/"):
-        fail(f"Mount of {name} tells {where!r}, and no path")
+        fail(f"Mount of {name} returns {where!r}, not an absolute path")
     return where
 
 
 def place(plugin: Session, name: str) -> object:
-    """Return the path of the volume ``name`` from Path, or from Get if the plugin has no Path."""
+    """Return the path of the volume ``name``, as the plugin's method Path returns it; "" for none.
+
+    If the plugin has no method Path, call Get.
+    """
     answer = plugin.send(PATH, {"Name": name})
     if answer.status == NOT_FOUND:
         return get_volume(plugin, name).get("mountpoint") or ""
@@ -62,7 +65,7 @@ def path_while_mounted(plugin: Session) -> None:
     answer = plugin.send(PATH, {"Name": name})
     warn(answer.status != NOT_FOUND, answer)
     mountpoint = "" if answer.error else answer.fields.get("mountpoint")
-    require(mountpoint == where, f"{answer}; Mount tells {where!r}")
+    require(mountpoint == where, f"{answer}; Mount returned {where!r}")
 
 
 @check(SUBSYSTEM, source="B2, B11 trap 13")
@@ -78,7 +81,7 @@ def one_mountpoint(plugin: Session) -> None:
     ]
     warn(
         all(each in (where, "", None) for each in mountpoints),
-        f"{mountpoints!r}; Mount tells {where!r}",
+        f"{mountpoints!r}; Mount returned {where!r}",
     )
 
 
@@ -93,7 +96,7 @@ def unmount(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2, B11 trap 12")
 def mount_again(plugin: Session) -> None:
-    """the same Name and ID may be mounted again, at the same place: docker cp does that."""
+    """the same Name and ID may be mounted again, at the same path: docker cp does that."""
     name, user = created(plugin), plugin.id()
     first, second = mounted(plugin, name, user), mounted(plugin, name, user)
     require(first == second, f"first {first!r}, then {second!r}")
@@ -136,8 +139,8 @@ def get_while_mounted(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B2")
 def unmount_of_unmounted(plugin: Session) -> None:
-    """Unmount of a volume that is not mounted is answered: a restarted plugin receives one, and
-    after an error a container does not stop cleanly.
+    """Unmount of a volume that is not mounted succeeds: a restarted plugin receives such a call,
+    and after an error a container does not stop cleanly.
     """
     name = created(plugin)
     answer = plugin.send(UNMOUNT, {"Name": name, "ID": plugin.id()})
@@ -145,7 +148,9 @@ def unmount_of_unmounted(plugin: Session) -> None:
     warn(not answer.error, answer)
 
 
-@check(SUBSYSTEM, expects=f"{FEW} volumes that are created at once are all there", source="B0, B2")
+@check(
+    SUBSYSTEM, expects=f"{FEW} volumes that are created at once are all in List", source="B0, B2"
+)
 def creates_side_by_side(plugin: Session) -> None:
     names = [plugin.name() for _ in range(FEW)]
     plugin.side_by_side(*(partial(created, plugin, name) for name in names))
@@ -167,7 +172,7 @@ def creates_of_one_name(plugin: Session) -> None:
 
 @check(
     SUBSYSTEM,
-    expects=f"{FEW} users that mount a volume at once all have it, at the same place",
+    expects=f"{FEW} IDs that mount a volume at once all get the same path",
     source="B0, B2",
 )
 def mounts_side_by_side(plugin: Session) -> None:

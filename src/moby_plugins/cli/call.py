@@ -72,11 +72,11 @@ def _bounded(file: BinaryIO) -> bytes:
 @click.argument("method", callback=_method, shell_complete=methods)
 @click.argument("arguments", metavar="[JSON|@FILE|-]", required=False, callback=_arguments)
 @click.option("--raw", is_flag=True, help="Print the response's bytes as they are.")
-@click.option("--stream", is_flag=True, help="The same, as they arrive, without a limit.")
+@click.option("--stream", is_flag=True, help="Print the response's bytes as they arrive.")
 @click.option(
-    "--send", metavar="FILE", type=click.File("rb"), help="Send a file, or - for standard input."
+    "--send", metavar="FILE", type=click.File("rb"), help="Send a file; - is standard input."
 )
-@with_timeout(None, "Seconds for the call, with its response.")
+@with_timeout(None, "Seconds for the call, including its response.")
 @with_settings
 @with_json
 def call(
@@ -98,9 +98,9 @@ def call(
     has the HTTP status.
     """
     if as_json and (raw or stream):
-        raise click.UsageError("--json goes with neither --raw nor --stream")
+        raise click.UsageError("--json cannot be combined with --raw or --stream")
     if send is not None and (raw or stream or arguments is not None):
-        raise click.UsageError("--send goes with neither arguments nor --raw nor --stream")
+        raise click.UsageError("--send cannot be combined with arguments, --raw or --stream")
     settings = evolve(settings, retry=RetryPolicy.never())
     if raw or stream:
         with client_of(target, settings) as client:
@@ -126,7 +126,7 @@ def call(
 def _call(
     client: Client, method: str, arguments: Any, send: BinaryIO | None, timeout: float | None
 ) -> Any:
-    """Return the response's value; raise ``DriverError`` if it has an error."""
+    """Return the response's value; raise ``DriverError`` if the response reports an error."""
     if send is None:
         response = client.call(method, arguments, timeout=timeout)
     else:

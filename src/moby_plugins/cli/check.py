@@ -89,32 +89,36 @@ def _options(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> d
     "named",
     multiple=True,
     shell_complete=subsystems,
-    help="Only this one, implemented or not; repeatable.",
+    help="Only this subsystem, implemented or not; repeatable.",
 )
-@click.option("--check", "glob", metavar="GLOB", default="*", help="Only checks with such a name.")
+@click.option(
+    "--check", "glob", metavar="GLOB", default="*", help="Only checks with a matching name."
+)
 @click.option(
     "--host",
     type=click.Choice(HOSTS),
     default=HOSTS[0],
-    help=f"The host to check for.  [default: {HOSTS[0]}]",
+    help=f"Check what this host expects.  [default: {HOSTS[0]}]",
 )
-@click.option("--read-only", is_flag=True, help="Only checks that leave no trace.")
+@click.option("--read-only", is_flag=True, help="Only checks that create nothing.")
 @click.option("--list", "listing", is_flag=True, help="List the checks, and run none.")
-@click.option("--explain", metavar="CODE", help="Print the section of the protocol, such as B2.")
+@click.option("--explain", metavar="CODE", help="Print a section of the protocol, such as B2.")
 @click.option(
     "--volume-opt",
     "volume_opts",
     metavar="KEY=VALUE",
     multiple=True,
     callback=_options,
-    help="An option for each volume; may be repeated.",
+    help="An option for each created volume; repeatable.",
 )
-@click.option("--secret", default="", metavar="NAME", help="A secret that the plugin has.")
+@click.option(
+    "--secret", default="", metavar="NAME", help="The name of a secret that the plugin has."
+)
 @click.option(
     "--junit",
     metavar="FILE",
     type=click.File("w", encoding="utf-8", lazy=False, atomic=True),
-    help="Write JUnit XML.",
+    help="Write the results as JUnit XML.",
 )
 @with_timeout(None, "Seconds for each call.  [default: 10; 5 for podman]")
 @with_settings
@@ -136,7 +140,7 @@ def check(
 ) -> None:
     """Check whether a plugin follows the protocol that engines use.
 
-    Removes the moby-plugins-check-… that it creates. Status 0: no failure.
+    It removes what it creates. The exit status is 1 if a check failed.
     """
     if explain is not None:
         _explain(explain, as_json=as_json)
@@ -168,7 +172,9 @@ def check(
         checks = select(known, subsystems=kinds, names=glob, reads_only=read_only, host=host)
         if not checks:
             near = did_you_mean(glob, [text for item in known for text in (item.name, item.id)])
-            raise click.UsageError(f"there is no such check{near}; --list shows all")
+            raise click.UsageError(
+                f"no check for this plugin matches the options{near}; --list shows all"
+            )
         results = list(_watched(run_checks(checks, target), len(checks)))
     if junit is not None:
         junit.write(as_junit(results, name_or_address))
@@ -183,7 +189,7 @@ def _check_names(named: tuple[str, ...], known: tuple[Check, ...]) -> None:
         if name not in there:
             near = did_you_mean(name, there)
             raise click.UsageError(
-                f"no checks for {quoted(name)}{near}; there are: {', '.join(there)}"
+                f"no checks for the subsystem {quoted(name)}{near}; there are: {', '.join(there)}"
             )
 
 

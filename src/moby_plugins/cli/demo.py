@@ -72,7 +72,7 @@ def _served_plugin() -> Iterator[Settings]:
 
 
 def _use(driver: VolumeDriver) -> None:
-    """Call all methods that a host uses of a volume plugin, and print a line for each."""
+    """Call methods of a volume plugin as a host does, and print a line for each call."""
     _step("create", driver.create("books"))
     _step("list", driver.list())
     _step("mount", driver.mount("books", id="reader-1"))

@@ -65,7 +65,7 @@ def show_finding(finding: Finding) -> None:
 
 
 def summary_of(findings: tuple[Finding, ...]) -> Cell:
-    """Return the number of findings of each severity."""
+    """Return a text with the number of findings of each severity, or "nothing is wrong"."""
     counts = {
         kind: sum(finding.severity == kind for finding in findings)
         for kind in (PROBLEM, WARNING, NOTE)

@@ -69,7 +69,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def in_brief(error: PluginError) -> str:
-    """Return the reason of ``error``, without the plugin, its address and the attempts."""
+    """Return the reason of ``error``, without the plugin's name and address and the attempts."""
     if isinstance(error, (TransportError, SpecError)):
         return sentence(error.reason)
     if isinstance(error, WireError):
@@ -80,7 +80,7 @@ def in_brief(error: PluginError) -> str:
 
 
 def error_as_json(error: PluginError) -> dict[str, str | int]:
-    """Return an error as JSON: its class, its message, and the status of a response."""
+    """Return a JSON object for ``error``: its class, message, and a response's status, if any."""
     fields: dict[str, str | int] = {"kind": type(error).__name__, "message": str(error)}
     return fields | (
         {"status": error.status} if isinstance(error, (StatusError, DriverError)) else {}
@@ -88,7 +88,7 @@ def error_as_json(error: PluginError) -> dict[str, str | int]:
 
 
 def report(error: BaseException) -> None:
-    """Print the error that ends the command on standard error; nothing if it was interrupted."""
+    """Print on standard error why the command ends; print nothing for a ``KeyboardInterrupt``."""
     if isinstance(error, KeyboardInterrupt):
         return
     if not isinstance(error, PluginNotFoundError):

@@ -48,7 +48,7 @@ MANAGED = "managed"
 
 
 class Row(NamedTuple):
-    """A plugin in the list: its first candidate, and the active plugin or the error."""
+    """A plugin in the list: where it was found, and the active plugin or the error."""
 
     name: str
     candidate: Candidate | None
@@ -94,9 +94,9 @@ def _places(settings: Settings) -> tuple[str, ...]:
 
 
 def plugin_rows(settings: Settings) -> list[Row]:
-    """Return all plugins that can be found, each activated once, sorted by name.
+    """Return a row for each plugin that can be found, sorted by name.
 
-    Among them are plugins that an engine has disabled.
+    Each plugin is activated. Plugins that an engine has disabled have a row too.
     """
     discovery = new_local_discovery(settings)
     outcomes: dict[str, ActivePlugin | PluginError] = {}
@@ -120,7 +120,7 @@ def _drawn(rows: list[Row], width: int) -> Iterator[tuple[Cell, ...]]:
     """Yield the lines for a terminal, in which no word is broken.
 
     A plugin has one line, and an error another one below it. The address of a socket is left out,
-    since its path is shown. If a line would be too wide, each cell has its own.
+    since its path is shown. If a line would be too wide, each cell is printed on a separate line.
     """
     table = [[Cell(heading.upper()) for heading in HEADINGS]]
     for row in rows:

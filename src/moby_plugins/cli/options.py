@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and clients for the plugin they name."""
+"""Options and arguments that several commands share, and clients for the plugin that is named."""
 
 import os
 from collections.abc import Callable
@@ -55,7 +55,7 @@ _with_engine: Decorator = click.option(
     callback=_engine,
     expose_value=False,
     is_eager=True,
-    help="An engine, for its managed plugins too.",
+    help="The engine to find or create managed plugins in.",
 )
 
 
@@ -94,7 +94,7 @@ def example(*lines: str) -> str:
 
 
 def plugin_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of plugins that begin with ``incomplete``; none if listing them fails."""
+    """Return the names of plugins that begin with ``incomplete``; ``[]`` if listing fails."""
     try:
         settings = context.params.get("settings") or Settings.from_env()
         # The shell waits for the result, so limit the time.
@@ -129,12 +129,12 @@ with_target: Decorator = click.argument(
 def is_address(target: str) -> bool:
     """Return whether ``target`` is an address rather than a name: it has a scheme or is a path.
 
-    Raises ``SpecError`` for a relative path.
+    Raises ``SpecError`` for a path that begins with ``./`` or ``../``.
     """
     if target.startswith(("./", "../")):
         meant = shown(of_path(os.path.abspath(target)))
         raise SpecError(
-            f"{quoted(target)} is not a plugin name, and no address; did you mean {meant}?"
+            f"{quoted(target)} is not a plugin name, nor an address; did you mean {meant}?"
         )
     return target.startswith("/") or has_scheme(target)
 

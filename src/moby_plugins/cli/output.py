@@ -25,7 +25,7 @@ GOOD, BAD, DOUBTFUL, FAINT, PLAIN = "green", "red", "yellow", "dim", ""
 
 
 def printable(text: object) -> str:
-    """Return ``text`` with each of its lines as ``shown``, without control characters.
+    """Return ``text`` with its control characters escaped, and with lines of a limited length.
 
     Foreign text must be passed through ``shown`` before it becomes part of ``text``, since line
     ends are kept here.
@@ -100,7 +100,7 @@ def show_line(*cells: Cell) -> None:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return ``text`` wrapped to lines of ``width`` characters; only a longer word exceeds it."""
+    """Return ``text`` in lines of at most ``width`` characters; a longer word is not broken."""
     import textwrap
 
     return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)

@@ -30,8 +30,8 @@ from moby_plugins.domain.plugin_config import (
     epilog=example("moby-plugins package shelves:app --name shelf --rootfs root.tar --create"),
 )
 @click.argument("app", metavar="[MODULE:APP]", required=False)
-@click.option("--name", help="The plugin's name: alice/shelf, or with a :TAG.")
-@click.option("--rootfs", metavar="DIR|TAR", help="Its root file system; - for standard input.")
+@click.option("--name", help="The plugin's name, such as alice/shelf[:TAG].")
+@click.option("--rootfs", metavar="DIR|TAR", help="The root file system; - is standard input.")
 @click.option("--out", metavar="DIR", help="Where to write.  [default: the name's last part]")
 @click.option("--check", "checked", metavar="DIR", help="Check a plugin's directory instead.")
 @click.option(
@@ -45,19 +45,32 @@ from moby_plugins.domain.plugin_config import (
     help="A module to copy.  [default: MODULE]",
 )
 @click.option("--python", metavar="PATH", default="", hidden=True)
-@click.option("--entrypoint", metavar="COMMAND", help="A program that calls serve_managed.")
 @click.option(
-    "--propagated-mount", metavar="PATH", default="", help="The directory that has its volumes."
+    "--entrypoint", metavar="COMMAND", help="Your own program, which calls serve_managed."
+)
+@click.option(
+    "--propagated-mount",
+    metavar="PATH",
+    default="",
+    help="The directory that has the plugin's volumes.",
 )
 @click.option("--no-propagated-mount", "mounts_nothing", is_flag=True, hidden=True)
 @click.option(
     "--env", "variables", metavar="K[=V]", multiple=True, help="A variable that users can set."
 )
 @click.option(
-    "--mount", "mounts", metavar="NAME:SOURCE:PATH", multiple=True, help="A mount of the host's."
+    "--mount",
+    "mounts",
+    metavar="NAME:SOURCE:PATH",
+    multiple=True,
+    help="A directory of the machine's, mounted at PATH.",
 )
 @click.option(
-    "--capability", "capabilities", metavar="CAP", multiple=True, help="Such as CAP_SYS_ADMIN."
+    "--capability",
+    "capabilities",
+    metavar="CAP",
+    multiple=True,
+    help="A Linux capability, such as CAP_SYS_ADMIN.",
 )
 @click.option("--device", "devices", metavar="PATH", multiple=True, hidden=True)
 @click.option("--host-network", is_flag=True, help="Use the host's network; else it has none.")
@@ -87,7 +100,7 @@ def package(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Make a managed plugin of an app and a root file system, and check it."""
+    """Make a managed plugin from an app and a root file system, and check it."""
     if (app is None) == (checked is None):
         raise click.UsageError("name an app as MODULE:APP, or a plugin's directory with --check")
     if name is None and (app is not None or created):

@@ -1,7 +1,7 @@
-"""Watch source files, and restart the process, for ``moby-plugins serve --reload``.
+"""The watch on source files, and the restart, of ``moby-plugins serve --reload``.
 
 The process replaces itself, so that it keeps its process ID and its terminal but no imported
-module. If the module cannot be imported, the command waits until a file has changed.
+module. If the plugin's module cannot be imported, the command waits until a file has changed.
 """
 
 import os
@@ -47,7 +47,7 @@ class Sources:
 
     @contextmanager
     def watched(self, tell: Callable[[], None]) -> Iterator[None]:
-        """Call ``tell`` once, from another thread, when a file has changed."""
+        """Call ``tell`` from another thread, once, if a file changes while the block runs."""
         thread = threading.Thread(target=self._watch, args=[tell], daemon=True)
         thread.start()
         try:

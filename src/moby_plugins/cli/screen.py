@@ -66,7 +66,10 @@ class Screen:
         self._thread = threading.Thread(target=self._write_all, name="screen", daemon=True)
 
     def show(self, make: Callable[[], str], size: int = 0) -> None:
-        """Queue the text that ``make`` will return; until it is written it holds ``size`` bytes."""
+        """Queue the text that ``make`` will return; if there is no room, drop and count the text.
+
+        Until the text is written, it takes ``size`` bytes of the room.
+        """
         with self._changed:
             if self._has_room(size):
                 self._put(_Shown(make, size=size))

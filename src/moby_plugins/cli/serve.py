@@ -58,7 +58,7 @@ def _app_of(text: str) -> tuple[str, Served]:
     module, colon, path = text.partition(":")
     if not (module and colon and path) or module.startswith("."):
         named = quoted(text)
-        raise click.BadParameter(f"{named} is not of the form MODULE:APP, as in plugin:app is")
+        raise click.BadParameter(f"{named} is not of the form MODULE:APP, such as plugin:app")
     return module, _as_app(text, _attribute(module, path))
 
 
@@ -121,7 +121,7 @@ with_drain: Decorator = click.option(
     default=DRAIN,
     metavar="SECONDS",
     callback=_seconds,
-    help=f"How long calls may take to end.  [default: {DRAIN:g}]",
+    help=f"Seconds for running calls to end.  [default: {DRAIN:g}]",
 )
 
 
@@ -130,19 +130,28 @@ with_drain: Decorator = click.option(
 @click.argument("app", metavar="MODULE:APP", callback=app_argument)
 @click.option("--name", metavar="NAME", help="The plugin's name.  [default: the module's]")
 @click.option("--group", metavar="GROUP", help="The group that may use the socket.")
-@click.option("--mode", default="660", callback=_octal, help="The socket's mode.  [default: 660]")
+@click.option(
+    "--mode", default="660", callback=_octal, help="The socket's file mode.  [default: 660]"
+)
 @click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec for it.")
 @with_drain
-@click.option("--tls-cert", "cert_file", metavar="FILE", help="Speak TLS with this certificate,")
-@click.option("--tls-key", "key_file", metavar="FILE", help="and this key.")
-@click.option("--tls-ca", "ca_file", metavar="FILE", help="The CA that hosts verify it by.")
-@click.option("--client-ca", "client_ca_file", metavar="FILE", help="The CA of the hosts.")
+@click.option("--tls-cert", "cert_file", metavar="FILE", help="The certificate for TLS.")
+@click.option("--tls-key", "key_file", metavar="FILE", help="The certificate's private key.")
+@click.option(
+    "--tls-ca", "ca_file", metavar="FILE", help="The CA by which hosts verify the certificate."
+)
+@click.option(
+    "--client-ca",
+    "client_ca_file",
+    metavar="FILE",
+    help="The CA that must have signed a host's certificate.",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
     default="info",
     metavar="LEVEL",
-    help="The least level that is logged.  [default: info]",
+    help="The lowest level that is logged.  [default: info]",
 )
 @click.option(
     "--observer",
@@ -197,7 +206,7 @@ def serve(
     tls_files = {key: path for key, path in tls.items() if path}
     if tcp is None:
         if tls_files:
-            raise click.UsageError("TLS is for --tcp alone: a socket is plain text")
+            raise click.UsageError("TLS needs --tcp: a UNIX socket is served in plain text")
         server = plugin_server_unix(
             application,
             name,
@@ -258,13 +267,14 @@ def _server_tls(tls_files: dict[str, str]) -> ServerTLS | None:
     if not tls_files:
         return None
     if not tls_files.keys() >= {"cert_file", "key_file"}:
-        raise click.UsageError("TLS takes both --tls-cert and --tls-key")
+        raise click.UsageError("TLS needs both --tls-cert and --tls-key")
     return ServerTLS(**tls_files)
 
 
 def _specs_path(settings: Settings) -> str:
     if not settings.specs_paths:
         raise SettingsError(
-            "hosts find a plugin on TCP by its spec file, and specs_paths is empty: set it"
+            "hosts find a plugin on TCP by its spec file, but the setting specs_paths is empty:"
+            " add a directory to it"
         )
     return settings.specs_paths[0]

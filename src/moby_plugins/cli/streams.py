@@ -15,7 +15,7 @@ UNWRITTEN = 10  # the exit status if standard output is closed or full
 
 
 class UnwrittenError(Exception):
-    """Standard output is closed or full; further output is dropped."""
+    """The error that standard output is closed or full; further output is dropped."""
 
 
 class _Output(io.FileIO):

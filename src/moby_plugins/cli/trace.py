@@ -82,7 +82,7 @@ Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[TracingProxy]]
 _with_listen: Decorator = click.option(
     "--listen",
     metavar="ADDRESS",
-    help="Wait for hosts at this unix:///PATH instead.",
+    help="Listen at this unix:///PATH, and move no socket.",
 )
 _with_record: Decorator = click.option(
     "--record", metavar="FILE", type=click.Path(), help="Record the calls to a file, for tests."
@@ -204,9 +204,10 @@ def _as_text(data: bytes) -> str | None:
 
 
 class Watcher:
-    """A receiver of forwarded calls, which calls ``see`` to show and ``writes`` to record them.
+    """A receiver of forwarded calls, which shows each by ``see`` and records it by ``writes``.
 
-    Used by several threads, of which the others wait for one, so the functions must not block.
+    ``see_progress`` shows how much of a body was forwarded. Threads may share the object; it calls
+    these functions while it holds a lock, so they must not block.
     """
 
     def __init__(
@@ -257,7 +258,7 @@ class Watcher:
         return self._ending
 
     def check(self) -> None:
-        """Raise the error that occurred while a call was recorded, if any."""
+        """Raise the first error that occurred while a call was recorded or shown, if any."""
         if self._failure is not None:
             raise self._failure
 
@@ -415,7 +416,7 @@ def _place(target: str, listen: str | None, settings: Settings) -> Place:
     if listen is None:
         if is_address(target) and Address(target).scheme != "unix":
             raise click.UsageError(
-                "a plugin at an address other than unix:///PATH is traced with --listen"
+                "a plugin at an address other than unix:///PATH can be traced only with --listen"
             )
         return lambda app: tracing_proxy(target, app, settings)
     address = Address(listen)

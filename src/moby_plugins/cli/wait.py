@@ -119,7 +119,7 @@ class _OnePlugin:
 
 
 def _registry(target: str, settings: Settings) -> tuple[str, Registry]:
-    """Return the name of the plugin ``target``, and a registry that finds the plugin by it."""
+    """Return the name of the plugin ``target``, and a registry that finds it by this name."""
     if not is_address(target):
         return target, new_local_registry(settings)
     plugin = plugin_at(target)

@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Import the events of ``observing`` when an annotation is resolved that names them."""
+        """Return the module ``observing``, imported when an annotation that names it is read."""
         if name == "observing":
             return import_module(f"{__name__}.observing")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

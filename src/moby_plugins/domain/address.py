@@ -77,9 +77,9 @@ class Address:
         scheme: The scheme, in lower case.
         path: The socket's path for ``unix``; the text after ``//`` for schemes that are not built
             in.
-        host: The host in ASCII, without brackets, for ``tcp``, ``http`` and ``https``, whose path
-            is dropped (protocol.md A3); "" for other schemes.
-        port: The port, for the same schemes; 0 for others.
+        host: The host in ASCII, without brackets, for ``tcp``, ``http`` and ``https``; "" for
+            other schemes. A path after the host is ignored (protocol.md A3).
+        port: The port, for the same three schemes; 0 for others.
         concern: A warning that credentials were removed; "" if there were none.
 
     Raises:
@@ -124,10 +124,13 @@ class Address:
         """Make the address of a UNIX socket.
 
         Args:
-            path: The socket's path, which may hold any bytes.
+            path: The socket's path, which may hold any bytes but NUL.
 
         Returns:
             The address, in which special characters are percent-encoded.
+
+        Raises:
+            SpecError: If ``path`` is empty or holds NUL.
         """
         return cls(of_path(path))
 
@@ -224,7 +227,7 @@ def _socket_path(text: str, rest: str) -> str:
 
         path = unquote(path, errors="surrogateescape")
     if not path or "\0" in path or not is_encodable(path):
-        raise SpecError(f"address {_public(text)} names no socket")
+        raise SpecError(f"address {_public(text)} has no valid path of a socket")
     return path
 
 

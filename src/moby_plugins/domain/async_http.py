@@ -2,7 +2,8 @@
 
 An asynchronous client sends an ``AsyncRequest`` and reads an ``AsyncResponse``; a served
 asynchronous plugin is a coroutine function that takes the request and returns the response.
-Methods, bounds and error texts are those of ``http.py``. No particular event loop is needed.
+The rules for methods, the bounds and the texts of errors are those of ``http.py``. No particular
+event loop is needed.
 """
 
 import io
@@ -72,7 +73,7 @@ class AsyncBytes:
         self._read = 0
 
     async def read(self, size: int, /) -> bytes:
-        """Read a part of the bytes; ``b""`` at the end."""
+        """Return at most ``size`` bytes, the rest if it is negative; ``b""`` at the end."""
         start = self._read
         self._read = len(self.whole) if size < 0 else start + size
         return self.whole[start : self._read]
@@ -133,7 +134,8 @@ class AsyncRequest:
             memory of all requests: it may raise ``StatusError``.
 
     Raises:
-        ValueError: If the method has white space, control or non-ASCII characters.
+        ValueError: If the method is empty, or has white space, control or non-ASCII characters.
+        TypeError: If the method is not a string.
     """
 
     method: str = field(converter=check_method)
@@ -213,7 +215,8 @@ class AsyncResponse:
 
     Args:
         status: The HTTP status.
-        body: Bytes, an asynchronous iterable of bytes, or an ``AsyncBody``.
+        body: Bytes, an asynchronous iterable of bytes, or an ``AsyncBody``. The attribute is always
+            an ``AsyncBody``: bytes become ``AsyncBytes``.
         headers: The headers.
         new_connection: Whether the transport opened a connection for this call; ``None`` if
             unknown.
@@ -225,7 +228,7 @@ class AsyncResponse:
     new_connection: bool | None = field(default=None, eq=False, repr=False)
 
     async def aclose(self) -> None:
-        """Close the body; if its source is a generator, return when it has ended."""
+        """Close the body; return when its source, if it is an async generator, has ended."""
         if isinstance(self.body, AsyncBytes):
             return
         if hasattr(self.body, "aclose"):

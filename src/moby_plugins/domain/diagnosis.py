@@ -373,7 +373,7 @@ _BY_TLS_FILE = {
 
 
 def _of_weaknesses(seen: Observations) -> Iterator[Finding]:
-    """Yield findings about users who could change paths that hosts trust, or their parents."""
+    """Yield findings about users who could change a path that hosts trust, or a directory above."""
     trusts = [*_trusted(seen)]
     findings: dict[tuple[str, str], Finding] = {}
     for trust in trusts:

@@ -165,8 +165,8 @@ class SpecError(PluginError, ValueError):
 class SettingsError(PluginError, ValueError):
     """Settings that cannot be used, or that name something missing.
 
-    An unknown key, a wrong type or a value out of range; a library, a group or a feature of the
-    platform that is not there.
+    A key is unknown, or a value has the wrong type or is out of range; or a library, a group or a
+    feature of the platform is missing.
     """
 
     __module__ = _DOOR
@@ -175,7 +175,8 @@ class SettingsError(PluginError, ValueError):
 class RecordingError(PluginError, ValueError):
     """A file of recorded calls that cannot be read or written.
 
-    ``reason`` says what is wrong, ``file`` and ``line`` (from 1; 0 for none) where in the file.
+    ``reason`` says what is wrong. ``file`` is the path of the file, and ``line`` the number of the
+    line, from 1; 0 if the error is of no line.
     """
 
     __module__ = _DOOR
@@ -215,7 +216,7 @@ class TransportError(PluginError):
         super().__init__(reason)
 
     def __str__(self) -> str:
-        spent = "; not tried again: its body was partly read and cannot be rewound"
+        spent = "; not tried again: the request's body was partly read and cannot be rewound"
         return (
             f"{_subject(self.plugin, self.address)}{sentence(self.reason)} "
             f"({self._tried()}{spent if self.body_spent else ''})"
@@ -223,7 +224,7 @@ class TransportError(PluginError):
 
 
 class TransportTimeoutError(TransportError, TimeoutError):
-    """The time-out of one attempt expired; ``answered`` is true if after a status line."""
+    """The time-out of one attempt expired; ``answered`` is true if a status line was received."""
 
     __module__ = _DOOR
 
@@ -232,8 +233,8 @@ class StatusError(PluginError):
     """The plugin responded with another status than 200. Never retried.
 
     ``status`` is the HTTP status, ``method`` the method that was called, ``message`` the plugin's
-    ``Err`` or the complete text of the body (protocol.md A4). ``plugin`` and ``address`` identify
-    the plugin; a note shows them in tracebacks.
+    ``Err``, or else the text of the body, up to 1 MiB (protocol.md A4). ``plugin`` and ``address``
+    identify the plugin; a note shows them in tracebacks.
     """
 
     __module__ = _DOOR
@@ -254,8 +255,8 @@ class StatusError(PluginError):
 class DriverError(PluginError):
     """The plugin responded with status 200 and an error of its driver.
 
-    ``method`` is the method that was called, ``message`` the driver's complete message;
-    ``plugin``, ``address`` and ``status`` are as in ``StatusError``.
+    ``method`` is the method that was called, ``message`` the driver's complete message, ``status``
+    200. ``plugin`` and ``address`` identify the plugin; a note shows them in tracebacks.
     """
 
     __module__ = _DOOR
@@ -277,7 +278,8 @@ class WireError(PluginError, ValueError):
     """The plugin responded with status 200, but the body cannot be used. Never retried.
 
     The body is not JSON, has a wrong type, is cut off, badly chunked or too large: ``reason`` says
-    which. ``method``, ``address`` and ``plugin`` identify the call.
+    which. ``method``, ``address`` and ``plugin`` identify the call. In a served plugin, this is
+    raised for a request's body that is cut off, and for a method's result of the wrong type.
     """
 
     __module__ = _DOOR
@@ -334,7 +336,7 @@ def error_text(error: BaseException) -> str:
 
 
 def status_and_text(error: BaseException) -> tuple[int, str]:
-    """Return the status and message of the response to a request whose handler raised ``error``.
+    """Return the status and message with which a server responds if an app raises ``error``.
 
     The status is 500, or that of a ``StatusError`` if it is an error status. ``error`` may be of
     any class, with attributes of any type: nothing is raised.

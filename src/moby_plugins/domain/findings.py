@@ -1,4 +1,4 @@
-"""The findings of a diagnosis, and the rules for managed plugins, which no file describes."""
+"""The findings of a diagnosis, and the rules for managed plugins, which engines describe."""
 
 import errno
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class Finding:
 
     Args:
         severity: ``"problem"``, ``"warning"`` or ``"note"``.
-        where: The path or plugin.
+        where: The path or the plugin that it is about.
         what: What is wrong.
         why: Why it matters.
         remedy: What to do about it. A command, quoted for a shell, is the whole text or follows the
@@ -50,7 +50,8 @@ _AGAIN = "in its config.json, and create the plugin again"
 def of_managed(where: str, plugin: ManagedPlugin, hidden: Sequence[str]) -> Iterator[Finding]:
     """Yield findings about a managed plugin from its engine's description of it.
 
-    ``hidden`` are the paths of sockets and specs with the same name.
+    ``where`` is the plugin as findings name it. ``hidden`` are the paths of sockets and specs with
+    the same name.
     """
     if not plugin.enabled:
         yield _of_disabled(where, plugin, hidden)
@@ -117,7 +118,10 @@ def _of_interface(where: str, plugin: ManagedPlugin) -> Iterator[Finding]:
 
 
 def of_managed_socket(where: str, plugin: Plugin, number: int) -> Iterator[Finding]:
-    """Yield the finding for an enabled plugin, if connecting failed with the errno ``number``."""
+    """Yield the finding about the socket of an enabled managed plugin, if there is one.
+
+    ``number`` is the errno with which connecting to the socket failed; for 0 there is no finding.
+    """
     if number in {errno.EACCES, errno.EPERM}:
         yield Finding(
             PROBLEM,

@@ -50,7 +50,7 @@ def check_timestamp(text: str) -> None:
     if match is None:
         raise ValueError(
             f"{quoted(text)} is not a time in RFC 3339: write 2006-01-02T15:04:05Z, or pass a"
-            " datetime, as datetime.now(timezone.utc) is"
+            " datetime, such as datetime.now(timezone.utc)"
         )
     try:
         # Go accepts year 0, which is a leap year like 2000.
@@ -60,7 +60,7 @@ def check_timestamp(text: str) -> None:
 
 
 def check_ip(text: str) -> None:
-    """Raise ``ValueError`` if Go's ``net.ParseIP`` rejects ``text``: a zone, a prefix, a name."""
+    """Raise ``ValueError`` if Go's ``net.ParseIP`` rejects ``text``, for example with a zone."""
     try:
         if "%" in text:
             raise ValueError("it has a zone")

@@ -86,8 +86,8 @@ Content: TypeAlias = bytes | Iterable[bytes]
 class FilePart:
     """The part of a regular file that is still to be sent as a request's body.
 
-    A transport may have the system copy at most ``room`` bytes, starting at ``offset``, from the
-    descriptor that ``fileno`` returns, and then calls ``take`` with the number of bytes sent.
+    A transport may send at most ``room`` bytes, starting at ``offset``, with ``os.sendfile`` from
+    the descriptor that ``fileno`` returns, and then calls ``take`` with the number of bytes sent.
     Used by one thread at a time.
     """
 
@@ -107,11 +107,14 @@ class FilePart:
 class FileContent(Protocol):
     """A request's body that may be a part of a regular file.
 
-    A transport that cannot have the system copy the file iterates over the body instead.
+    A transport that cannot send the file with ``os.sendfile`` iterates over the body instead.
     """
 
     def part(self) -> FilePart | None:
-        """Return the part, once in each attempt; ``None`` if the body has to be iterated over."""
+        """Return the part of the file to send; ``None`` if the body has to be iterated over.
+
+        Transports call this once in each attempt.
+        """
         ...
 
     def __iter__(self) -> Iterator[bytes]:
@@ -144,7 +147,9 @@ def _checked_method(method: str) -> str:
         raise TypeError(f"a method must be a string, not {quoted(unchecked)}")
     method = method.removeprefix("/")
     if not method or _BAD_METHOD.search(method):
-        raise ValueError(f"{quoted(method)} is not a method: no white space, controls or non-ASCII")
+        raise ValueError(
+            f"{quoted(method)} is not a method: it must be ASCII without spaces or controls"
+        )
     return method
 
 
@@ -165,7 +170,8 @@ class Request:
             memory of all requests: it may raise ``StatusError``.
 
     Raises:
-        ValueError: If the method has white space, control or non-ASCII characters.
+        ValueError: If the method is empty, or has white space, control or non-ASCII characters.
+        TypeError: If the method is not a string.
     """
 
     method: str = field(converter=check_method)
@@ -280,7 +286,7 @@ def as_bytes(chunk: Any) -> bytes:
 
 def bad_status(status: object) -> ValueError:
     """Return the error for a response whose status is not one of ``STATUSES``."""
-    return ValueError(f"{quoted(status)} is not a response's status: 200 to 599 are")
+    return ValueError(f"{quoted(status)} is not a response's status: it must be from 200 to 599")
 
 
 class _Chunks:
@@ -323,7 +329,8 @@ class Response:
 
     Args:
         status: The HTTP status.
-        body: Bytes, an iterable of bytes, or a ``Body``.
+        body: Bytes, an iterable of bytes, or a ``Body``. The attribute is always a ``Body``: bytes
+            become an ``io.BytesIO``.
         headers: The headers.
         new_connection: Whether the transport opened a connection for this call; ``None`` if
             unknown.
@@ -336,7 +343,7 @@ class Response:
 
 
 class NoAnswerError(ConnectionResetError):
-    """Raised by an app, or by a response's body, to send no response, or not the rest of one.
+    """The exception that an app or a response's body raises to send no response, or no more of it.
 
     The server then closes the connection, as if the plugin had died.
 
@@ -424,7 +431,7 @@ class ErrorText:
     """The collected body of a response with another status than 200, cut at ``MAX_ERROR_BYTES``.
 
     The caller reads at most ``room`` bytes and passes them to ``add``, until the body ends or
-    ``room`` is 0. If reading fails, the bytes received before count.
+    ``room`` is 0. If reading fails, the text is what was received before.
     """
 
     def __init__(self) -> None:
@@ -445,10 +452,11 @@ class ErrorText:
 
 
 class Remaining:
-    """The number of bytes still to be sent of a file; with ``length`` ``None``, until its end.
+    """A count of the bytes of a file that are still to be sent.
 
-    The caller reads at most ``room`` bytes and passes each chunk to ``take``, until ``room`` is 0.
-    ``room`` is never more than ``step``.
+    At first these are ``length`` bytes, or all up to the file's end if that is ``None``. The caller
+    reads at most ``room`` bytes and passes each chunk to ``take``, until ``room`` is 0. ``room`` is
+    never more than ``step``.
     """
 
     def __init__(self, length: int | None, step: int) -> None:
@@ -464,7 +472,7 @@ class Remaining:
         return min(self._step, self._left)
 
     def take(self, chunk: bytes) -> None:
-        """Count a chunk, empty at the end of the file.
+        """Subtract the bytes of ``chunk``, which was read; an empty one means the end of the file.
 
         Raises ``ValueError`` if the file ended before ``length`` bytes were read.
         """

@@ -1,7 +1,7 @@
-"""The rules for heads of HTTP messages, shared by clients, servers and all HTTP libraries.
+"""The rules for heads and chunks of HTTP messages, shared by clients, servers and HTTP libraries.
 
 HTTP parsers differ in the malformed heads that they accept. This library rejects a head that any
-of them rejects, so that a plugin works with every library or with none. All functions raise
+of them rejects, so that a plugin works with every library or with none. The checks raise
 ``ValueError``, which adapters translate.
 
 Lines of a response may end in LF, as some plugins send them; lines of a request end in CRLF.
@@ -93,7 +93,11 @@ def _tails(example: bytes) -> tuple[bytes, ...]:
 
 
 class Begun(NamedTuple):
-    """A kind of line, and endings of which one completes any valid beginning of such a line."""
+    """A check of whether bytes may be the beginning of a kind of line.
+
+    ``line`` matches a complete line of that kind. ``tails`` are endings: for each valid beginning
+    of such a line there is one that completes it.
+    """
 
     line: re.Pattern[bytes]
     tails: tuple[bytes, ...]
@@ -187,7 +191,7 @@ def _blame(data: bytes) -> ValueError:
     for line in others:
         if line.strip(b"\r") and not RESPONSE_FIELD.fullmatch(line + b"\n"):
             return ValueError(f"{NO_FIELD}: {line!r:.80}")
-    return ValueError("its headers do not end")
+    return ValueError("no empty line ends its headers")
 
 
 def response_size(data: bytes) -> int | None:

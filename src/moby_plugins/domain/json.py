@@ -1,7 +1,7 @@
-"""Decode JSON as hosts of plugins do, but no more leniently, within bounds of memory.
+"""Decode JSON as leniently as hosts of plugins do, and no more, within bounds of memory.
 
-The first value counts, and what follows it is ignored. Keys match without regard to case, and
-of equal keys the last one counts (protocol.md A2, A4). Bytes that are not UTF-8, a byte-order
+The first value is decoded, and what follows it is ignored. Keys match without regard to case, and
+of equal keys the last one is used (protocol.md A2, A4). Bytes that are not UTF-8, a byte-order
 mark, ``NaN`` and nesting deeper than ``MAX_DEPTH`` are errors.
 
 Decoding takes at most ``MAX_MEMORY`` and twice the size of the text. The standard decoder needs
@@ -14,10 +14,11 @@ the limit, which is usual, the whole text is decoded at once.
 Otherwise the text is decoded in pieces (``json_pieces``), so that only one piece at a time needs
 memory for its text and memo. More than ``MAX_VALUES`` values are rejected before any is decoded.
 If the first count is too high, values are counted again, without the content of strings and
-without empty containers; at once if long strings hold most of the text.
+without empty containers. If long strings hold most of the text, only this second count is made.
 
-Halves of surrogate pairs are replaced in the strings that were decoded, if these are not short and
-have many, else in the text before. Depth is checked in the decoded value.
+Halves of surrogate pairs are replaced in the decoded strings if these are long, or are not short
+and have many halves; otherwise in the text, before it is decoded. Depth is checked in the decoded
+value.
 """
 
 from collections.abc import Callable, Mapping
@@ -110,7 +111,7 @@ def only_value(data: bytes) -> Any:
 
 
 def fold_keys(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the object with case-folded keys; of keys that become equal, the last one counts."""
+    """Return the object with case-folded keys; of keys that become equal, the last one is kept."""
     return {key.casefold(): item for key, item in value.items()}
 
 
@@ -126,8 +127,8 @@ def kind_of(value: object) -> str:
 
 
 def _with_halves(data: bytes, most: int) -> Any:
-    """Return the first JSON value in ``data``, with halves replaced in the way that is fast."""
-    # A sample tells which way that is.
+    """Return the first JSON value in ``data``, with halves of surrogate pairs replaced."""
+    # A sample shows which way is fast.
     step = max(len(data) // _SAMPLES, _SAMPLE_BYTES)
     sample = b"".join([data[at : at + _SAMPLE_BYTES] for at in range(0, len(data), step)])
     escapes = escapes_of_surrogates(sample)
@@ -178,9 +179,9 @@ def may_have_long_strings(data: bytes) -> bool:
 
 
 def memory_left(data: bytes, room: int) -> int:
-    """Return how much of ``room`` is left when ``data`` is decoded at once; less than 0 if none is.
+    """Return how many bytes of ``room`` are left when ``data`` is decoded as a whole.
 
-    Raises ``ValueError`` for too many values.
+    Less than 0 means that ``room`` is too small. Raises ``ValueError`` for too many values.
     """
     structure = data.translate(None, _NO_STRUCTURE)
     if len(structure) > _MOST_STRUCTURE and data.count(b'"') < len(data) >> 4:
@@ -208,7 +209,7 @@ def memory_left(data: bytes, room: int) -> int:
 
 
 def _left_with(data: bytes, values: int, objects: int, arrays: int, keys: int, *, room: int) -> int:
-    """Return how much of ``room`` is left when ``data``, with these counts, is decoded at once."""
+    """Return how many bytes of ``room`` are left when ``data``, with these counts, is decoded."""
     memory = memory_of(values, objects, arrays, keys)
     memory += _MEMO_BYTES * keys
     # The text and the strings. Strings with escapes are built from parts and may need wider
@@ -229,7 +230,7 @@ def _left_with(data: bytes, values: int, objects: int, arrays: int, keys: int, *
 def _indented(data: bytes) -> int:
     """Return how many bytes of ``data``, at least, are line ends and the indentation after them.
 
-    A string has none: they are escaped in it.
+    These bytes are outside strings, in which line ends are escaped.
     """
     size = data.count(b"\n")
     for depth in range(4, 4 * (_INDENTED + 1), 4) if size else ():
@@ -238,10 +239,10 @@ def _indented(data: bytes) -> int:
 
 
 def counted(data: bytes) -> tuple[int, int, int, int]:
-    """Return the numbers of values, non-empty objects, non-empty arrays and keys.
+    """Return the numbers of values, non-empty objects, non-empty arrays and keys in ``data``.
 
-    Counts the first value in ``data``, without the content of strings. Raises ``ValueError`` for
-    more than ``MAX_VALUES`` values.
+    Only the first JSON value and what it contains are counted, without the content of strings.
+    Raises ``ValueError`` for more than ``MAX_VALUES`` values.
     """
     start = LEADING.match(data).end()  # type: ignore[union-attr]  # it matches anything
     # ``last`` is a bracket not counted yet, since the next byte tells whether it is empty.
@@ -271,7 +272,7 @@ def counted(data: bytes) -> tuple[int, int, int, int]:
         keys += outside.count(b":")
         commas += outside.count(b",")
         if 1 + commas + objects + arrays > MAX_VALUES:
-            raise ValueError(f"more than {MAX_VALUES:,} values")
+            raise ValueError(f"the JSON has more than {MAX_VALUES:,} values")
         if ended:
             break
     return 1 + commas + objects + arrays, objects, arrays, keys

@@ -1,9 +1,9 @@
-"""Decode JSON at once, and replace halves of surrogate pairs before or after.
+"""Decode JSON as a whole, and replace halves of surrogate pairs before or after.
 
 The standard decoder does the work. This module has what ``json`` and ``json_pieces`` share.
 
 Half a surrogate pair is not a character, and its escape is replaced by U+FFFD: in the text, so that
-of keys that become equal the last one counts, or in what was decoded if no keys become equal.
+of keys that become equal the last one is used, or in what was decoded if no keys become equal.
 """
 
 import codecs
@@ -61,7 +61,7 @@ OBJECT_BYTES = 128
 
 
 def _refuse(literal: str) -> NoReturn:
-    raise ValueError(f"{shown(literal)} is not JSON")
+    raise ValueError(f"a number in JSON must be finite, not {shown(literal)}")
 
 
 def finite(literal: str) -> float:
@@ -76,9 +76,10 @@ _LOOSE = json.JSONDecoder(strict=False)
 
 
 def at_once(data: bytes, errors: str = "strict") -> Any:
-    """Decode the first value in ``data`` at once; raise ``ValueError`` if it is malformed.
+    """Return the first JSON value in ``data``, decoded as a whole and not in pieces.
 
-    ``errors`` is that of ``text_of``.
+    ``errors`` is the error handler of ``bytes.decode`` for bytes that are not UTF-8. Raises
+    ``ValueError`` if the value is malformed or nested too deep.
     """
     text = text_of(data, 0, errors)
     start = 0 if text[:1] in _FIRST else LEADING.match(data).end()  # type: ignore[union-attr]
@@ -100,8 +101,8 @@ def at_once(data: bytes, errors: str = "strict") -> Any:
 def text_of(data: bytes, start: int, errors: str = "strict") -> str:
     """Return ``data`` as text; raise ``ValueError`` if it is not UTF-8.
 
-    ``start`` is the position of ``data`` in the whole, for the error. What ``without_halves``
-    returned is decoded with ``errors="replace"``.
+    ``start`` is the position of ``data`` in the whole text, for the error. What
+    ``without_halves`` returned is decoded with ``errors="replace"``.
     """
     try:
         return data.decode(errors=errors)
@@ -110,7 +111,7 @@ def text_of(data: bytes, start: int, errors: str = "strict") -> str:
 
 
 def not_utf8(error: UnicodeDecodeError, start: int) -> ValueError:
-    """Return the error for bytes that are not UTF-8, with their position in the whole."""
+    """Return the error for bytes that are not UTF-8, with their position in the whole text."""
     return ValueError(f"not UTF-8: {error.reason} at byte {start + error.start}")
 
 
@@ -184,16 +185,19 @@ def without_halves(data: bytes, start: int = 0) -> bytes:
 
     Returns ``data`` itself if it has no such escapes. Escapes of pairs may be replaced by what they
     stand for. Raises ``ValueError`` if ``data`` is not UTF-8; ``start`` is the position of ``data``
-    in the whole, for the error.
+    in the whole text, for the error.
     """
     whole = b"".join(steps_without_halves(data, start, STEP_BYTES))
     return data if whole == data else whole
 
 
 def steps_without_halves(data: bytes, start: int, size: int) -> Iterator[bytes]:
-    """Yield ``data`` in steps of ``size`` bytes, with halves of surrogate pairs replaced."""
+    """Yield ``data`` in steps of about ``size`` bytes, with halves of surrogate pairs replaced.
+
+    ``start`` is the position of ``data`` in the whole text, for the error if it is not UTF-8.
+    """
     if size < LEAST_STEP_BYTES:
-        raise ValueError(f"a step has at least {LEAST_STEP_BYTES} bytes")
+        raise ValueError(f"a step must have at least {LEAST_STEP_BYTES} bytes")
     at = 0
     while at < len(data):
         last = at + size >= len(data)
@@ -207,7 +211,7 @@ def steps_without_halves(data: bytes, start: int, size: int) -> Iterator[bytes]:
 
 
 def _mended(step: bytes) -> bytes:
-    """Return the step without halves, in the way that is fast for it."""
+    """Return the step without halves of surrogate pairs, in the way that is fast for it."""
     escapes = escapes_of_surrogates(step)
     if not escapes:
         return step
@@ -221,9 +225,10 @@ def _mended(step: bytes) -> bytes:
 
 
 def _mended_as_string(step: bytes) -> bytes | None:
-    """Decode the step as if it were one string, with all hidden but escapes of surrogates.
+    """Return the step without halves of surrogate pairs, by decoding it as one JSON string.
 
-    Return ``None`` if that cannot be: the value ends in this step, or is malformed here.
+    Everything in it but escapes of surrogates is hidden from the decoder before. Return ``None`` if
+    this fails: the value ends in this step, or is malformed here.
     """
     if any(byte in step for byte in _HIDDEN):
         return None

@@ -121,7 +121,11 @@ class _Pieces:
             self._read_long(outside, size)
 
     def _divisions(self, outside: bytes) -> list[int]:
-        """Return where open containers end, and then where those begin that stay open."""
+        """Return the positions in the whole text of the brackets at which to divide ``outside``.
+
+        Brackets that close a container that was open before come first, then those that open one
+        that ``outside`` does not close.
+        """
         levels = _levels(outside, len(self._open))
         lowest, at, divisions = len(self._open), 0, []
         while lowest and (at := levels.find(lowest - 1, at)) >= 0:
@@ -247,7 +251,9 @@ class _Pieces:
             raise self._too_much()
 
     def _too_much(self) -> ValueError:
-        return ValueError(f"decoding it takes more than {self._most >> 20} MiB plus twice its size")
+        return ValueError(
+            f"decoding the JSON takes more memory than {self._most >> 20} MiB plus twice its size"
+        )
 
 
 def _container(bracket: bytes) -> Any:
@@ -298,7 +304,7 @@ def _string_end(data: bytes, start: int) -> int:
 
 
 def _string_between(data: bytes, start: int, end: int) -> str:
-    """Decode the string between the quotes at ``start - 1`` and ``end``; in steps, for memory."""
+    """Decode the string between quotes at ``start - 1`` and ``end`` in steps, to save memory."""
     if data.find(b"\\", start, end) < 0:
         for at in range(start, end, STEP_BYTES):
             step = data[at : min(at + STEP_BYTES, end)]
@@ -330,7 +336,7 @@ def _string_between(data: bytes, start: int, end: int) -> str:
 
 
 def whole_backslashes(data: bytes, at: int) -> bytes:
-    """Return the step at ``at``, one byte longer if it would split an escape."""
+    """Return ``STEP_BYTES`` bytes of ``data`` from ``at`` on, one more if they split an escape."""
     step = data[at : at + STEP_BYTES]
     odd = backslashes_before(step, len(step)) % 2
     return data[at : at + STEP_BYTES + 1] if odd else step

@@ -121,7 +121,7 @@ def manifest_of(types: Iterable[str]) -> Manifest:
 
 
 def unmatched(types: Iterable[str]) -> tuple[str, ...]:
-    """Return those of ``types`` that no engine matches, for their form, case or kind."""
+    """Return those of ``types`` that no engine looks for: their form, case or kind is wrong."""
     return tuple(each for each in types if not _is_matched(each))
 
 
@@ -144,9 +144,10 @@ def socket_name_bytes(name: str) -> int:
 
 
 def found_plugin(plugin: ManagedPlugin, root: object) -> Plugin:
-    """Return the plugin that a look-up finds; ``root`` is the engine's ``DockerRootDir``.
+    """Return the ``Plugin`` for ``plugin``, an engine's description, as a look-up returns it.
 
-    Raises ``SpecError`` for an invalid ID, socket name or ``root``.
+    ``root`` is the engine's ``DockerRootDir``. Raises ``SpecError`` for an invalid ID, socket name
+    or ``root``.
     """
     named, socket = quoted(plugin.name), plugin.socket
     if not _ID.fullmatch(plugin.id):
@@ -157,7 +158,9 @@ def found_plugin(plugin: ManagedPlugin, root: object) -> Plugin:
             "correct interface.socket in its config.json"
         )
     if not isinstance(root, str) or not root.startswith("/"):
-        raise SpecError(f"the engine keeps its data in {quoted(root)}, which is not a path")
+        raise SpecError(
+            f"the engine keeps its data in {quoted(root)}, which is not an absolute path"
+        )
     return Plugin(
         plugin.name,
         of_path(f"{SOCKETS_PATH}/{plugin.id}/{socket}"),
@@ -181,7 +184,7 @@ def read_plugin(value: object) -> ManagedPlugin:
     settings = _object("Settings", fields.get("settings"))
     name = _typed("Name", fields.get("name"), str, "")
     if not name or "\0" in name:
-        raise ValueError(f"a plugin has the name {quoted(name)}")
+        raise ValueError(f"a plugin has the invalid name {quoted(name)}")
     return ManagedPlugin(
         name,
         _typed("Id", fields.get("id"), str, ""),
@@ -203,7 +206,7 @@ def read_plugins(value: object) -> tuple[ManagedPlugin, ...]:
 
 
 def read_root(value: object) -> object:
-    """Return ``DockerRootDir`` of ``value``; raise ``ValueError`` if that is not a JSON object."""
+    """Return ``DockerRootDir`` of ``value``; raise ``ValueError`` if ``value`` is not an object."""
     return _object("the engine's information", value).get("dockerrootdir")
 
 

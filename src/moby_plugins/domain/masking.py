@@ -177,7 +177,10 @@ def _masked_text(body: bytes, text: str, omitted: int, depth: int) -> bytes:
 
 
 def _masked_broken(body: bytes, text: str, omitted: int, depth: int) -> bytes:
-    """Return JSON that is cut off with only its complete values, if it may hold a secret."""
+    """Return a body of JSON that is cut off or malformed, masked if it may hold a secret.
+
+    A masked body has only the complete values, or is ``*** (N bytes)`` if none can be parsed.
+    """
     text = text.lstrip(_BLANK)
     whole, rest = _mended(text)
     reader = _Reader({}, depth)
@@ -322,12 +325,12 @@ def _masked_string(text: str, depth: int) -> str:
 
 
 def _masked_runs(text: str, depth: int) -> str:
-    """Mask base64 within a text."""
+    """Mask the secrets in the base64 within a text."""
     return _BASE64_RUN.sub(lambda run: _masked_base64_text(run[0], run[0], depth) or run[0], text)
 
 
 def _masked_inside(text: str, depth: int) -> str | None:
-    """Mask a string of JSON or base64; return ``None`` if it is neither."""
+    """Mask the secrets in a string of JSON or base64; return ``None`` if it is neither."""
     plain = text.strip()
     if plain[:1] in ("{", "["):
         if depth >= MAX_NESTED:
@@ -344,7 +347,10 @@ def _masked_inside(text: str, depth: int) -> str | None:
 
 
 def _masked_base64_text(text: str, plain: str, depth: int) -> str | None:
-    """Mask the data in base64, a text or bytes with settings; return ``None`` if it is invalid."""
+    """Return the base64 ``plain`` with the secrets in its data masked.
+
+    Return ``text`` if nothing is masked, and ``None`` if ``plain`` is not valid base64.
+    """
     joined = "".join(plain.split()).translate(_STANDARD)
     try:
         data = b64decode(joined + "=" * (-len(joined) % 4))
@@ -368,7 +374,7 @@ def _encoded_or_none(text: str) -> bytes | None:
 
 
 def _starred(value: str) -> str:
-    """Return as many stars as ``value`` has bytes; one byte is kept, as it may be a coincidence."""
+    """Return as many stars as ``value`` has bytes; a single byte, maybe a coincidence, is kept."""
     size = len(value.encode(errors="surrogatepass"))
     return "*" * size if size > 1 and size == len(_encoded_or_none(value) or b"") else value
 

@@ -8,7 +8,7 @@ from moby_plugins import domain
 
 
 class Observer:
-    """The base class of observers; its methods do nothing.
+    """The base class of observers of calls, plugins and requests; its methods do nothing.
 
     A method is called in the thread or task in which the event happens, which continues when the
     method returns: so it must not block. Several threads may call it at once. An exception that it
@@ -35,7 +35,7 @@ class Observer:
     def call_started(
         self, event: "domain.observing.CallStarted", /
     ) -> "domain.observing.OnCallEnded | None":
-        """Handle the beginning of an attempt.
+        """Handle the beginning of an attempt of a call.
 
         Args:
             event: The event.
@@ -60,7 +60,7 @@ class Observer:
         """Handle a plugin that could not be activated."""
 
     def handler_failed(self, event: "domain.observing.HandlerFailed", /) -> None:
-        """Handle the failure of a registry's handler."""
+        """Handle an exception that a handler of a registry raised."""
 
     def request_started(
         self, event: "domain.observing.RequestStarted", /

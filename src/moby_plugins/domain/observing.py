@@ -161,7 +161,7 @@ class RequestStarted:
 
     Args:
         method: The method as the host sent it, for example ``VolumeDriver.Mount``; any text.
-        route: The method if the plugin has that method, else "": a limited number of values.
+        route: The method if the plugin has it, else ""; so it takes a limited number of values.
         headers: The request's headers; the case of their names depends on the server.
         received_bytes: The size of the request's body in bytes; ``None`` if it is not known yet.
     """

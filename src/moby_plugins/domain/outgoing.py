@@ -1,7 +1,7 @@
 """Check responses before they are sent: the status, the headers, and the length of the body.
 
-Servers send 500 in place of a response that no host could read. Observers of an app are told the
-same, because both ends use the same check.
+Servers send 500 in place of a response that no host could read. Observers of an app are given
+the same error, because an observed app makes the same check.
 """
 
 import io
@@ -25,8 +25,9 @@ _WITHOUT_BODY = {204, 205, 304}
 class Outgoing:
     """The head of a response and a check of its body's length: for threaded and asyncio servers.
 
-    ``size`` is that of a body that is in memory; it is sent as Content-Length. Raises
-    ``ValueError`` for a status or headers that no host could read, or that do not fit ``size``.
+    ``size`` is the size of a body that is in memory, which is sent as Content-Length; ``None`` for
+    any other body. Raises ``ValueError`` for a status or headers that no host could read, or that
+    do not fit ``size``.
     """
 
     def __init__(self, status: int, headers: Mapping[str, str], size: int | None) -> None:
@@ -58,7 +59,7 @@ class Outgoing:
 
     @property
     def is_over(self) -> bool:
-        """Whether the body has ended, or all bytes of its known length were counted."""
+        """Whether the body has ended, or all bytes of a body in memory were counted."""
         return self.ended or (self.whole and not self._left)
 
     def count(self, chunk: bytes) -> bytes:
@@ -79,13 +80,13 @@ class Outgoing:
 
 
 def size_in_memory(response: Response) -> int | None:
-    """Return the size of a body that is in memory, which is sent with its length, else ``None``."""
+    """Return how many bytes of the body are unread if it is in memory, else ``None``."""
     body = response.body
     return max(body.getbuffer().nbytes - body.tell(), 0) if isinstance(body, io.BytesIO) else None
 
 
 def _has_no_body(status: int) -> ValueError:
-    return ValueError(f"a response with status {status} has no body")
+    return ValueError(f"a response with status {status} must have no body")
 
 
 def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
@@ -114,12 +115,12 @@ def _check_head(code: int, given_headers: Mapping[str, str]) -> int | None:
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"the header {name} has a value that cannot be sent: {quoted(value)}")
         if name.lower() == "transfer-encoding":
-            raise ValueError(f"the header {name} is the server's own: leave it out")
+            raise ValueError(f"the header {name} is set by the server: leave it out")
         size += len(name) + len(value)
     if size > _MAX_HEADER_BYTES or len(headers) > _MAX_HEADERS:
         raise ValueError(
-            f"the response has {len(headers)} headers of {size} bytes: hosts read at most"
-            f" {_MAX_HEADERS} of {_MAX_HEADER_BYTES} bytes together"
+            f"the response has {len(headers)} headers with {size} bytes in all: hosts read at most"
+            f" {_MAX_HEADERS} headers, and {_MAX_HEADER_BYTES} bytes"
         )
     lengths = list(filter(_is_length, headers))
     if len(lengths) > 1:

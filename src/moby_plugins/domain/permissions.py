@@ -1,6 +1,6 @@
 """Judge owners and modes of paths that hosts trust, as sshd's StrictModes does.
 
-Every component of a path counts, from ``/`` on, since the owner of a directory can replace
+Every component of a path is judged, from ``/`` on, since the owner of a directory can replace
 everything below it. ``adapters/disk/survey.py`` makes the observations. This module also builds
 the commands for remedies, quoted for a shell.
 """
@@ -51,8 +51,8 @@ class Access:
 class Weakness:
     """A right of an untrusted user: ``what`` it is, and a command as ``remedy``.
 
-    ``who`` are the users who have the right, as the subject of a verb in the plural; "" for none
-    now.
+    ``who`` are the users who have the right, as the subject of a verb in the plural; "" if no user
+    has it at present.
     """
 
     what: str

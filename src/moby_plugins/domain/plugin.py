@@ -45,7 +45,7 @@ def is_plugin_name(name: str) -> bool:
 
 
 def check_plugin_name(name: object) -> str:
-    """Return ``name``; raise ``InvalidPluginNameError`` if no path may be built from it."""
+    """Return ``name``; raise ``InvalidPluginNameError`` if it cannot be one component of a path."""
     if not isinstance(name, str) or _PLUGIN_NAME.fullmatch(name) is None:
         raise InvalidPluginNameError(name)
     return name
@@ -64,7 +64,7 @@ def check_any_name(name: object) -> str:
 
 def _strings(values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
-        raise TypeError("subsystems must be a list of names, not one string")
+        raise TypeError("implements must be a list of names, not one string")
     if not isinstance(values, (tuple, list, Iterable)):  # the abstract class last, as it is slow
         raise TypeError(f"implements must be a list of names, not {quoted(values)}")
     names = tuple(values)
@@ -104,9 +104,10 @@ class Managed:
     def scoped(self, path: str) -> str:
         """Translate ``path`` in the plugin to a path on the engine's machine.
 
-        The result is never outside the plugin's directory. As in engines, the propagated mount is
-        removed as a plain prefix of the path, even if it ends inside a name; only the rest is
-        normalized.
+        A path that begins with the propagated mount leads to ``propagated-mount``, beside
+        ``rootfs``; any other leads into ``rootfs``. The result is never outside these directories.
+        As in engines, the propagated mount is removed as a plain prefix of the path, even if it
+        ends inside a name; only the rest is normalized.
         """
         directory, prefix = self.rootfs, self.propagated_mount
         if prefix and path.startswith(prefix):
@@ -225,7 +226,7 @@ def check_protocol(plugin: Plugin) -> Plugin:
     if plugin.protocol != PROTOCOL_SCHEME_HTTP_V1:
         raise SpecError(
             f"plugin {quoted(plugin.name)} speaks {quoted(plugin.protocol)}, "
-            f"and only {PROTOCOL_SCHEME_HTTP_V1} is spoken here"
+            f"and only {PROTOCOL_SCHEME_HTTP_V1} is supported"
         )
     return plugin
 
@@ -241,7 +242,9 @@ def plugin_given(name: object, value: object) -> Plugin:
     if not isinstance(value, Plugin):
         raise TypeError(f"an address or a Plugin is expected, not {quoted(value)}")
     if value.name != check_plugin_name(name):
-        raise SpecError(f"the Plugin for {quoted(name)} is called {quoted(value.name)}")
+        raise SpecError(
+            f"the Plugin given as {quoted(name)} has another name: {quoted(value.name)}"
+        )
     return value
 
 

@@ -149,8 +149,8 @@ class Mount:
         places = places[:2] if read_only else places
         if len(places) != 2 or not all(place.startswith("/") for place in places):  # noqa: PLR2004
             raise SettingsError(
-                f"{quoted(text)} is not of the form NAME:SOURCE:DESTINATION[:ro], both absolute"
-                " paths: for example state:/var/lib/shelf:/state"
+                f"{quoted(text)} is not of the form NAME:SOURCE:DESTINATION[:ro], with"
+                " absolute paths: for example state:/var/lib/shelf:/state"
             )
         source, destination = places
         return cls(name, source, destination, read_only)
@@ -169,7 +169,7 @@ class Mount:
 
 
 def capability(text: str) -> str:
-    """Return the Linux capability ``CAP_SYS_ADMIN`` for that name or ``sys_admin``.
+    """Return the full name of a Linux capability: ``CAP_SYS_ADMIN`` for ``sys_admin``.
 
     Raises ``SettingsError`` if ``text`` is not the name of a capability.
     """
@@ -181,9 +181,10 @@ def capability(text: str) -> str:
 
 
 def variable(text: str) -> dict[str, Any]:
-    """Return the settable entry for ``NAME`` or ``NAME=VALUE`` in ``config.json``.
+    """Return the entry in ``config.json`` for an environment variable.
 
-    Raises ``SettingsError`` for any other form.
+    ``text`` is ``NAME``, or ``NAME=VALUE`` with its default; ``docker plugin set`` can change the
+    value. Raises ``SettingsError`` for any other form.
     """
     name, equals, value = text.partition("=")
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or "\0" in value:
@@ -285,7 +286,10 @@ class PluginConfig:
 
 
 def matched_kind(interface_type: str) -> str:
-    """Return ``volumedriver`` for ``docker.volumedriver/1.0``; "" if no engine matches the type."""
+    """Return the subsystem in a type: ``volumedriver`` for ``docker.volumedriver/1.0``.
+
+    Return "" if no engine looks for the type.
+    """
     match = re.fullmatch(r"docker\.([a-z]+)/1\.0", interface_type)
     return match[1] if match and match[1] in KINDS else ""
 

@@ -274,7 +274,7 @@ def _typed(value: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str
         raise ValueError(f"an object was expected, not {kind_of(value)}")  # noqa: TRY004  the file's
     for key, item in value.items():
         if key not in kinds:
-            raise ValueError(f"{quoted(key)} is not known; there are {', '.join(kinds)}")
+            raise ValueError(f"{quoted(key)} is not a known key; the keys are {', '.join(kinds)}")
         # In Python a boolean is an int, but in JSON it is not a number.
         if not isinstance(item, kinds[key]) or (isinstance(item, bool) and kinds[key] is not bool):
             raise ValueError(f"{key} cannot be {kind_of(item)}")

@@ -1,4 +1,4 @@
-"""When to retry and after which delay. Delays are only computed here; other modules wait."""
+"""Decide when to retry and after which delay. Delays are only computed here; other modules wait."""
 
 import math
 import sys
@@ -24,10 +24,10 @@ def is_seconds(value: object) -> bool:
 
 
 def size(argument: str, value: object) -> int:
-    """Return a bound in bytes, a positive whole number.
+    """Return ``value``, a bound in bytes, if it is a positive whole number.
 
     Raises ``TypeError`` if ``value`` is not a whole number, and ``ValueError`` if it is not
-    positive. Both name the ``argument``.
+    positive. The messages of both name the ``argument``.
     """
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not isinstance(value, int) or not is_whole or value < 1:
@@ -70,7 +70,10 @@ def finite(argument: str, given: float) -> float:
 def _at_least(
     bound: float, most: float = sys.float_info.max
 ) -> "Callable[[object, Attribute[float], Any], None]":
-    """Return an attrs validator for a number of at least ``bound``; it takes values of any type."""
+    """Return an attrs validator for a number from ``bound`` to ``most``.
+
+    It raises ``ValueError`` for any other value, of whatever type.
+    """
 
     def check(_: object, attribute: "Attribute[float]", value: Any) -> None:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -163,7 +166,7 @@ def is_retryable(error: PluginError) -> bool:
 
 
 def is_worth_waiting_for(error: PluginError) -> bool:
-    """Return whether ``get`` may try again: as for a call, or if the plugin is not found yet."""
+    """Return whether ``get`` may try again: where a call may, and if the plugin was not found."""
     return isinstance(error, PluginNotFoundError) or is_retryable(error)
 
 
@@ -192,7 +195,7 @@ class Tries:
         """Return the seconds until the next attempt, or ``None`` if there will be none.
 
         ``error`` was raised by the attempt that ended at ``now``; its ``attempts`` and ``elapsed``
-        are set. Before another attempt, ``number`` is increased.
+        are set. If there will be another attempt, ``number`` is increased.
         """
         elapsed = now - self.started
         error.attempts, error.elapsed = self.number, elapsed
@@ -213,7 +216,7 @@ class Tries:
         return most * self._chance()
 
     def postpone(self, seconds: float) -> None:
-        """Do not count ``seconds`` that an attempt waited because too many others were running."""
+        """Exclude ``seconds``, for which an attempt waited for others to end, from the budget."""
         self.started += seconds
 
 

@@ -1,10 +1,10 @@
 """Find secrets in a text by their names and by their usual forms.
 
-A name is that of a secret by its end (``DB_PASSWORD``, ``accountKey``, ``token2``), in any case of
-letters. In a text, secrets are what follows such a name and ``=`` or ``:``, or a flag such as
-``--password``. Without a name, they are the user in a URL, private keys, tokens with a known
-prefix, and values of HTTP's ``Authorization``. Since plugins may send any text, the time taken is
-at most proportional to its length.
+The end of a name shows whether it names a secret (``DB_PASSWORD``, ``accountKey``, ``token2``), in
+any case of letters. In a text, secrets are what follows such a name and ``=`` or ``:``, or a flag
+such as ``--password``. Without a name, they are the user in a URL, private keys, tokens with a
+known prefix, and values of HTTP's ``Authorization``. Since plugins may send any text, the time
+taken is at most proportional to its length.
 """
 
 import re
@@ -88,7 +88,7 @@ _FLAG = re.compile(rf"--?[\w.-]*{_SECRET}", re.IGNORECASE)
 
 
 def is_secret(key: str) -> bool:
-    """Return whether the value under ``key`` is secret; look-alike Unicode letters count too."""
+    """Return whether the value under ``key`` is secret; Unicode variants of letters too."""
     if not key.isascii():
         key = "".join(filter(str.isprintable, normalize("NFKC", key)))
     return any(_ENDS_SECRET.match(key, start) for start in _starts(key))
@@ -110,7 +110,7 @@ def holds_token(text: str) -> bool:
 
 
 def masked_value(value: str) -> str:
-    """Return the mask of ``value``, in quotes if the value begins with one."""
+    """Return ``***`` in place of ``value``, in quotes if ``value`` begins with a quote."""
     if value[:1] in ("'", '"'):
         return value[0] + MASK + value[0]
     return MASK
@@ -121,7 +121,8 @@ def mask_settings(
 ) -> str:
     """Return ``text`` with the secrets replaced.
 
-    Secrets are the values of names that ``named`` matches, private keys, tokens and credentials.
+    Secrets are private keys, tokens, credentials, and what ``named`` matches after a secret's name.
+    ``replace`` returns the text to put in place of a secret.
     """
 
     def hide(match: "re.Match[str]") -> str:

@@ -39,7 +39,7 @@ class MethodSummary:
 
 @define
 class Latencies:
-    """A histogram of seconds, whose buckets grow by ``WIDTH``."""
+    """A histogram of latencies; each bucket is ``WIDTH`` times as wide as the one before."""
 
     _counts: dict[int, int] = field(factory=dict, init=False)
     total: int = field(default=0, init=False)
@@ -68,12 +68,12 @@ class _Method:
 
 @define
 class Summary:
-    """A counter of calls by method, without the query. Used by one thread at a time."""
+    """A counter of calls, errors and latencies by method. Used by one thread at a time."""
 
     _methods: dict[str, _Method] = field(factory=dict, init=False)
 
     def add(self, call: RecordedCall) -> None:
-        """Count one call."""
+        """Count ``call`` under its method, without the query."""
         name = call.method.partition("?")[0][:MAX_METHOD_LENGTH]
         if name not in self._methods and len(self._methods) >= MAX_METHODS:
             name = OTHER
@@ -82,7 +82,7 @@ class Summary:
         method.errors += is_error(call)
 
     def methods(self) -> list[MethodSummary]:
-        """Return the counts, sorted by method."""
+        """Return a summary of the calls of each method, sorted by the method's name."""
         return [
             MethodSummary(
                 name,

@@ -68,12 +68,12 @@ def quoted(value: object, most: int = MAX_TEXT) -> str:
 
 
 def sentence(value: object) -> str:
-    """Return ``shown`` of a sentence of this library, whose foreign texts are already cut."""
+    """Return a sentence of this library as one printable line; its foreign texts are cut before."""
     return shown(value, MAX_SENTENCE)
 
 
 def is_encodable(path: str) -> bool:
-    """Return whether ``path`` stands for bytes: escaped ones are, half a surrogate pair is not."""
+    """Return whether ``path`` can be encoded to bytes, as ``os.fsencode`` does it in UTF-8."""
     try:
         path.encode(errors="surrogateescape")
     except UnicodeEncodeError:

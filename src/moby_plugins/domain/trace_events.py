@@ -25,7 +25,7 @@ MAX_BODY_TEXT = 2000
 def trace_text(recordings: Sequence[Recording]) -> Iterator[str]:
     """Yield the text of a trace of ``recordings``, with one event on each line.
 
-    The times of each recording count from its own beginning, so all begin at 0. Secrets are
+    The times of each recording are relative to its own beginning, so all begin at 0. Secrets are
     masked, even if the recording has them.
     """
     yield '{"displayTimeUnit": "ms", "traceEvents": [\n'

@@ -5,7 +5,8 @@ value has the wrong type, instead of failing later, far from the mistake. This c
 requests and responses, since it takes time in each call, nor for messages of subsystems: a plugin's
 result is checked when it is sent, so that the error names the method.
 
-The last functions find out whether a function returns its result, or an awaitable.
+``is_coroutine_function`` and ``returned_kind`` find out what a function returns: its result, or an
+awaitable.
 """
 
 import inspect
@@ -87,7 +88,7 @@ def _name(kind: Any) -> str:
 
 
 def is_coroutine_function(function: Any) -> bool:
-    """Return whether it is a coroutine function, or an object whose ``__call__`` is one."""
+    """Return whether ``function`` is a coroutine function, or its ``__call__`` is one."""
     kinds = (function, type(function).__call__) if callable(function) else ()
     return any(map(inspect.iscoroutinefunction, kinds))
 
@@ -95,8 +96,8 @@ def is_coroutine_function(function: Any) -> bool:
 def returned_kind(function: Any) -> type | None:
     """Return the class of what a callable returns, ``Awaitable`` for a coroutine function.
 
-    ``None`` if it is not known: there is no annotation, it is not a class, or the annotation may be
-    that of another function, which a decorator has replaced.
+    Return ``None`` if the class is not known: there is no annotation, it is not a class, or the
+    annotation may be that of another function, which a decorator has replaced.
     """
     if is_coroutine_function(function):
         return Awaitable

@@ -63,7 +63,8 @@ class Unit:
 
     ``directory`` is the working directory of the command, "" for systemd's default. ``drain`` is
     how many seconds running calls have to end once the service is stopped. Raises
-    ``InvalidPluginNameError``, and ``SettingsError`` for values that a unit cannot hold.
+    ``InvalidPluginNameError`` for a name that no plugin can have, and ``SettingsError`` for values
+    that a unit cannot hold.
     """
 
     name: str

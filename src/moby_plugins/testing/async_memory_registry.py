@@ -38,7 +38,7 @@ class AsyncMemoryRegistry(AsyncRegistry):
         observers: Observers of the registry's calls and plugins.
 
     Attributes:
-        discovery: The discovery, which counts scans and look-ups.
+        discovery: The discovery, which records its scans and look-ups.
 
     Examples:
         ```python
@@ -82,13 +82,13 @@ class AsyncMemoryRegistry(AsyncRegistry):
 
         Args:
             name: The name of the plugin.
-            plugin: An implementation of a subsystem, asynchronous or not, or the ``plugin`` of an
-                ``AsyncMemoryTransport``. A table without ``Plugin.Activate`` implements the
-                subsystems whose methods it has.
+            plugin: An implementation of a subsystem, asynchronous or not, or what
+                ``AsyncMemoryTransport`` takes, such as a table from method to reply. A table
+                without ``Plugin.Activate`` implements the subsystems whose methods it has.
             addr: The plugin's address; ``memory://NAME`` unless given.
 
         Returns:
-            A transport to the plugin, which has the ``calls``.
+            A transport to the plugin, whose ``calls`` lists every attempt to call the plugin.
 
         Raises:
             InvalidPluginNameError: For an invalid name.
@@ -149,7 +149,7 @@ class AsyncMemoryTransports(StrictTransports[AsyncMemoryTransport]):
 
 @frozen(repr=False)
 class _TransportByAddress:
-    """A transport to the plugin that has the address at the time of each call."""
+    """A transport that sends each call to the plugin that then has the address."""
 
     _address: Address
     _transports: Mapping[str, AsyncMemoryTransport]

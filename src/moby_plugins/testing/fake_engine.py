@@ -91,7 +91,7 @@ class FakeEngine:
     ) -> str:
         """Install a plugin, replacing one of the same name, and return its new id.
 
-        Nothing is checked, as in engines; ``None`` becomes ``null`` in the API.
+        Nothing is checked, as in engines. An argument ``None`` becomes ``null`` in the API.
         """
         interface = {"Socket": socket, "Types": None if types is None else [*types]}
         if protocol:
@@ -144,7 +144,7 @@ class FakeEngine:
         return EngineDiscovery(ADDRESS, timeout=timeout, connect=transport.connect, clock=clock)
 
     def serve(self, path: str | os.PathLike[str]) -> FaultServer:
-        """Return a server of this engine on a UNIX socket at ``path``: a context manager."""
+        """Return a context manager that serves this engine on a UNIX socket at ``path``."""
         return FaultServer.unix(self._reply, path)
 
     def __repr__(self) -> str:

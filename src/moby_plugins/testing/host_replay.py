@@ -20,7 +20,7 @@ class Replayed:
     """A recorded call that was repeated. A frozen value.
 
     Args:
-        recorded: The recorded call.
+        recorded: The recorded call, with the bodies that ``replay_calls`` translated.
         status: The status of the new response.
         body: The body of the new response.
     """
@@ -43,8 +43,8 @@ def replay_calls(
 ) -> list[Replayed]:
     """Repeat the calls of a recording, one after the other.
 
-    Calls that a host gave up are left out. If secrets were masked in the recording, the masks are
-    sent to the plugin, and its responses are masked, too.
+    Calls without a response, or that the host broke off, are left out. If secrets were masked in
+    the recording, the masks are sent to the plugin, and its responses are masked, too.
 
     Args:
         file: The path of the recording.
@@ -64,7 +64,9 @@ def replay_calls(
         if not call.status or call.host_left:
             continue
         if call.request.omitted or call.answer.omitted:
-            raise RecordingError(f"a body of {call.method} was not kept whole", os.fspath(file))
+            raise RecordingError(
+                f"a body of {call.method} was not recorded completely", os.fspath(file)
+            )
         translated_call = _translated(call, translate)
         response = app(Request(call.method, translated_call.request.data))
         body = _whole(response)

@@ -30,11 +30,11 @@ class PluginDirectory:
 
     A context manager: entering creates them, leaving closes the sockets and removes nothing. A
     plugin's name may be ``shelf/shelf``, for a subdirectory of its own, which engines search as
-    well. Each method returns the path that it creates, and raises ``OSError`` if it cannot create
+    well. Methods that create a file return its path, and raise ``OSError`` if they cannot create
     it. For one thread at a time.
 
     Args:
-        path: The parent directory; a short path, as that of a socket may have 107 bytes.
+        path: The parent directory, of a short path: that of a socket has at most 107 bytes.
 
     Attributes:
         sockets: The directory of sockets.
@@ -127,7 +127,7 @@ class PluginDirectory:
         return path
 
     def json_spec(self, name: str, addr: str, tls_config: Mapping[str, Any] | None = None) -> Path:
-        """Write a ``.json`` file.
+        """Write a ``.json`` spec, with the address and TLS options.
 
         Args:
             name: The name of the plugin.
@@ -147,10 +147,11 @@ class PluginDirectory:
 
         Args:
             name: The name of the plugin.
-            target: The target of the link.
+            target: The target of the link, which gets the same suffix: with ``.sock`` it is in the
+                directory of sockets, else in the first one of specs.
 
         Returns:
-            The socket's path.
+            The link's path.
         """
         directory = self.sockets if target.suffix == ".sock" else self.specs
         path = self._place(directory, name + target.suffix)

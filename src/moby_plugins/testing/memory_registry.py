@@ -37,7 +37,7 @@ _IMPLEMENTS = {kind.interface: kind.implements for kind in (AuthZPlugin, SecretP
 class MemoryRegistry(Registry):
     """A ``Registry`` of plugins that a test adds; no file or connection is opened.
 
-    The creator closes it. Threads may share it, and scripted events of the clock may change it.
+    The creator closes it. Threads may share it; functions that ``clock.at`` calls may change it.
 
     Args:
         clock: The clock; a new ``FakeClock`` unless given.
@@ -46,7 +46,7 @@ class MemoryRegistry(Registry):
 
     Attributes:
         clock: The clock that measures the registry's waits, which take no real time.
-        discovery: The discovery, which counts scans and look-ups.
+        discovery: The discovery, which records its scans and look-ups.
 
     Examples:
         ```python
@@ -86,12 +86,13 @@ class MemoryRegistry(Registry):
 
         Args:
             name: The name of the plugin.
-            plugin: An implementation of a subsystem, or the ``plugin`` of a ``MemoryTransport``. A
-                table without ``Plugin.Activate`` implements the subsystems whose methods it has.
+            plugin: An implementation of a subsystem, or what ``MemoryTransport`` takes, such as a
+                table from method to reply. A table without ``Plugin.Activate`` implements the
+                subsystems whose methods it has.
             addr: The plugin's address; ``memory://NAME`` unless given.
 
         Returns:
-            A transport to the plugin, which has the ``calls``.
+            A transport to the plugin, whose ``calls`` lists every attempt to call the plugin.
 
         Raises:
             InvalidPluginNameError: For an invalid name.
@@ -132,10 +133,11 @@ class StrictTransports(Generic[M]):
         return transport
 
     def assert_used_up(self) -> None:
-        """Raise ``AssertionError`` for unused replies; the fixture calls this at the test's end.
+        """Raise ``AssertionError`` for unused replies; the pytest fixtures call this after a test.
 
         Raises:
-            AssertionError: If a reply is unused; the message names each unused reply.
+            AssertionError: If a reply is unused; the message names each unused reply of the first
+                transport that has any.
         """
         __tracebackhide__ = True
         for transport in self._strict:
@@ -187,7 +189,7 @@ class MemoryTransports(StrictTransports[MemoryTransport]):
 
 @frozen(repr=False)
 class _TransportByAddress:
-    """A transport to the plugin that has the address at the time of each call."""
+    """A transport that sends each call to the plugin that then has the address."""
 
     _address: Address
     _transports: Mapping[str, MemoryTransport]
@@ -209,7 +211,7 @@ def _as_replies(plugin: Part) -> Replies:
 
 
 def with_handshake(plugin: T) -> T | dict[str, Any]:
-    """Return ``plugin``; add the reply to the handshake if it is a table without one."""
+    """Return ``plugin``; if it is a table, add the reply to the handshake unless it has one."""
     if not isinstance(plugin, Mapping) or ACTIVATE in plugin:
         return plugin
     interfaces = dict.fromkeys(method.partition(".")[0] for method in plugin)

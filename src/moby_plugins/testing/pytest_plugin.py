@@ -32,7 +32,7 @@ pytest.register_assert_rewrite("moby_plugins.testing.contracts")
 
 @pytest.fixture
 def fake_clock() -> FakeClock:
-    """Provide a fake clock: waiting takes no real time, and the schedule is exact.
+    """Provide a fake clock: waits take no real time, and end exactly when they are due.
 
     Returns:
         A ``FakeClock``.
@@ -53,9 +53,8 @@ def fake_clock() -> FakeClock:
 def memory_transport(fake_clock: FakeClock) -> Iterator[MemoryTransports]:
     """Create plugins in memory, with the time of ``fake_clock``.
 
-    Call it with a table: ``memory_transport({method: reply})``.
-
-    ``memory_transport.strict({…})`` creates one whose replies must all be used by the test's end.
+    ``memory_transport({method: reply})`` creates a transport to a plugin that gives these replies;
+    ``memory_transport.strict({…})``, one whose replies must all be used by the test's end.
 
     Yields:
         A ``MemoryTransports``.
@@ -210,8 +209,9 @@ def async_live_plugin(plugin_dir: PluginDirectory) -> Iterator[AsyncLivePlugins]
 def fake_loop(request: pytest.FixtureRequest) -> Iterator[FakeTimeLoop]:
     """Provide an event loop on which waiting takes no real time; closed at the test's end.
 
-    With pytest-asyncio it is the loop of the test if ``FakeTimeLoop`` is its loop factory; with
-    anyio, if ``anyio_backend`` returns ``("asyncio", {"loop_factory": lambda: fake_loop})``.
+    With pytest-asyncio, it is the loop in which the test runs if the loop factory is
+    ``FakeTimeLoop``; with anyio, if the fixture ``anyio_backend`` returns
+    ``("asyncio", {"loop_factory": lambda: fake_loop})``.
 
     Yields:
         A ``FakeTimeLoop``.

@@ -209,13 +209,13 @@ def test_the_checks_can_be_listed(machine: Machine) -> None:
     ("arguments", "why"),
     [
         ([], "Missing argument 'NAME|ADDRESS'"),
-        (["shelf", "--check", "nothing*"], "there is no such check"),
+        (["shelf", "--check", "nothing*"], "no check for this plugin matches the options"),
         (["shelf", "--check", "unknown kees"], "did you mean unknown keys?"),
         (["--explain", "B12"], "'B12' is not a section of the protocol; did you mean B2, B1, B11?"),
         (["shelf", "--host", "nerdctl"], "'nerdctl' is not one of 'docker', 'podman'"),
         (
             ["shelf", "--subsystem", "volumedriver"],
-            "no checks for 'volumedriver'; did you mean VolumeDriver?; there are: Plugin",
+            "no checks for the subsystem 'volumedriver'; did you mean VolumeDriver?; there are: ",
         ),
         (["shelf", "--volume-opt", "size"], "'size' is not of the form KEY=VALUE"),
         (["shelf", "--junit", "nowhere/report.xml"], "No such file or directory"),

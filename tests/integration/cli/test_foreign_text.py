@@ -115,7 +115,7 @@ def test_one_plugin_is_told_in_lines_of_its_own(
         ("VolumeDriver.Get", "status 200 OK"),
         ("VolumeDriver.Create", "status 500 Internal Server Error"),
         ("VolumeDriver.List", "VolumeDriver.List: status 503 Service Unavailable"),
-        ("VolumeDriver.Path", "is not JSON"),
+        ("VolumeDriver.Path", "a number in JSON must be finite"),
     ],
 )
 def test_a_refusal_is_one_line_that_says_whose_it_is(

@@ -116,7 +116,7 @@ def test_a_check_that_was_meant_is_named(machine: Machine) -> None:
         subsystem = machine.run("check", "shelf", "--subsystem", "VolumDriver")
 
     assert (check.returncode, subsystem.returncode) == (2, 2)
-    assert "there is no such check; did you mean " in check.stderr
+    assert "no check for this plugin matches the options; did you mean " in check.stderr
     assert "; did you mean VolumeDriver?; there are: " in subsystem.stderr
 
 

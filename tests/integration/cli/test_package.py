@@ -233,7 +233,7 @@ def test_what_is_there_is_not_overwritten(machine: Machine) -> None:
     ran = machine.run("package", "a:b", "--name", "shelf", "--rootfs", "empty")
     inside = machine.run("package", "a:b", "--name", "x", "--rootfs", "empty", "--out", "empty/x")
 
-    assert "it is there already: remove it, or choose another with --out" in ran.stderr
+    assert "this path exists already: remove it, or choose another with --out" in ran.stderr
     assert "this directory lies in the root file system" in inside.stderr
     assert (machine.root / "shelf").is_dir()
 
@@ -245,7 +245,7 @@ def test_a_root_file_system_without_python_is_refused(machine: Machine) -> None:
     ran = machine.run("package", "a:b", "--name", "shelf", "--rootfs", "empty")
 
     assert ran.returncode == 9
-    assert "there is no python3 in it" in ran.stderr
+    assert "there is no python3 in this root file system" in ran.stderr
 
 
 def test_an_engine_that_is_not_there_is_unreachable(machine: Machine) -> None:

@@ -283,7 +283,7 @@ def test_a_group_that_there_is_not_is_an_error_before_a_socket_is_made(
         (["shelves:app", "--mode=-1"], "'-1' is not a file mode"),
         (["shelves:app", "--mode", "1777"], "'1777' is not a file mode"),
         (["shelves:app", "--mode", "6_0"], "'6_0' is not a file mode"),
-        (["shelves:app", "--tls-cert", "x"], "TLS is for --tcp alone"),
+        (["shelves:app", "--tls-cert", "x"], "TLS needs --tcp"),
         (["shelves:app", "--tcp", "127.0.0.1:0", "--tls-cert", "x"], "both --tls-cert and"),
     ],
 )

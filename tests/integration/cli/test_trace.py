@@ -189,7 +189,7 @@ def test_an_address_is_traced_as_a_name_is(machine: Machine) -> None:
     file = machine.run("trace", f"unix://{machine.root}/file")
 
     assert (far.returncode, none.returncode, file.returncode) == (2, 5, 9)
-    assert "is traced with --listen" in far.stderr
+    assert "can be traced only with --listen" in far.stderr
     assert "no socket there" in none.stderr
     assert "is not a socket" in file.stderr
     assert (machine.root / "file").read_text() == "mine"

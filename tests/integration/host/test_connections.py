@@ -213,4 +213,4 @@ def test_an_iterable_is_not_sent_again_unseen(short_path: Path, once: Settings) 
 
         assert plugin.connections == 1
     assert caught.value.body_spent
-    assert "its body was partly read and cannot be rewound" in str(caught.value)
+    assert "the request's body was partly read and cannot be rewound" in str(caught.value)

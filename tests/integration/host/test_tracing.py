@@ -192,7 +192,7 @@ def test_what_cannot_be_moved_is_an_error(
     (plugin_dir.sockets / ".traced").write_text("no directory")
     with alive(plugin_dir):
         with (
-            pytest.raises(SpecError, match=r"/shelf\.sock: a trace cannot take its place: "),
+            pytest.raises(SpecError, match=r"/shelf\.sock: a trace cannot replace or restore"),
             stand_between(),
         ):
             pass

@@ -22,7 +22,7 @@ def test_values_are_counted(unit: str, count: int) -> None:
     just = f"[{','.join([unit] * fits)}{rest}]"
 
     assert len(first_value(just.encode())) == fits + len(rest) // 2
-    with pytest.raises(ValueError, match=r"^more than 1,000,000 values$"):
+    with pytest.raises(ValueError, match=r"^the JSON has more than 1,000,000 values$"):
         first_value(f"{just[:-1]},0]".encode())
 
 
@@ -44,7 +44,7 @@ def test_text_and_keys_are_no_values(head: str, around: int) -> None:
     just = ",".join([unit] * (MAX_VALUES - around))
 
     first_value((head % just).encode())
-    with pytest.raises(ValueError, match=r"^more than 1,000,000 values$"):
+    with pytest.raises(ValueError, match=r"^the JSON has more than 1,000,000 values$"):
         first_value((head % f"{just},{unit}").encode())
 
 
@@ -96,6 +96,6 @@ def test_values_that_take_too_much_are_refused_before_they_are_decoded() -> None
     data = b"[%b0]" % (one * 490_000)
 
     with pytest.raises(
-        ValueError, match=r"^decoding it takes more than 256 MiB plus twice its size$"
+        ValueError, match=r"^decoding the JSON takes more memory than 256 MiB plus twice its size$"
     ):
         first_value(data)

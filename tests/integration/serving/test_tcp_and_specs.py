@@ -173,7 +173,8 @@ def test_an_address_is_host_and_port(tmp_path: Path, addr: str) -> None:
     with pytest.raises(SpecError) as raised:
         server_in(tmp_path, addr).start()
 
-    assert str(raised.value) == f"{addr!r} is not of the form HOST:PORT"
+    form = "HOST:PORT, with a port of at most 65535"
+    assert str(raised.value) == f"{addr!r} is not of the form {form}"
 
 
 @pytest.mark.parametrize("addr", ["no-such-host.invalid:80", "192.0.2.1:80"])

@@ -236,7 +236,7 @@ def test_a_socket_that_leads_elsewhere_is_not_dialled(socket: str) -> None:
     [
         ({"Id": "../x"}, "has the id '../x'"),
         ({"Id": None}, "has the id ''"),
-        ({"Name": ""}, "a plugin has the name ''"),
+        ({"Name": ""}, "a plugin has the invalid name ''"),
         ({"Name": 5}, "Name must be a string, not a number"),
         ({"Config": []}, "Config must be an object, not an array"),
         ({"Config": {"Interface": "x"}}, "Config.Interface must be an object, not a string"),
@@ -279,7 +279,7 @@ def test_an_engine_without_a_directory_is_an_error(root: Any) -> None:
     engine = FakeEngine(root=root)
     engine.install("shelf")
 
-    with pytest.raises(SpecError, match="which is not a path"):
+    with pytest.raises(SpecError, match="which is not an absolute path"):
         engine.discovery().lookup("shelf")
 
 

@@ -156,7 +156,7 @@ def test_a_discovery_that_is_given_takes_the_place_of_all(tmp_path: Path) -> Non
         (
             {"a": Plugin("b", "tcp://h:1")},
             SpecError,
-            r"\[plugins\] a: the Plugin for 'a' is called",
+            r"\[plugins\] a: the Plugin given as 'a' has another name",
         ),
         ({"a/b": "tcp://h:1"}, InvalidPluginNameError, "'a/b' is not a plugin name"),
         ({5: "tcp://h:1"}, InvalidPluginNameError, "5 is not a plugin name"),

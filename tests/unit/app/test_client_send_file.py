@@ -144,7 +144,8 @@ def test_what_is_used_up_is_not_sent_again(kind: str, clock: AnyClock) -> None:
     assert caught.value.body_spent
     assert str(caught.value) == (
         f"plugin 'p' at {TCP}: the plugin closed the connection without a response"
-        " (tried 2 times in 1 s; not tried again: its body was partly read and cannot be rewound)"
+        " (tried 2 times in 1 s; not tried again: the request's body was partly read and"
+        " cannot be rewound)"
     )
     assert len(line.requests) == 2
 

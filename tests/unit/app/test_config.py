@@ -115,7 +115,8 @@ def test_an_unknown_scheme_names_the_known_ones(recorder: RecordingConnect) -> N
         connect(Address("npipe:////./pipe/x"), None)
 
     assert str(caught.value) == (
-        "no transport for npipe:// (npipe:////./pipe/x); there are: http, https, memory, tcp, unix"
+        "no transport for npipe:// (npipe:////./pipe/x);"
+        " there is one for: http, https, memory, tcp, unix"
     )
 
 

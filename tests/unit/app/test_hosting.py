@@ -87,7 +87,8 @@ def test_stopping_what_never_started_is_fine(underneath: Underneath) -> None:
     server = PluginServer(app, underneath.listen)
     server.stop()
 
-    with pytest.raises(RuntimeError, match=r"^a server that was stopped cannot be started again$"):
+    told = r"^a stopped server cannot be started again: make a new one$"
+    with pytest.raises(RuntimeError, match=told):
         server.start()
     assert underneath.events == []
 

@@ -137,7 +137,7 @@ def test_a_class_is_asked_for_by_its_name_in_the_manifest(registry: Registry) ->
     ("given", "message"),
     [
         (Shelf, "Shelf is a plugin's implementation, for it overrides list: "),
-        (Subsystem, "Subsystem is not a subsystem: it has no method"),
+        (Subsystem, "Subsystem is not a subsystem: it has no method marked @remote()"),
         (int, "implements takes a subsystem's name or its class, VolumeDriver for example, not "),
         (5, "implements takes a subsystem's name or its class, VolumeDriver for example, not 5"),
         (Shelf(), "implements takes a subsystem's name or its class, VolumeDriver for example, "),

@@ -128,7 +128,7 @@ def test_a_method_that_no_part_implements_is_not_found(path: str, app: PluginApp
         (b'{"Name":["x"]}', "Name: a string expected, not an array"),
         (b'{"Name":"x","Opts":[]}', "Opts: an object expected, not an array"),
         (b'{"Name":"x","Opts":{"a":true}}', "Opts.a: a string expected, not a boolean"),
-        (b'{"Name":NaN}', "NaN is not JSON"),
+        (b'{"Name":NaN}', "a number in JSON must be finite, not NaN"),
     ],
 )
 def test_arguments_that_cannot_be_read_are_a_bad_request(

@@ -102,8 +102,8 @@ def test_what_cannot_be_served_is_no_app(found: object) -> None:
     told = (
         "VolumeDriver does not implement any method of a subsystem"
         if found is VolumeDriver
-        else f"it is {kind!r}, and neither a PluginApp, a subsystem nor a function from Request to"
-        " Response"
+        else f"the app is {kind!r}, and neither a PluginApp, a subsystem nor a function from"
+        " Request to Response"
     )
     with pytest.raises(TypeError, match=f"^{told}$"):
         as_app(found)
@@ -131,7 +131,7 @@ async def make_later() -> PluginApp:
 def test_a_function_that_makes_an_app_is_not_served(found: object) -> None:
     """It could not be called with a request; the error says what to write instead."""
     told = (
-        r"^it cannot be called with a request alone; if it makes an app, serve what it makes:"
+        r"^the app cannot be called with a request alone; if it makes an app, serve that:"
         r" app = make_app\(\) in the module$"
     )
     with pytest.raises(TypeError, match=told):

@@ -84,7 +84,7 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
         ),
         (
             {"plugins": {"a": Plugin("b", "tcp://h:1")}},
-            "plugins: 'a': the Plugin for 'a' is called 'b'",
+            "plugins: 'a': the Plugin given as 'a' has another name: 'b'",
         ),
         ({"discovery": 5}, "discovery must be a name, or a function of the settings, not 5"),
         ({"discovery": "lokal"}, "no discovery is called 'lokal'; there are: local"),
@@ -95,9 +95,15 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
         ({"timeout": True}, "timeout must be a positive number, not True"),
         ({"timeout": float("nan")}, "timeout must be a positive number, not nan"),
         ({"activation_timeout": -1.0}, "activation_timeout must be a positive number, not -1.0"),
-        ({"max_response_bytes": 0}, "max_response_bytes must be a positive number, not 0"),
-        ({"max_response_bytes": 1.5}, "max_response_bytes must be a positive number, not 1.5"),
-        ({"max_response_bytes": None}, "max_response_bytes must be a positive number, not None"),
+        ({"max_response_bytes": 0}, "max_response_bytes must be a positive whole number, not 0"),
+        (
+            {"max_response_bytes": 1.5},
+            "max_response_bytes must be a positive whole number, not 1.5",
+        ),
+        (
+            {"max_response_bytes": None},
+            "max_response_bytes must be a positive whole number, not None",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused(given: dict[str, Any], message: str) -> None:

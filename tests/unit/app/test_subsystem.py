@@ -241,9 +241,10 @@ def test_what_was_made_without_a_client_is_no_proxy(part: Greeter) -> None:
 
 def test_a_time_out_for_an_unknown_method_is_an_error() -> None:
     """A slip of the pen is told at once."""
-    with pytest.raises(ValueError, match=r"^VolumeDriver has no method 'Mount'$"):
+    with pytest.raises(ValueError, match=r"^timeouts: VolumeDriver has no method 'Mount'$"):
         VolumeDriver(timeouts={"Mount": 1.0})
-    with pytest.raises(ValueError, match=r"^VolumeDriver has no method 'x{300}'… of 9000$"):
+    told = r"^timeouts: VolumeDriver has no method 'x{300}'… of 9000$"
+    with pytest.raises(ValueError, match=told):
         VolumeDriver(timeouts={"x" * 9000: 1.0})
 
 

@@ -143,7 +143,7 @@ def test_every_error_is_a_plugin_error() -> None:
             transport_error(attempts=2, elapsed=1.23456, body_spent=True),
             (
                 "plugin 'db' at tcp://h:1: refused (tried 2 times in 1.23 s; "
-                "not tried again: its body was partly read and cannot be rewound)"
+                "not tried again: the request's body was partly read and cannot be rewound)"
             ),
         ),
         (StatusError(404, "VolumeDriver.Get", "gone"), "VolumeDriver.Get: gone"),

@@ -115,8 +115,8 @@ def test_what_is_no_time_says_what_to_write() -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011  its whole text is compared
         check_timestamp("today")
     assert str(caught.value) == (
-        "'today' is not a time in RFC 3339: write 2006-01-02T15:04:05Z, or pass a datetime, as"
-        " datetime.now(timezone.utc) is"
+        "'today' is not a time in RFC 3339: write 2006-01-02T15:04:05Z, or pass a datetime, such"
+        " as datetime.now(timezone.utc)"
     )
     with pytest.raises(ValueError, match=r"^'2026-02-30T00:00:00Z' is not a time in RFC 3339: day"):
         check_timestamp("2026-02-30T00:00:00Z")

@@ -44,7 +44,7 @@ def test_a_method_that_would_break_the_line_is_refused(method: str) -> None:
         Request(method)
 
     assert str(caught.value) == (
-        f"{method.removeprefix('/')!r} is not a method: no white space, controls or non-ASCII"
+        f"{method.removeprefix('/')!r} is not a method: it must be ASCII without spaces or controls"
     )
 
 

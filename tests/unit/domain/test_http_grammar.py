@@ -89,7 +89,7 @@ def test_a_head_that_is_refused_says_why(row: str) -> None:
 
 def test_headers_without_an_end_are_refused() -> None:
     """They are not taken for whole where the bytes end."""
-    with pytest.raises(ValueError, match=r"^its headers do not end$"):
+    with pytest.raises(ValueError, match=r"^no empty line ends its headers$"):
         check_heads(OK + b"X: y\r\n")
 
 

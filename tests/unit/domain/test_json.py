@@ -64,11 +64,11 @@ def test_half_a_surrogate_pair_is_a_replacement_character(data: bytes, value: An
         (b"\xff\xfe{\x00}\x00", "not UTF-8: invalid start byte at byte 0"),
         (b'"\xed\xa0\x80"', "not UTF-8: invalid continuation byte at byte 1"),
         (b"1 \xff", "not UTF-8: invalid start byte at byte 2"),
-        (b"NaN", "NaN is not JSON"),
-        (b'{"a": [Infinity]}', "Infinity is not JSON"),
-        (b"-Infinity", "-Infinity is not JSON"),
-        (b"1e999", "1e999 is not JSON"),
-        (b"[-1e999]", "-1e999 is not JSON"),
+        (b"NaN", "a number in JSON must be finite, not NaN"),
+        (b'{"a": [Infinity]}', "a number in JSON must be finite, not Infinity"),
+        (b"-Infinity", "a number in JSON must be finite, not -Infinity"),
+        (b"1e999", "a number in JSON must be finite, not 1e999"),
+        (b"[-1e999]", "a number in JSON must be finite, not -1e999"),
     ],
 )
 def test_what_is_not_json_says_why(data: bytes, reason: str) -> None:

@@ -178,8 +178,8 @@ def test_what_an_engine_leaves_out_has_a_default() -> None:
     [
         ([], "a plugin must be an object, not an array"),
         ({"Name": 1}, "Name must be a string, not a number"),
-        ({"Name": ""}, "a plugin has the name ''"),
-        ({"Name": "a\0b"}, r"a plugin has the name 'a\x00b'"),
+        ({"Name": ""}, "a plugin has the invalid name ''"),
+        ({"Name": "a\0b"}, r"a plugin has the invalid name 'a\x00b'"),
         ({"Name": "a", "Id": 1}, "Id must be a string, not a number"),
         ({"Name": "a", "Enabled": "no"}, "Enabled must be a boolean, not a string"),
         ({"Name": "a", "Config": []}, "Config must be an object, not an array"),
@@ -268,12 +268,12 @@ def test_what_is_no_list_or_object_of_an_engine_is_an_error() -> None:
         (
             ManagedPlugin("a", "b" * 64, True, (), "s"),
             "d",
-            "the engine keeps its data in 'd', which is not a path",
+            "the engine keeps its data in 'd', which is not an absolute path",
         ),
         (
             ManagedPlugin("a", "b" * 64, True, (), "s"),
             None,
-            "the engine keeps its data in None, which is not a path",
+            "the engine keeps its data in None, which is not an absolute path",
         ),
     ],
 )
@@ -334,7 +334,7 @@ def test_a_path_is_no_name_of_a_socket(name: str) -> None:
 @every("given", [{}, {"Name": None}, {"Name": ""}])
 def test_a_plugin_of_an_engine_has_a_name(given: dict[str, object]) -> None:
     """One without is none."""
-    with pytest.raises(ValueError, match=r"^a plugin has the name ''$"):
+    with pytest.raises(ValueError, match=r"^a plugin has the invalid name ''$"):
         read_plugin({"Id": "a", **given})
 
 

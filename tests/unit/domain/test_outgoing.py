@@ -10,12 +10,12 @@ from moby_plugins.domain.outgoing import Outgoing, size_in_memory
 
 # Heads by what is wrong with them: status, headers, body, and what the error says.
 BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
-    "an early status": (100, {}, b"", "100 is not a response's status: 200 to 599 are"),
-    "a status beyond": (600, {}, b"", "600 is not a response's status: 200 to 599 are"),
+    "an early status": (100, {}, b"", "100 is not a response's status: it must be from 200 to 599"),
+    "a status beyond": (600, {}, b"", "600 is not a response's status: it must be from 200 to 599"),
     "a status in words": ("200 OK", {}, b"", "'200 OK' is not a response's status"),
     "no status": (None, {}, b"", "None is not a response's status"),
-    "a body where none can be": (204, {}, b"x", "a response with status 204 has no body"),
-    "another such": (304, {}, b"x", "a response with status 304 has no body"),
+    "a body where none can be": (204, {}, b"x", "a response with status 204 must have no body"),
+    "another such": (304, {}, b"x", "a response with status 304 must have no body"),
     "a line break": (200, {"X": "a\r\nY: b"}, b"", "the header X has a value that cannot be sent"),
     "a NUL": (200, {"X": "a\0"}, b"", "the header X has a value that cannot be sent"),
     "another alphabet": (200, {"X": "\u20ac"}, b"", "the header X has a value that cannot be sent"),
@@ -25,9 +25,9 @@ BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
         200,
         {"Y": "a" * 40_000} | {f"X-{n:02}": "a" * 250 for n in range(30)},
         b"",
-        "31 headers of 47621 bytes",
+        "31 headers with 47621 bytes",
     ),
-    "two long ones": (200, {"Y": "a" * 23_000, "Z": "a" * 23_000}, b"", "2 headers of 46002"),
+    "two long ones": (200, {"Y": "a" * 23_000, "Z": "a" * 23_000}, b"", "2 headers with 46002"),
     "a space in a name": (200, {"X Y": "a"}, b"", "'X Y' is not a header name"),
     "a name with a line break": (200, {"X\n": "a"}, b"", "is not a header name"),
     "no name": (200, {"": "a"}, b"", "'' is not a header name"),
@@ -51,10 +51,15 @@ BAD_HEADS: dict[str, tuple[Any, dict[Any, Any], bytes, str]] = {
         b"x",
         "headers must be a mapping from name",
     ),
-    "a header of a megabyte": (200, {"X": "a" * (1 << 20)}, b"x", "1 headers of 1048577 bytes"),
-    "a name of a megabyte": (200, {"X" * (1 << 20): ""}, b"x", "1 headers of 1048576 bytes"),
-    "many headers": (200, {f"X-{n}": "" for n in range(100)}, b"x", "has 100 headers of"),
-    "chunks": (200, {"Transfer-Encoding": "chunked"}, b"x", "Transfer-Encoding is the server's"),
+    "a header of a megabyte": (200, {"X": "a" * (1 << 20)}, b"x", "1 headers with 1048577 bytes"),
+    "a name of a megabyte": (200, {"X" * (1 << 20): ""}, b"x", "1 headers with 1048576 bytes"),
+    "many headers": (200, {f"X-{n}": "" for n in range(100)}, b"x", "has 100 headers with"),
+    "chunks": (
+        200,
+        {"Transfer-Encoding": "chunked"},
+        b"x",
+        "Transfer-Encoding is set by the server",
+    ),
 }
 
 # Those that are wrong whatever follows them.
@@ -78,9 +83,9 @@ def test_as_much_as_a_host_reads_can_be_sent() -> None:
     Outgoing(200, most, 0)
     Outgoing(200, {"X": "a" * 45_055}, 0)
 
-    with pytest.raises(ValueError, match="hosts read at most 90 of 45056 bytes together"):
+    with pytest.raises(ValueError, match="hosts read at most 90 headers, and 45056 bytes"):
         Outgoing(200, {**most, "Y": ""}, 0)
-    with pytest.raises(ValueError, match="1 headers of 45057 bytes"):
+    with pytest.raises(ValueError, match="1 headers with 45057 bytes"):
         Outgoing(200, {"X": "a" * 45_056}, 0)
 
 
@@ -117,6 +122,6 @@ def test_a_stream_that_does_not_fit_its_head_is_refused(kind: str) -> None:
     with pytest.raises(error) as caught:
         count(bad)
     assert str(caught.value) == {
-        "a body where none can be": "a response with status 204 has no body",
+        "a body where none can be": "a response with status 204 must have no body",
         "text": "a body must yield bytes, not str",
     }.get(kind, "the body's length differs from Content-Length")

@@ -52,7 +52,7 @@ def test_a_name_is_a_string(name: object) -> None:
 
 def test_a_manifest_is_no_single_text() -> None:
     """Its letters would be taken for subsystems."""
-    with pytest.raises(TypeError, match=r"^subsystems must be a list of names, not one string$"):
+    with pytest.raises(TypeError, match=r"^implements must be a list of names, not one string$"):
         Manifest("VolumeDriver")
 
 

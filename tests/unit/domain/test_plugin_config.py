@@ -195,7 +195,7 @@ def test_mounts_that_are_none(text: str) -> None:
         Mount.parsed(text)
 
     assert str(caught.value) == (
-        f"{quoted(text)} is not of the form NAME:SOURCE:DESTINATION[:ro], both absolute paths:"
+        f"{quoted(text)} is not of the form NAME:SOURCE:DESTINATION[:ro], with absolute paths:"
         " for example state:/var/lib/shelf:/state"
     )
 

@@ -36,8 +36,8 @@ def test_times_are_written_to_the_microsecond() -> None:
         (
             '{"recording": 1, "colour": "red"}\n',
             (
-                "r, line 1: not a recording: 'colour' is not known; "
-                "there are recording, plugin, masked"
+                "r, line 1: not a recording: 'colour' is not a known key; "
+                "the keys are recording, plugin, masked"
             ),
         ),
     ],

@@ -118,5 +118,5 @@ def test_a_body_that_was_not_kept_is_an_error(write: Write) -> None:
     """Half a request is not sent for a whole one."""
     path = write(RecordedCall("M.a", RecordedBody((), omitted=9), 200))
 
-    with pytest.raises(RecordingError, match=r"/calls: a body of M\.a was not kept whole"):
+    with pytest.raises(RecordingError, match=r"/calls: a body of M\.a was not recorded completely"):
         replay_calls(path, lambda _: Response(200, b""))

@@ -29,7 +29,7 @@ MAX_TURN = 1e-3
 
 
 class AsyncStartedResponse:
-    """A response whose first chunk was read, so that its status is certain.
+    """A response whose first chunk ``begin`` reads, so that its status is certain before sending.
 
     The server must close it with ``aclose``, also if the host has hung up.
     """
@@ -40,10 +40,10 @@ class AsyncStartedResponse:
         self._first = b""
 
     async def begin(self) -> None:
-        """Read the first chunk of the body.
+        """Check the head, and read the first chunk of the body.
 
-        An exception of the app passes. Raises ``ValueError`` for a status, header or length that no
-        host could read.
+        An exception of the app passes unchanged. Raises ``ValueError`` for a status, header or
+        length that no host could read.
         """
         response = self._response
         if isinstance(response.body, AsyncBytes):
@@ -62,10 +62,11 @@ class AsyncStartedResponse:
         return self._first
 
     async def rest(self) -> AsyncIterator[bytes]:
-        """Yield the other chunks; log an exception of the app, and pass it on.
+        """Yield the chunks after the first one; log an exception of the app, and raise it.
 
-        Other tasks, and the loop, have a turn every ``MAX_TURN`` seconds, even if neither the body
-        nor the server ever waits: otherwise it would not be seen that the host has hung up.
+        ``SystemExit`` and the like are raised as a ``WireError``. Other tasks, and the loop, run
+        every ``MAX_TURN`` seconds, even if neither the body nor the server ever waits: otherwise it
+        would not be seen that the host has hung up.
         """
         now = asyncio.get_running_loop().time
         ends = now() + MAX_TURN
@@ -102,8 +103,9 @@ async def answer(
 ) -> AsyncStartedResponse:
     """Return the response of ``app`` to the request that ``read`` returns, if ``verb`` is POST.
 
-    Exceptions are answered as in ``adapters/server/answering.py``, except for a cancellation by
-    the server and for ``NoAnswerError``, which pass.
+    Another ``verb`` is answered with 405. Exceptions are answered with the same statuses as by the
+    threaded server (``adapters/server/answering.py``), except for a cancellation by the server and
+    for ``NoAnswerError``, which pass unchanged.
     """
     if verb != "POST":
         return await _of(only_post())
@@ -135,7 +137,10 @@ async def answer(
 
 
 async def _absorb_own_cancellation() -> None:
-    """Let a cancellation that the app asked for come now, and not while the response is sent."""
+    """Absorb a cancellation of this task by the app, which would interrupt sending the response.
+
+    A cancellation by the server passes.
+    """
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError as error:

@@ -4,8 +4,9 @@ Requests are read and answered as by this library's server, within the same boun
 request that ASGI passes on are checked again: the framing of a body, the target, the method, and
 ``Origin`` on TCP. Other rules, such as those for folded lines and versions, are up to the server.
 
-A server reports a hang-up only in the place of the next part of the request's body. So the body is
-received while the app runs, up to ``MAX_AHEAD`` bytes that the app has not read.
+An ASGI server reports that the host hung up only to an application that waits for the next part of
+the request's body. So the body is received while the app runs, up to ``MAX_AHEAD`` bytes that the
+app has not read.
 """
 
 import asyncio
@@ -39,7 +40,8 @@ def asgi(app: AsyncApp, inflight: InFlight) -> ASGI:
 
     A request with ``Origin``, which browsers send, is refused with 403 unless the scope has no
     ``client``, as on a UNIX socket. If the host hangs up, the task that answers it is cancelled;
-    while more than ``MAX_AHEAD`` bytes of the request are unread, the server does not report it.
+    while more than ``MAX_AHEAD`` bytes of the request are unread, a hang-up is not noticed.
+    ``inflight`` bounds the memory of all requests together.
     """
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:

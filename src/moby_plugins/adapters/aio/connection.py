@@ -95,8 +95,8 @@ class AsyncConnection:
     async def exchange(self, request: AsyncRequest, call: Call) -> AsyncResponse:
         """Send ``request`` for ``call``, and return the response once its head was received.
 
-        After an exception, the connection is closed. An exception of the caller's own iterable
-        passes unchanged; any other is a ``PluginError``.
+        After an exception, the connection is closed. A failure of the connection is raised as a
+        ``PluginError``; an exception of the caller's own iterable passes unchanged.
         """
         self._call, call.carrier = call, self
         parser = self._parser
@@ -140,7 +140,10 @@ class AsyncConnection:
             self._link.resume()
 
     def close(self) -> None:
-        """Close the connection and end its call; any thread may close one without a call."""
+        """Close the connection and end its call.
+
+        Any thread may call this while the connection has no call.
+        """
         self._link.close()
         if self._incoming is not None and self._call is not None:
             call, self._call, self._incoming = self._call, None, None
@@ -149,9 +152,10 @@ class AsyncConnection:
             self._parser.finish()
 
     def _sent_at_once(self, request: AsyncRequest) -> bool | None:
-        """Send a small request in one system call; return whether the plugin reads it.
+        """Send a small request in one system call; return true if all of it was sent.
 
-        Returns ``None`` if there is more to send.
+        Returns false if the plugin has stopped reading, and ``None`` if ``_send`` has to send the
+        request, or the rest of it.
         """
         body = request.body
         if not isinstance(body, bytes) or len(body) > CHUNK_BYTES:
@@ -337,7 +341,7 @@ class AsyncConnection:
         elif incoming is not None and not incoming.is_over:
             failure = self._failure
             if failure is None and (parser.ends_itself or self._link.cut_off):
-                failure = RefusedError("the connection ended before the body")
+                failure = RefusedError("the connection ended before the end of the body")
             self._end_body(incoming, failure)
 
     def _end_body(self, incoming: _Incoming, failure: Exception | None) -> None:
@@ -391,7 +395,8 @@ class UnreadBody:
         """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end.
 
         Raises ``TransportTimeoutError`` if the time-out expires, ``TransportError`` if the
-        connection breaks, and ``WireError`` if the body is cut off or badly chunked.
+        connection breaks or ``close`` is called during this read, and ``WireError`` if the plugin
+        ends the body too early or chunks it badly.
         """
         incoming = self._incoming
         while not incoming.parts:
@@ -413,7 +418,7 @@ class UnreadBody:
         return data
 
     def close(self) -> None:
-        """Close the connection and end pending reads, unless the body was read to its end."""
+        """Close the connection and end pending reads, unless the whole body was received."""
         if not self._incoming.is_over:
             self._incoming.is_over = True
             self._incoming.parts.clear()

@@ -207,13 +207,13 @@ async def _ready(link: TLSLink, call: Call, until: float) -> None:
 
 
 class _Joined(Executor):
-    """The thread of a running ``lookup``, as an executor: its jobs are run when that has ended."""
+    """An executor that runs its jobs in the thread of ``lookup``, when this look-up has ended."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
-        """Run a function that does not fail at the end of the look-up; return its future."""
+        """Run ``fn``, which must not raise, when the look-up has ended; return its future."""
         job: Future[T] = Future()
 
         def run() -> None:
@@ -226,7 +226,11 @@ class _Joined(Executor):
 
 
 async def _result(lookup: Lookup, call: Call, until: float) -> Any:
-    """Return the host addresses or TLS context of ``lookup``; ``TimeoutError`` at ``until``."""
+    """Wait for ``lookup``, and return its result: the addresses of a host, or a TLS context.
+
+    Raises the error of the look-up, or of ``call`` if that fails first, and ``TimeoutError`` at the
+    time ``until``.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     # As a job of the loop, so that a loop with fake time sees the thread work.
@@ -247,7 +251,7 @@ def async_dialer_for(
 ) -> AsyncDialer:
     """Return a dialer for ``address`` in an event loop; for ``https``, read the TLS files.
 
-    Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    Raises ``SpecError`` for a scheme, a socket's path or a TLS file that cannot be used.
     """
     dialer = dialer_for(address, tls, lookups)
     if isinstance(dialer, UnixSocketDialer):

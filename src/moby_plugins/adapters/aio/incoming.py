@@ -26,7 +26,10 @@ from moby_plugins.domain.http_grammar import (
 MAX_HEAD_BYTES = 64 << 10
 POST = "POST"
 
-_NO_REQUEST = "invalid request line: a control character, odd space or another version"
+_NO_REQUEST = (
+    "invalid request line: it must be VERB TARGET HTTP/1.1 (or 1.0), with single spaces and without"
+    " control characters"
+)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 # The beginning of a target in absolute form; brackets can only hold an IPv6 address.
 _AUTHORITY = re.compile(
@@ -50,7 +53,9 @@ _FIELD = re.compile(r"([^:\r\n]+): ?([^\r\n]*)\r\n")
 class Head:
     """The head of a request; ``length`` is ``None`` for a body in chunks.
 
-    ``method`` is the target's path and query as received, checked if ``verb`` is POST.
+    ``method`` is the target's path and query as received, and empty unless ``verb`` is POST.
+    ``is_kept`` is true if the host wants to keep the connection open after the response. ``minor``
+    is the minor version: 1 for HTTP/1.1.
     """
 
     verb: str
@@ -119,7 +124,7 @@ class Incoming:
         if line_ends and self._searched < line_ends and not REQUEST_LINE.match(data):
             raise bad_request(_NO_REQUEST)
         if _BARE_LF.search(data, max(self._searched - 1, 0)):
-            raise bad_request("a line that does not end in CRLF")
+            raise bad_request("the head has a line that does not end in CRLF")
         if len(data) > MAX_HEAD_BYTES:
             raise _too_large(data)
         self._searched = len(data)
@@ -137,7 +142,7 @@ class Incoming:
         length = None if "Transfer-Encoding" in headers else int(headers.get("Content-Length", 0))
         if length is None and not minor:
             # HTTP/1.0 has no chunks.
-            raise bad_request("Transfer-Encoding in HTTP/1.0")
+            raise bad_request("a request in HTTP/1.0 cannot have Transfer-Encoding")
         self._left, self._in_chunks = length or 0, length is None
         self._chunk_ends, self._trailers = False, None
         options = {option.strip() for option in headers.get("Connection", "").lower().split(",")}
@@ -219,7 +224,7 @@ def _titled(name: str) -> str:
 
 
 def bad_request(why: str) -> StatusError:
-    """Return the error for an invalid request."""
+    """Return the error for an invalid request: status 400, with ``why`` as its message."""
     return StatusError(HTTPStatus.BAD_REQUEST, "", why)
 
 
@@ -233,12 +238,14 @@ def _too_large(data: bytearray) -> StatusError:
 def method_in(target: bytes) -> str:
     """Return method and query of a request target; raise ``ValueError`` for an invalid one."""
     if not REQUEST_TARGET.match(target):
-        raise ValueError("the target is not a path")
+        raise ValueError("the target is neither a path nor an http URL with a path")
     if not target.startswith(b"/"):
         authority = _AUTHORITY.match(target)
         if authority is None:
             raise ValueError("the target is not a valid URL")
         target = target[authority.end() :]
     if _ODD_PATH.search(unquote_to_bytes(target.partition(b"?")[0])) or b"#" in target:
-        raise ValueError("a method consists of printable ASCII characters")
+        raise ValueError(
+            "the target has a # or, in its path, characters other than printable ASCII"
+        )
     return target.decode("latin-1")

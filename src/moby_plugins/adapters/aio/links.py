@@ -5,8 +5,8 @@ closes its socket if a plugin has stopped reading, and loses the response before
 OpenSSL with memory buffers on top of the same kind of socket, so that both behave alike in every
 loop.
 
-An event loop is for one thread. Only ``close`` may be called from others; it schedules the rest in
-the loop.
+A link is for the thread of its loop. Only ``close`` may be called in other threads; it then lets
+the loop close the socket.
 """
 
 import asyncio
@@ -129,7 +129,7 @@ class Link:
             return 0
 
     def flush(self) -> bool:
-        """Send bytes that ``send`` has buffered, as room permits; return true if none is left."""
+        """Send bytes that ``send`` has kept, if there is room; return true if none is left."""
         return True
 
     def is_readable(self) -> bool:

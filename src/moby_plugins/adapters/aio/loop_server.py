@@ -24,7 +24,8 @@ OnEnd: TypeAlias = Callable[[BaseException | None], object]
 class LoopServer:
     """A server of ``app`` on ``sock`` in its own event loop. Start and stop it once.
 
-    ``on_end`` is called in the serving thread when serving has ended, for any reason.
+    ``on_end`` is called in the serving thread when serving has ended, for any reason. If the socket
+    stops listening by itself, it is called at once with that error, and again after ``stop``.
     """
 
     def __init__(
@@ -111,7 +112,8 @@ class LoopServer:
 def _run_through(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None]) -> None:
     """Run the loop until ``serving`` has ended, whatever a task or callback of the plugin raises.
 
-    asyncio stops a loop for these two, ``sys.exit()`` in a task that a method starts among them.
+    asyncio stops a loop in which a task or callback raises ``SystemExit`` or ``KeyboardInterrupt``,
+    for example by ``sys.exit()``; this logs the exception, and continues the loop.
     """
     while True:
         try:

@@ -88,10 +88,10 @@ class _Waiter(asyncio.Future[None]):
 
 
 class Call:
-    """One call, from its turn to the last byte of its response, with the deadline ``ends``.
+    """A call of a plugin, from its wait for a turn to the last byte of its response.
 
-    ``ends`` is on the loop's clock, infinity for none; the pool watches it. To be used in the
-    thread of the loop.
+    ``ends`` is its deadline on the loop's clock, infinity for none; the pool ends a call that is
+    late. Only ``abandon`` may be called in other threads than that of the loop.
     """
 
     __slots__ = ("_loop", "_scope", "carrier", "ends", "failure", "has_turn", "waiter")
@@ -109,7 +109,7 @@ class Call:
         self.has_turn: bool = False
 
     def check(self) -> None:
-        """Raise the ``OSError`` with which the call has failed: ``TimeoutError`` if late."""
+        """Raise an ``OSError`` if the call has failed: ``TimeoutError`` after its deadline."""
         if self.failure is not None:
             raise self.failure()
 
@@ -157,7 +157,7 @@ class Call:
     def resume(self) -> None:
         """Wake the task that makes this call; it continues at once.
 
-        Only for the end of a callback of the loop that no task runs.
+        Call this only as the last step of a callback that the loop runs outside all tasks.
         """
         waiter, self.waiter = self.waiter, None
         if waiter is not None:
@@ -181,13 +181,13 @@ class Call:
         self.fail(ClosedHereError)
 
     def interrupt(self) -> None:
-        """Wake the call, also if it is waiting for the caller's own iterable."""
+        """Wake the call's task, also while it waits for a chunk of the caller's own iterable."""
         if self._scope is not None:
             self._loop.call_soon(self._leave_scope)
         self.wake()
 
     def interruptible(self) -> "_Interruptible":
-        """Return a context for waiting for the caller's iterable, which ``interrupt`` ends."""
+        """Return a context for waiting for the caller's iterable; ``interrupt`` ends that wait."""
         return _Interruptible(self)
 
     def _leave_scope(self) -> None:
@@ -196,7 +196,7 @@ class Call:
 
 
 class _Interruptible:
-    """A context that ``Call.interrupt`` cancels, in the way of ``asyncio.timeout``.
+    """A context whose block ``Call.interrupt`` cancels, as ``asyncio.timeout`` does when late.
 
     It swallows this cancellation, and no other, and sets ``interrupted``.
     """
@@ -274,7 +274,7 @@ class LoopPool(Generic[C]):
         return call
 
     def end(self, call: Call) -> None:
-        """Remove ``call``, whose response is complete or which has failed, and pass its turn."""
+        """Remove ``call``, which is complete or has failed; pass its turn to a waiting call."""
         call.carrier = None
         if self.calls.pop(call, False):
             self._with_deadline -= 1
@@ -312,7 +312,7 @@ class LoopPool(Generic[C]):
     def resume_together(self, call: Call) -> None:
         """Resume ``call`` together with others whose responses the loop reports at the same time.
 
-        Calls of many tasks are cheaper in turns: all responses are received, then all tasks run.
+        With many tasks it is cheaper to receive all responses first, and then to run all tasks.
         """
         # First, as the handler of a signal may raise between the two.
         if not self._answered:
@@ -329,7 +329,7 @@ class LoopPool(Generic[C]):
                 self.loop.call_soon(self._resume_answered)
 
     def _watch(self, due: float) -> None:
-        """Look for passed deadlines at the moment ``due``."""
+        """Set the timer that ends late calls to the moment ``due``."""
         if self._timer is not None:
             self._unwatch()
         # In this order: the handler of a signal may raise between the two.
@@ -362,14 +362,17 @@ class LoopPool(Generic[C]):
         return None
 
     def keep(self, connection: C) -> None:
-        """Keep ``connection`` for another call, or close it if there are enough."""
+        """Keep ``connection`` for another call; close it if the pool is full or closed."""
         if self._closed or len(self._idle) >= TURNS:
             connection.close()
         else:
             self.shared.add((self.process, connection), self._idle)
 
     def close(self) -> None:
-        """End all calls with ``ClosedHereError``, close idle connections; in any thread."""
+        """End all calls with ``ClosedHereError``, and close idle connections.
+
+        Any thread may call this.
+        """
         if self.is_usable and not may_touch(self.loop):
             # A loop that has just been closed runs no callback.
             with suppress(RuntimeError):

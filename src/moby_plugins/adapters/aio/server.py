@@ -47,10 +47,11 @@ class AsyncServer:
     """A server of ``app`` on ``sock``, which must be bound and which it then owns.
 
     The server runs in the running event loop, and serves TLS if ``context`` is given. If ``most``
-    connections are open, the one that has waited longest for its peer is closed; running calls are
-    never interrupted for this, and further hosts wait. A peer may be silent for ``idle`` seconds,
-    and may take as long for a head. A call that still runs ``patience`` seconds after its host hung
-    up is logged. Start and stop it once.
+    connections are open, the one that has waited longest for its peer to send or to read is closed
+    for a new one. A connection whose call does not wait for its peer is never closed for this: if
+    there are only such connections, new ones wait. A peer may be silent for ``idle`` seconds, and
+    may take as long for a head. A call that still runs ``patience`` seconds after its host hung up
+    is logged. Start and stop the server once.
     """
 
     def __init__(
@@ -240,15 +241,15 @@ class AsyncServer:
         self._accept_more()
 
     def waiting(self, since: float) -> None:
-        """Note that a connection waits for its peer since this moment."""
+        """Note that a connection has been waiting for its peer since the moment ``since``."""
         self._look_at(since + self._idle)
 
     def look_soon(self) -> None:
-        """Check the connections soon: no event tells whether the host of one has hung up."""
+        """Check the connections soon: no event would show that the host of one has hung up."""
         self._look_at(self._loop.time() + LOOK)
 
     def check_listening(self) -> None:
-        """End if the socket no longer listens."""
+        """Set ``ended`` to an ``OSError`` if the socket no longer listens."""
         if not self.stopping and not self._listens():
             self._end()
 

@@ -2,8 +2,9 @@
 
 It is an ``asyncio.BufferedProtocol``, which receives into one reused buffer: for a plain protocol,
 asyncio allocates 256 KiB each time, which takes a fifth of a small call. Each call is a task. While
-one runs, at most ``MAX_AHEAD`` bytes that it has not requested are kept. A host that has shut down
-its sending still gets a response: ``look`` tells whether it has hung up, as in the threaded server.
+one runs, receiving pauses at ``MAX_AHEAD`` bytes that it has not read. A host that has shut down
+its sending still gets a response; ``look`` returns whether it has hung up, as in the threaded
+server.
 """
 
 import asyncio
@@ -60,10 +61,10 @@ class Owner(Protocol):
         """Note that ``conn`` was closed."""
 
     def waiting(self, since: float, /) -> None:
-        """Note that a connection waits for its peer since this moment."""
+        """Note that a connection has been waiting for its peer since the moment ``since``."""
 
     def look_soon(self) -> None:
-        """Call ``look`` of the connections that are ``is_blind``, every so often."""
+        """Begin to call ``look`` regularly, of all connections that are ``is_blind``."""
 
 
 class AsyncServerConnection(asyncio.BufferedProtocol):
@@ -108,7 +109,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self._wait()
 
     def get_buffer(self, _: int) -> memoryview:
-        """Return the server's buffer, shared as a loop receives for one connection at a time."""
+        """Return the one buffer of all connections: a loop receives for one of them at a time."""
         return self._owner.buffer
 
     def buffer_updated(self, size: int) -> None:
@@ -128,7 +129,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
             self._owner.look_soon()
 
     def eof_received(self) -> bool:
-        """Note that the peer has stopped sending; it may still read."""
+        """Note that the peer has stopped sending; return whether to stay connected for sending."""
         self._ended = True
         self._wake()
         if self.task is None:
@@ -164,7 +165,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
 
     @property
     def is_blind(self) -> bool:
-        """Whether a call is running, and no event would tell that the peer has hung up."""
+        """Whether a call is running, and no event would show that the peer has hung up."""
         return self.task is not None and (self._ended or not self._reading)
 
     def look(self) -> bool:
@@ -176,7 +177,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         return bool(poll.poll(0))
 
     def cut_off(self) -> None:
-        """Break the connection off for the server's own reasons, and mark a running call so."""
+        """Break the connection off for the server's own reasons; mark a running call as cut off."""
         if self.call is not None:
             self.call.cut_off()
         self.cut()
@@ -203,7 +204,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
                 self._loop.call_later(FAREWELL, self._transport.abort)
 
     def time_out(self) -> None:
-        """End waiting for the peer, which took longer than it may."""
+        """End the wait for a peer that took too long to send; one that reads slowly may go on."""
         if self._more_received is not None and not self._more_received.done():
             self._more_received.set_exception(TimeoutError("timed out"))
         elif self.task is not None:
@@ -265,7 +266,7 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
         self._finish()
 
     def _finish(self) -> None:
-        """Stop sending, but drop received bytes for a while: a reset would lose the response."""
+        """Stop sending, but receive and drop bytes for a while: a reset would lose the response."""
         self._is_over = True
         self._incoming.clear()
         self._resume()
@@ -372,7 +373,10 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
                 self.waits_since = None
 
     async def part(self, size: int) -> bytes:
-        """Return the next bytes of the body; raise ``OSError`` or ``ValueError``."""
+        """Return the next bytes of the body, ``b""`` at its end.
+
+        Raises ``OSError`` if it is cut off or not received in time, ``ValueError`` for bad chunks.
+        """
         while (data := self._incoming.body(size)) is None:
             if self._ended or self._lost:
                 if self.call is not None and (not self.is_unix or self.look()):

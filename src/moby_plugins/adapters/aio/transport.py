@@ -37,10 +37,12 @@ def connect(
     idle: IdleConnections | None = None,
     lookups: Lookups | None = None,
 ) -> "AsyncSocketTransport":
-    """Return the asynchronous transport over sockets.
+    """Return the asynchronous transport over sockets; dial nothing yet.
 
-    ``idle`` and ``lookups`` may be shared with other transports. Reads the TLS files, for at most
-    a second. Raises ``SpecError`` for a scheme, a path or a file that cannot be used.
+    ``idle`` keeps idle connections. ``lookups`` looks up host names and reads TLS files, and caches
+    no result. Both may be shared with other transports. The TLS files are read here, unless that
+    takes more than a second. Raises ``SpecError`` for a scheme, a socket's path or a TLS file that
+    cannot be used.
     """
     return AsyncSocketTransport(address, async_dialer_for(address, tls, lookups), idle)
 
@@ -70,7 +72,8 @@ class AsyncSocketTransport:
         """Send ``request`` over an idle connection or a new one, and return the response.
 
         An idle connection that the plugin has closed is replaced before any of the request is sent.
-        After that nothing is retried here: the caller may. The caller closes the response's body.
+        After that nothing is retried here; the caller may retry. The caller closes the response's
+        body.
         Raises ``TransportError`` if no status line is received; ``TransportTimeoutError`` if
         ``timeout`` seconds pass first (``None`` means no limit).
         """
@@ -93,7 +96,7 @@ class AsyncSocketTransport:
             raise
 
     def close(self) -> None:
-        """Close idle connections, and end calls and dials under way; in any thread."""
+        """Close idle connections, and end running calls and dials; any thread may call this."""
         self._closed = True
         _close_all(self._pools)
 
@@ -121,8 +124,8 @@ class AsyncSocketTransport:
     async def _link(self, pool: LoopPool[AsyncConnection], call: Call, until: float) -> Link:
         """Return a connected link; if no descriptor is left, close idle connections first.
 
-        If there are none, wait for calls that use connections. Raises what the last attempt raised,
-        and ``TimeoutError`` at the time ``until``.
+        If there are none, but calls use connections, try again until one of these is closed. Raises
+        what the last attempt raised, and ``TimeoutError`` at the time ``until``.
         """
         descriptors, pause = self._shared.descriptors, ROOM_PAUSE
         attempt = 0

@@ -1,4 +1,4 @@
-"""Discovery on disk: sockets and specs that a look-up finds, and files that it ignores.
+"""Discovery of plugins on disk: sockets and specs that look-ups find, files that they ignore.
 
 Source: protocol.md A1.
 """
@@ -43,9 +43,10 @@ _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 class SearchedDirectory(NamedTuple):
-    """A directory in which files with one of ``suffixes`` are found: sockets, or regular files.
+    """A directory in which look-ups find files with one of ``suffixes``.
 
-    ``foreign`` are the suffixes of files that are only found in other directories.
+    They find only sockets if ``sockets`` is true, else only regular files. ``foreign`` are the
+    suffixes of files that they find only in other directories.
     """
 
     directory: str
@@ -54,7 +55,10 @@ class SearchedDirectory(NamedTuple):
     foreign: tuple[str, ...]
 
     def strays(self) -> Iterator[IgnoredFile]:
-        """Yield the files that look-ups ignore; none for a directory that cannot be read."""
+        """Yield files that seem to be meant for look-ups, but that look-ups ignore.
+
+        Yields nothing for a directory that cannot be read.
+        """
         for path in _files(self.directory):
             reason = self._why_not_found(path)
             if reason:
@@ -98,8 +102,8 @@ class SearchedDirectory(NamedTuple):
 def meant_for(name: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
     """Return the stem of ``name`` and the one of ``suffixes`` that was probably intended.
 
-    Recognized are another case of letters, a typing error or two, and another ending after
-    the suffix, which copies have. Both results are "" if no suffix is similar.
+    A suffix is recognized in another case of letters, with a typing error or two, and before
+    another ending, as copies have it. Both results are "" if no suffix is similar.
     """
     stem, dot, ending = name.rpartition(".")
     # Suffixes are short: with a lower limit, .js would be similar to .json.
@@ -143,11 +147,11 @@ def _paths(values: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
 
 @frozen
 class FilesystemDiscovery:
-    """A discovery of sockets in one directory, then specs in several; the first one found counts.
+    """A discovery of plugins by sockets in one directory, then by specs in several.
 
-    Every call reads the directories again, and follows symbolic links. Threads may share it.
-    ``uid_map`` tells whether this process is in a user namespace, where unreadable directories
-    are skipped.
+    A look-up uses the first file that it finds. Every call reads the directories again, and follows
+    symbolic links. Threads may share it. ``uid_map`` is the path of the kernel's file that shows
+    whether this process is in a user namespace: there, what this process may not read is skipped.
     """
 
     sockets_path: str = field(default=SOCKETS_PATH, converter=_path)
@@ -178,7 +182,7 @@ class FilesystemDiscovery:
     def lookup(self, name: str) -> Plugin:
         """Return the plugin ``name``: that of a socket, else that of the first spec.
 
-        Raises ``InvalidPluginNameError`` before any path is built,
+        Raises ``InvalidPluginNameError`` for an invalid name, before any path is built,
         ``PluginNotFoundError`` with the paths that were searched, and
         ``SpecError`` for a spec or a directory that cannot be read or used.
         """

@@ -38,9 +38,9 @@ def run_inside(
 ) -> Ran:
     """Run ``command`` in the root file system at ``root``, for ``timeout`` seconds at most.
 
-    After that time, or when the program ends, the remaining processes of its session are killed;
-    ``status`` of the result is then ``None`` or the exit status. Raises ``SpecError`` if no program
-    can be run there.
+    After that time, or when the program ends, the remaining processes of its process group are
+    killed. ``status`` of the result is the exit status, ``None`` after a time-out. Raises
+    ``SpecError`` if no program can be run there.
     """
     check_platform("packaging a managed plugin")
     import resource
@@ -77,7 +77,10 @@ def _entering(root: str) -> list[str]:
     programs = {name: shutil.which(name, path=f"{os.defpath}:/usr/sbin:/sbin") for name in wanted}
     missing = [name for name, path in programs.items() if path is None]
     if missing:
-        raise SpecError(f"{missing[0]} is needed to run a program in it: install it", root)
+        raise SpecError(
+            f"running a program in it needs {missing[0]}: install {missing[0]} on this machine",
+            root,
+        )
     chroot = [str(programs["chroot"]), root]
     if os.geteuid() == 0:
         return chroot

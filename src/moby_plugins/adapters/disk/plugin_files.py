@@ -1,7 +1,7 @@
 """Examine the directory of a managed plugin, resolving links within its own root file system.
 
 Nothing is run and nothing is changed. A link never leads out of the root file system; files are
-opened without following links, and only a few kilobytes of each are read.
+opened without following links, and only the first kilobytes of a program are read.
 """
 
 import os
@@ -51,7 +51,7 @@ _PLACES = ("opt/venv/bin", "venv/bin", "usr/local/bin", "usr/bin", "bin")
 
 
 def read_plugin_config(directory: str) -> PluginConfig:
-    """Return the ``config.json`` in ``directory``; with a finding if it cannot be read."""
+    """Return the ``config.json`` in ``directory``; if it cannot be read, the result says why."""
     try:
         with open_file(os.path.join(directory, CONFIG)) as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
@@ -65,7 +65,10 @@ def read_plugin_config(directory: str) -> PluginConfig:
 def seen_files(
     directory: str, config: PluginConfig, max_looked_at: int = MAX_LOOKED_AT
 ) -> FileObservations:
-    """Return a summary of the files of the plugin in ``directory`` that ``config`` refers to."""
+    """Return what was observed of the plugin's files in ``directory``, whose config is ``config``.
+
+    At most ``max_looked_at`` entries of the root file system are examined.
+    """
     root = os.path.join(directory, ROOTFS)
     if os.path.islink(root) or not os.path.isdir(root):  # a link would be packed as a link
         return FileObservations(rootfs=False)
@@ -246,7 +249,10 @@ class _Inside:
 
 
 def _read_elf(head: bytes) -> tuple[int, str]:
-    """Return an ELF file's machine and loader, "" for none; raise ``struct.error`` and the like."""
+    """Return the machine and the loader ("" for none) of an ELF file that begins with ``head``.
+
+    Raises ``struct.error``, ``IndexError`` or ``KeyError`` if the file is cut off or damaged.
+    """
     wide = head[4] == _WIDE
     order = {1: "<", 2: ">"}[head[5]]
     (machine,) = struct.unpack_from(f"{order}H", head, 18)

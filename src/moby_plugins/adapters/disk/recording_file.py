@@ -26,7 +26,10 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
 
 
 def load_whole_calls(path: str | os.PathLike[str]) -> tuple[Recording, bool]:
-    """Return the recording without a last line that is cut off; and whether no line was."""
+    """Return the recording without a last line that is cut off, and true if no line is cut off.
+
+    Raises ``RecordingError`` if it cannot be read.
+    """
     data, file = _read(path), os.fspath(path)
     try:
         return read_recording(data, file), True
@@ -72,11 +75,12 @@ def write_whole(path: str | os.PathLike[str], text: Iterable[str]) -> None:
 class RecordingFile:
     """A file to which calls are written as they happen, each completely or not at all.
 
-    ``recording`` describes the plugin and goes into the first line. The file is a new one of mode
-    0600, which replaces the file or link at ``path`` once its first line is written; a link is
-    not followed. A character device such as ``/dev/null`` is written to.
+    ``recording`` is written first: its plugin in the first line, then the calls that it has. The
+    file is a new one of mode 0600, which then replaces the file or link at ``path``; a link is
+    not followed. A character device such as ``/dev/null`` is not replaced, but written to.
 
-    Raises ``RecordingError``. For one thread at a time; a context manager that closes it.
+    Raises ``RecordingError`` if the file cannot be written. For one thread at a time; a context
+    manager that closes it.
     """
 
     def __init__(self, path: str | os.PathLike[str], recording: Recording) -> None:
@@ -148,7 +152,7 @@ def _opened(path: str) -> tuple[int, str]:
         return os.open(path, os.O_WRONLY | os.O_NOCTTY), ""
     # The reader of a FIFO could block hosts; and /dev/stdout must not be replaced.
     if not stat.S_ISREG(mode) or _is_the_systems(directory):
-        raise OSError("the path exists, and is not a regular file that can be replaced")
+        raise OSError("the path is not that of a regular file that can be created or replaced")
     return tempfile.mkstemp(prefix=".recording-", dir=directory)
 
 

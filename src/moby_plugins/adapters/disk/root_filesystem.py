@@ -154,9 +154,9 @@ def _entry_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
 
 @define
 class EntryWriter:
-    """A writer of entries below ``root``, a directory of its own, that counts them.
+    """A writer of entries, bounded in number and size, below ``root``, a directory of its own.
 
-    Call ``lay``, then ``finish``. ``source`` is the origin of the entries, for messages.
+    Call ``write_all``, then ``finish``. ``source`` is the origin of the entries, for messages.
     ``dropped`` are the paths of devices, sockets and FIFOs, which were left out.
     """
 
@@ -170,9 +170,9 @@ class EntryWriter:
     _directories: dict[str, Entry | None] = field(factory=dict)
 
     def write_all(self, entries: Iterable[Entry]) -> None:
-        """Write all entries; raise ``SpecError`` for one that cannot be written, and for too many.
+        """Write all entries; raise ``SpecError`` for one that cannot be written, or for too many.
 
-        ``finish`` sets the modes of directories.
+        The caller then calls ``finish``, which sets the modes of directories.
         """
         try:
             for entry in entries:
@@ -197,7 +197,7 @@ class EntryWriter:
             self._make_parents(entry, self._parts(path, entry))
 
     def finish(self) -> None:
-        """Set the modes of the directories; raise ``OSError`` if that fails."""
+        """Set modes, owners and times of the directories; raise ``OSError`` if that fails."""
         # Deepest first: the mode of a directory may forbid its owner to change its content.
         for path in sorted(self._directories, reverse=True):
             entry = self._directories[path]
@@ -205,7 +205,7 @@ class EntryWriter:
                 self._finish(os.path.join(self.root, path), entry)
 
     def _refused(self, entry: Entry, why: str) -> SpecError:
-        return SpecError(f"{quoted(entry.path)} cannot be laid out: {why}", self.source)
+        return SpecError(f"{quoted(entry.path)} cannot be created: {why}", self.source)
 
     def _count(self, entry: Entry) -> None:
         self._entries += 1
@@ -220,7 +220,9 @@ class EntryWriter:
     def _parts(self, path: str, entry: Entry) -> list[str]:
         parts = [part for part in path.split("/") if part not in {"", "."}]
         if ".." in parts:
-            raise self._refused(entry, 'its path has "..", which leads out: pack it again')
+            raise self._refused(
+                entry, 'its path or hard link has "..", which may lead out: pack the tar without it'
+            )
         return parts
 
     def _write_entry(self, entry: Entry, parts: list[str]) -> None:
@@ -257,7 +259,7 @@ class EntryWriter:
             except FileExistsError:
                 if not stat.S_ISDIR(os.lstat(path).st_mode):
                     raise self._refused(
-                        entry, f"{quoted(name)} is a link or a file before it, not a directory"
+                        entry, f"{quoted(name)} is a link or a file, not a directory"
                     ) from None
             self._directories[name] = None
 
@@ -265,12 +267,12 @@ class EntryWriter:
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
         if not stat.S_ISDIR(os.lstat(path).st_mode):
-            raise self._refused(entry, "a link or a file has its name")
+            raise self._refused(entry, "there is already a link or a file at its path")
         self._directories[name] = entry
 
     def _remove(self, entry: Entry, name: str, path: str) -> None:
         if name in self._directories:
-            raise self._refused(entry, "a directory has its name")
+            raise self._refused(entry, "there is already a directory at its path")
         with suppress(FileNotFoundError):
             os.unlink(path)
 
@@ -357,7 +359,10 @@ def _packable(directory: str) -> Iterator[tuple[str, Entry]]:
             status = os.lstat(path)
             kind = stat.S_IFDIR if name == ROOTFS else stat.S_IFREG
             if stat.S_IFMT(status.st_mode) != kind:
-                raise SpecError(f"there is no {name}: run `moby-plugins package` first", path)
+                raise SpecError(
+                    f"this is not a {name} as `moby-plugins package` makes it: run that first",
+                    path,
+                )
             yield (
                 name,
                 Entry(

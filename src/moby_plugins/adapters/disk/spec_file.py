@@ -28,7 +28,7 @@ def write_spec(
     try:
         os.makedirs(directory, DIRECTORY_MODE, exist_ok=True)
         if tls is not None and os.path.exists(other):
-            raise SpecError(f"hosts would read this, not {shown(path)}: remove it", other)
+            raise SpecError(f"remove this file: hosts would read it, not {shown(path)}", other)
         _replace(path, content)
     except (OSError, UnicodeEncodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it cannot be a path"

@@ -133,7 +133,9 @@ class SocketStandIn:
             yield
         except OSError as error:
             why = shown(error.strerror or error)
-            raise SpecError(f"a trace cannot take its place: {why}", self._path) from error
+            raise SpecError(
+                f"a trace cannot replace or restore this socket: {why}", self._path
+            ) from error
 
 
 class _Files:
@@ -155,7 +157,7 @@ class _Files:
 
 
 def abandoned_sockets(directory: str) -> list[str]:
-    """Return the sockets in ``directory`` that a killed trace has left in plugins' places."""
+    """Return the paths in ``directory`` whose sockets a killed trace has not restored."""
     own_directory = f"{directory}/{DIRECTORY}"
     try:
         names = sorted({os.path.splitext(name)[0] for name in os.listdir(own_directory)})
@@ -177,7 +179,7 @@ def _place_of(directory: str, name: str) -> str:
 def stands_in(path: str) -> bool:
     """Return whether the socket at ``path`` is a stand-in whose plugin has ended or had no socket.
 
-    A plugin that is started may take its place.
+    A plugin that is started may then replace it.
     """
     files = _files_of(path)
     try:
@@ -189,7 +191,7 @@ def stands_in(path: str) -> bool:
 
 
 def restore_files(path: str) -> None:
-    """Restore the files of a killed stand-in for ``path``."""
+    """Undo what a killed trace did to the socket at ``path``, and remove its other files."""
     files = _files_of(path)
     in_place = _is_same(path, files.waiting)
     if os.path.lexists(files.plugin):

@@ -111,7 +111,7 @@ class _Look:
     statuses: dict[str, os.stat_result] = field(factory=dict)
 
     def at(self, path: str) -> None:
-        """Follow ``path``, and store the status of each component."""
+        """Follow ``path``; store the status of each component, and the first error, if any."""
         way: list[str] = []
         try:
             for component in _components(path):
@@ -199,7 +199,10 @@ def _user(number: int) -> str:
 
 
 def _trusted() -> frozenset[int]:
-    """Return the users with all rights of this process: root, and its own user."""
+    """Return the ids of the trusted users: root, and the user of this process.
+
+    In a user namespace, the id that stands for all users outside of it is among them.
+    """
     trusted = {ROOT, os.geteuid()}
     try:
         with open(UID_MAP, encoding="ascii") as file:

@@ -1,1 +1,1 @@
-"""The host's end of HTTP: connections, dialling, and the mapping of their errors to ours."""
+"""The host's (the client's) end of HTTP: connections, dialling, translation of their errors."""

@@ -12,7 +12,7 @@ A plugin may respond before it has read the whole request, and then stop reading
 that waits for room to send also polls for input, and never blocks inside ``send()``, where it
 could not. The same holds for files that are sent with ``sendfile()``.
 
-``OpenSockets`` aborts the sockets of one dial from another thread or from a signal handler, so
+``OpenSockets`` aborts the sockets of one dialer, from any thread or from a signal handler, so
 none of its methods waits for a lock.
 """
 
@@ -59,9 +59,10 @@ class ClosedHereError(ConnectionAbortedError):
 
 
 def ends_sending(early: bytes) -> bool:
-    """Return whether to stop sending a request because of ``early``, received in the meantime.
+    """Return whether to stop sending a request, given ``early``, what was received before its end.
 
-    That is so if it begins a final response, not one with a status of 1xx, or is too long.
+    That is so if ``early`` begins a final response (not an interim one, such as 100), or is too
+    long.
     """
     return len(early) > _MOST_EARLY_BYTES or (bool(early) and begins_final_response(early))
 
@@ -92,9 +93,10 @@ class Deadline(_Base):
         self._ends = ends
 
     def abort(self) -> None:
-        """Make pending and future operations raise ``ClosedHereError``, in any thread.
+        """End the connection, so that pending and future operations raise, in any thread.
 
-        ``abort`` neither waits nor raises. The thread that uses the socket still has to close it.
+        Receiving raises ``ClosedHereError``, and sending ``BrokenPipeError``. ``abort`` itself
+        neither waits nor raises. The thread that uses the socket still has to close it.
         """
         self.aborted = True
         guard = self._guard()
@@ -107,7 +109,10 @@ class Deadline(_Base):
                 guard.release()
 
     def close(self) -> None:
-        """Close the socket, but not during ``abort``, which could then hit a reused descriptor."""
+        """Close the socket, after an ``abort`` that runs in another thread has ended.
+
+        That ``abort`` could otherwise shut down another socket that reuses the descriptor.
+        """
         self._readable = self._ready = None  # they refer to the descriptor
         with self._guard():
             super().close()
@@ -120,7 +125,7 @@ class Deadline(_Base):
         return guard or self.__dict__.setdefault("guard", threading.Lock())
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
-        """Receive into ``buffer``, bytes kept earlier first; ``TimeoutError`` at the deadline."""
+        """Receive into ``buffer``, bytes kept earlier first; return how many, 0 at the end."""
         if self._early:
             view = memoryview(buffer).cast("B")
             data = self.recv(len(view))
@@ -132,7 +137,7 @@ class Deadline(_Base):
         return size
 
     def recv(self, size: int = EARLY_BYTES, *args: Any) -> bytes:
-        """Receive at most ``size`` bytes within the deadline, bytes kept earlier first."""
+        """Receive at most ``size`` bytes, those kept earlier first; return ``b""`` at the end."""
         if self._early:
             data, self._early = self._early[:size], self._early[size:]
             return data
@@ -162,7 +167,7 @@ class Deadline(_Base):
                     sent += self._send_now(rest[sent:])
 
     def send_part(self, part: FilePart) -> None:
-        """Send what the system can copy of the file; the caller reads and sends the rest.
+        """Send what ``sendfile()`` can copy of the file, here nothing; the caller sends the rest.
 
         ``part`` then describes the rest. Raises ``RespondedEarlyError`` if the peer responds first,
         ``TimeoutError`` after the deadline, and any other ``OSError`` of the socket.
@@ -202,7 +207,9 @@ class Deadline(_Base):
 
     def _check_early(self, *, goes_on: bool) -> None:
         if not goes_on or ends_sending(self._early):
-            raise RespondedEarlyError("the plugin responded before the request was sent")
+            raise RespondedEarlyError(
+                "the plugin responded or hung up before the whole request was sent"
+            )
 
     def _receive(self, size: int, *args: Any) -> bytes:
         """Wait for input, and return at most ``size`` bytes of it, ``b""`` at the end.
@@ -251,7 +258,7 @@ class DeadlineSocket(Deadline, socket.socket):
         return sent
 
     def send_part(self, part: FilePart) -> None:
-        """Send what the system can copy of the file; the caller reads and sends the rest.
+        """Send what ``sendfile()`` can copy of the file; the caller reads and sends the rest.
 
         ``part`` then describes the rest. Raises ``RespondedEarlyError`` if the peer responds first,
         ``TimeoutError`` after the deadline, and any other ``OSError`` of the socket.
@@ -321,7 +328,7 @@ class DeadlineSocket(Deadline, socket.socket):
 
 
 class OpenSockets:
-    """A list of the open sockets of one dialer: ``end`` aborts them, and any added later."""
+    """A list of the open sockets of one dialer: ``end`` aborts them, and ``add`` then raises."""
 
     def __init__(self) -> None:
         self._ended = False
@@ -341,7 +348,7 @@ class OpenSockets:
             raise ClosedHereError
 
     def end(self) -> None:
-        """Abort all sockets and those listed later; in a forked child, not those of the parent."""
+        """Abort all sockets that this process, not its parent, has added; make ``add`` raise."""
         self._ended = True
         process = os.getpid()
         for reference, made_by in self._open.copy().items():

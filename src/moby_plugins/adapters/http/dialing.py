@@ -94,7 +94,7 @@ def system_addresses(host: str, port: int) -> list[Any]:
 
 
 class Lookups:
-    """Blocking look-ups (names and TLS files), each run in a thread so that it can time out.
+    """Blocking look-ups of host names and TLS files, each in a thread so that it can time out.
 
     Callers that wait for the same look-up share one thread, also if it hangs. Results are not
     cached: after a look-up has ended, the next caller starts another.
@@ -112,7 +112,7 @@ class Lookups:
         timeout: float | None,
         sockets: OpenSockets | None = None,
     ) -> list[Any]:
-        """Return the addresses of ``host`` from ``resolve``, in a thread if it needs a time-out.
+        """Return the addresses of ``host`` from ``resolve``; with a time-out, it runs in a thread.
 
         Raises what ``resolve`` raises, ``TimeoutError`` after ``timeout`` seconds, and
         ``ClosedHereError`` once ``sockets`` were ended.
@@ -124,7 +124,7 @@ class Lookups:
     def context(
         self, tls: TLSOptions, timeout: float | None, sockets: OpenSockets | None = None
     ) -> "ssl.SSLContext":
-        """Return the context of ``ssl_context(tls)``; with a time-out another thread reads it.
+        """Return ``ssl_context(tls)``; with a time-out, another thread reads the files.
 
         Raises what ``ssl_context`` raises, ``TimeoutError`` after ``timeout`` seconds, and
         ``ClosedHereError`` once ``sockets`` were ended.
@@ -135,14 +135,20 @@ class Lookups:
         return context
 
     def resolving(self, resolve: Resolve, host: str, port: int) -> "Lookup":
-        """Start to resolve ``host``, or join a running look-up; pass its result to ``for_port``."""
+        """Return the look-up of ``host`` that is running; start one if there is none.
+
+        Pass its result to ``for_port``: it may have been started for another port.
+        """
         # A shared look-up resolves for the port of its first caller.
         late = f"the name {shown(host)} is not resolved"
         lookup = Lookup("resolve", late, lambda: (port, resolve(host, port)))
         return self._begun((resolve, host), lookup)
 
     def reading(self, tls: TLSOptions) -> "Lookup":
-        """Start to read the files of ``tls``, or join such a look-up; its result is a context."""
+        """Return the look-up that reads the files of ``tls``; start one if none is running.
+
+        Its result is an ``ssl.SSLContext``.
+        """
         lookup = Lookup("read", "the TLS files are not read", lambda: _context_of(tls))
         return self._begun(tls, lookup)
 
@@ -194,7 +200,8 @@ class Lookups:
 class Lookup:
     """One blocking look-up of a host name or of TLS files, which ``work`` does in a thread.
 
-    ``name`` is the thread's name, ``late`` the beginning of a time-out's message.
+    ``name`` is a verb for the thread's name and for errors. ``late`` is the beginning of a
+    time-out's message.
     """
 
     def __init__(self, name: str, late: str, work: Callable[[], Any]) -> None:
@@ -287,8 +294,8 @@ class TCPDialer:
     def __call__(self, timeout: float | None) -> DeadlineSocket:
         """Return a connected socket; raise ``OSError``, ``TimeoutError`` after ``timeout`` seconds.
 
-        The name's addresses are tried in turn, each for its share of the time that is left.
-        Resolving the name counts towards ``timeout``.
+        The host name is resolved first. Its addresses are then tried one after the other, each for
+        its share of the time that is left.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         failure: OSError | None = None
@@ -316,9 +323,10 @@ class TCPDialer:
             del failure  # its traceback holds this frame, which would hold it
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
-        """Start to dial; return ``None`` for a host name, which would have to be resolved.
+        """Start to dial; return a socket that is being connected, and false.
 
-        Raises ``OSError`` if the dial fails at once.
+        Returns ``None`` for a host name, which would have to be resolved. Raises ``OSError`` if the
+        dial fails at once.
         """
         if not is_number(self.where[0]):
             return None
@@ -342,9 +350,10 @@ class TCPDialer:
 
 
 class TLSDialer:
-    """A dialer over TCP with a TLS handshake; the sockets of ``context`` must keep deadlines.
+    """A dialer over TCP with a TLS handshake.
 
-    If ``context`` is a ``TLSOptions``, its files are read by the first dial or by ``read``.
+    ``context`` is one from ``ssl_context``, whose sockets have deadlines, or the options for it:
+    then the first dial, or ``read``, reads their files.
     """
 
     def __init__(
@@ -393,7 +402,7 @@ class TLSDialer:
         return wrapped
 
     def read(self, timeout: float | None) -> "ssl.SSLContext":
-        """Return the context, reading its files first if necessary.
+        """Return the TLS context, after reading its files if that was not done yet.
 
         Raises ``SpecError`` for a file that cannot be used, and ``TimeoutError`` after ``timeout``
         seconds, for example on a network file system that does not respond.
@@ -445,5 +454,7 @@ def dialer_for(address: Address, tls: TLSOptions | None, lookups: Lookups | None
     """
     if address.scheme not in _DIALERS:
         known = ", ".join(sorted(_DIALERS))
-        raise SpecError(f"no dialer for {shown(address.scheme)}://; there are {known}")
+        raise SpecError(
+            f"{shown(address.scheme)}:// cannot be dialled; the schemes that can be are {known}"
+        )
     return _DIALERS[address.scheme](address, tls, lookups)

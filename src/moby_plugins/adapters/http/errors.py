@@ -1,9 +1,9 @@
-"""Map socket and TLS exceptions to ``TransportError``: the rows of both libraries' tables.
+"""Map socket and TLS exceptions to ``TransportError``, for urllib3 and httptools alike.
 
-Each library has two tables, one for errors before a status line and one for errors after it. A
-table is a sequence of rows, read from top to bottom: the first row whose classes match the
-exception, or one of its causes, gives the class and the reason of the ``PluginError``. The
-exception stays its ``__cause__``.
+Each of the two has two tables, one for errors before a status line and one for errors after it;
+this module has the rows that they share. A table is a sequence of rows, read from top to bottom:
+the first row whose classes match the exception, or one of its causes, gives the class and the
+reason of a ``PluginError``, which is then raised from the exception.
 """
 
 import socket
@@ -54,7 +54,11 @@ ANSWERED: Row = (
 def first_match(
     rows: Iterable[Row], chain: Iterable[BaseException], address: Address, *, answered: bool
 ) -> PluginError | None:
-    """Return the error of the first row that matches any of ``chain``, ``None`` if none does."""
+    """Return the ``PluginError`` of the first row that matches an exception of ``chain``.
+
+    Returns ``None`` if no row matches. ``answered`` says whether a status line was received, and is
+    stored in a ``TransportError``.
+    """
     chain = list(chain)
     for row_kinds, error_class, reason in rows:
         kinds = row_kinds() if callable(row_kinds) else row_kinds

@@ -40,11 +40,11 @@ class Connection(Protocol):
     """One connection of an HTTP library; one thread owns it from ``send`` until its release."""
 
     def send(self, request: Request, ends: float | None) -> bool:
-        """Send ``request``; return false if the plugin responds before all of it was sent.
+        """Send ``request``; return false if the plugin responds or stops reading before its end.
 
         The whole exchange has to end by the monotonic time ``ends``; ``None`` means no limit.
-        Raises ``TransportError``, ``TransportTimeoutError`` at that time, and then closes the
-        connection.
+        Raises ``TransportError``, ``TransportTimeoutError`` at that time. Closes the connection if
+        it raises.
         """
         ...
 
@@ -65,9 +65,11 @@ class Connection(Protocol):
 
 
 class PendingExchange:
-    """An exchange of ``request`` over ``sock``, which may still be connecting, until ``ends``.
+    """An exchange of ``request`` over ``connection``, whose ``sock`` may still be connecting.
 
-    ``translate`` returns the ``PluginError`` for a failure to connect.
+    It times out at the monotonic time ``ends``; ``None`` means never. ``release`` is called with
+    ``connection`` once the response was read. ``translate`` returns the ``PluginError`` for a
+    failure to connect.
     """
 
     def __init__(
@@ -108,7 +110,11 @@ class PendingExchange:
         self._sent = self._connection.send(request, self.ends)
 
     def advance(self, events: int) -> bool:
-        """Advance as far as possible without waiting; return true once ``finish`` is due."""
+        """Send or receive what is possible without waiting; return true when polling is over.
+
+        Then ``finish`` is to be called. ``events`` are those that ``poll`` returned for the socket,
+        or 0 if the time-out has expired.
+        """
         if not events or events & _HUNG_UP:
             self.is_whole = True
         elif self._request is None:
@@ -135,7 +141,7 @@ class PendingExchange:
         return self._connection.receive(self._release, whole=self._sent)
 
     def close(self) -> None:
-        """Close the connection, unless ``finish`` was called: then its response closes it."""
+        """Close the connection, unless ``finish`` was called: then the response owns it."""
         if not self._is_over:
             self._connection.close()
 
@@ -175,7 +181,10 @@ class PollSelector:
         self._poll.register(number, pending.events())
 
     def wait(self) -> list[PendingResponse]:
-        """Wait until one or more responses can be finished; remove and return those."""
+        """Wait until one or more responses can be finished; remove and return them.
+
+        Returns an empty list if there are none to wait for.
+        """
         while self._pending:
             polled = self._poll.poll(self._milliseconds())
             ready = [number for number, events in polled if self._advance(number, events)]

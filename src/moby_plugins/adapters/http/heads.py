@@ -25,9 +25,11 @@ class RefusedError(Exception):
 
 @lru_cache(maxsize=256)
 def line(name: str, value: str) -> bytes:
-    """Return a header line without its line end; raise ``ValueError`` for bad characters."""
+    """Return a header line without its line end; raise ``ValueError`` if it cannot be sent."""
     if not HEADER_NAME.fullmatch(name) or _BAD_VALUE.search(value):
-        raise ValueError(f"{quoted(name)}: {quoted(value)} is not a header")
+        raise ValueError(
+            f"{quoted(name)}: {quoted(value)} is not a header: its name or its value cannot be sent"
+        )
     return f"{name}: {value}".encode("latin-1")
 
 
@@ -98,7 +100,7 @@ class ResponseHeaders(Mapping[str, str]):
 def plain_response(data: bytes, *, is_new: bool) -> Response | None:
     """Return the response if ``data`` is all of it, and its head needs no parser; else ``None``.
 
-    ``is_new`` tells whether the connection was opened for the call.
+    ``is_new`` says whether the connection was opened for the call.
     """
     head = plain_head(data)
     if head is None:
@@ -112,7 +114,10 @@ def plain_response(data: bytes, *, is_new: bool) -> Response | None:
 def check_interim(
     options: Iterable[str], lengths: Sequence[str] | None, codings: Sequence[str] | None
 ) -> None:
-    """Raise ``RefusedError`` for an interim response that closes or announces a body."""
+    """Raise ``RefusedError`` if an interim response closes the connection, or announces a body.
+
+    Takes the connection options, and the values of Content-Length and of Transfer-Encoding, if any.
+    """
     try:
         http_grammar.check_interim(options, lengths, codings)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The fast HTTP connection (extra ``speed``): httptools, a parser in C, over a plain connection.
+"""The fast HTTP connection (extra ``speed``): httptools, a parser in C, over a dialled socket.
 
 It behaves as ``urllib3.py`` does, over the same dialers, deadlines and pool. A small request is
 sent in one system call, and a small response is received in one. Heads of the most common form
@@ -91,7 +91,10 @@ _ROWS: dict[bool, tuple[Row, ...]] = {
 
 
 def translate(error: Exception, address: Address, *, answered: bool) -> PluginError:
-    """Return the ``PluginError`` for ``error``, which is one of ``ERRORS``."""
+    """Return the ``PluginError`` for ``error``, which is one of ``ERRORS``.
+
+    ``answered`` says whether a status line was received before it.
+    """
     translated = first_match(_ROWS[answered], [error], address, answered=answered)
     if translated is None:
         raise error
@@ -102,10 +105,10 @@ class ResponseParser:
     """An incremental parser of one response, including interim responses before it.
 
     ``status`` is 0 until the headers are complete. ``length`` is the length of the body, if known;
-    ``ends_itself`` is false for a body that lasts until the connection ends. ``failure`` is the
-    error in the body, after the bytes that ``take`` has returned. ``reusable`` tells whether
-    another request may follow; then ``begin`` prepares for the next response. The owner calls
-    ``finish`` when the connection is closed.
+    ``ends_itself`` is false for a body that lasts until the connection ends. ``failure`` is an
+    error in the body, to be raised after the bytes that ``take`` returns. If ``reusable`` is true,
+    another request may be sent over the connection; call ``begin`` before its response. The owner
+    calls ``finish`` when the connection is closed.
     """
 
     def __init__(self) -> None:
@@ -199,14 +202,14 @@ class ResponseParser:
         status = self._parser.get_status_code()
         lengths, codings = self._framing()
         if status < FIRST_STATUS:
-            raise RefusedError(f"a status of {status}")
+            raise RefusedError(f"a status of {status}, which is less than {FIRST_STATUS}")
         if not is_final(status):
             options = (value for name, value in self._headers if name in _CONNECTION)
             check_interim((value.decode("latin-1") for value in options), lengths, codings)
             self._headers = []
             self._interim += 1
             if self._interim >= MAX_INTERIM:
-                raise RefusedError(f"more than {MAX_INTERIM} interim responses")
+                raise RefusedError(f"{MAX_INTERIM} interim responses, and no final one")
             return
         self.ends_itself = bool(lengths or codings)
         if codings:
@@ -329,7 +332,10 @@ def _decoded(header: tuple[bytes, bytes]) -> tuple[str, str]:
 
 
 class UnreadBody:
-    """The body of ``parser``, read from ``sock``; ``release`` is called at its end."""
+    """A response's body, read from ``sock`` and parsed by ``parser``.
+
+    ``release`` is called once: at the body's end, or when the body is closed before it.
+    """
 
     def __init__(
         self, parser: ResponseParser, sock: Socket, address: Address, release: Callable[..., None]
@@ -346,7 +352,8 @@ class UnreadBody:
         """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end.
 
         Raises ``TransportTimeoutError`` if the time-out expires, ``TransportError`` if the
-        connection breaks or is closed, and ``WireError`` if the body is cut off or badly chunked.
+        connection breaks or another thread closes it, and ``WireError`` if the plugin ends the body
+        too early or chunks it badly.
         """
         self._is_reading = True
         try:
@@ -360,7 +367,7 @@ class UnreadBody:
         return data
 
     def close(self) -> None:
-        """Close the connection, unless the body was read to its end; may be in another thread."""
+        """Close the connection, unless the body was read to its end; any thread may call this."""
         if not self._is_over:
             self._is_closing = True
             self._sock.abort()
@@ -385,7 +392,7 @@ class UnreadBody:
                 raise RefusedError(str(self._parser.failure))
             data = self._sock.recv(size)
             if not data and (self._parser.ends_itself or self._sock.cut_off):
-                raise RefusedError("the connection ended before the body")
+                raise RefusedError("the connection ended before the end of the body")
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
         return data
@@ -404,10 +411,12 @@ def connect(
     idle: IdleConnections | None = None,
     lookups: Lookups | None = None,
 ) -> PooledTransport:
-    """Return the transport that ``Settings.transports`` calls ``"httptools"``.
+    """Return the transport that ``Settings.transports`` calls ``"httptools"``; dial nothing yet.
 
-    ``idle`` and ``lookups`` may be shared with other transports. Reads the TLS files. Raises
-    ``SpecError`` for a scheme, a path or a file that cannot be used.
+    ``idle`` keeps idle connections. ``lookups`` looks up host names and reads TLS files, and caches
+    no result. Both may be shared with other transports. The TLS files are read here, or by the
+    first dial if that takes longer than a second. Raises ``SpecError`` for a scheme, a socket's
+    path or a TLS file that cannot be used.
     """
     return PooledTransport(address, dialer_for(address, tls, lookups), HttptoolsConnection, idle)
 
@@ -426,7 +435,7 @@ class HttptoolsConnection:
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
-        """Send ``request``; return false if the plugin responds before all of it was sent."""
+        """Send ``request``; return false if the plugin responds or stops reading before its end."""
         try:
             self._sock.bound(ends)
             body = request.body
@@ -438,7 +447,11 @@ class HttptoolsConnection:
             raise
 
     def receive(self, release: Release, *, whole: bool) -> Response:
-        """Receive the response's head; call ``release`` once its body was read or closed."""
+        """Receive the response's head, and return the response.
+
+        ``release`` is called once the body was read or closed. ``whole`` is what ``send`` returned:
+        if it is false, the connection is not reused.
+        """
         is_new, self._is_new = self._is_new, False
         parser = None  # until it is used
         try:

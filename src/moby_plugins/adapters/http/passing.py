@@ -1,8 +1,9 @@
-"""A transport for a proxy, which passes a hang-up at one end on to the other end.
+"""The transport of a tracing proxy, which passes a hang-up at one end on to the other end.
 
-Each call has its own connection, which is closed after it. During the call, a thread checks
-whether the host has hung up, and then shuts the plugin's connection down, which wakes the thread
-that waits for the plugin. If the plugin hangs up, that thread notices by reading.
+Each call has its own connection to the plugin, which is closed after the call. During the call, a
+thread checks whether the host, the proxy's client, has hung up. It then shuts the connection to the
+plugin down, which wakes the thread that waits for the plugin. If the plugin hangs up, the waiting
+thread notices by reading.
 """
 
 import errno
@@ -39,7 +40,8 @@ class PassingTransport:
 
     ``hung_up`` is called in the thread that sends. It returns an event that is set once the host
     of this call has hung up: then ``send`` and the body's ``read`` raise
-    ``ConnectionAbortedError``. ``dialer`` and ``connection_class`` are as in ``PooledTransport``.
+    ``ConnectionAbortedError``. ``dialer`` returns a connected socket, from which
+    ``connection_class`` makes a connection.
     """
 
     _address: Address

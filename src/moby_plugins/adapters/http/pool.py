@@ -68,9 +68,9 @@ Idle: TypeAlias = tuple[int, Connection]
 class IdleConnections:
     """The idle connections of all transports that share this object: at most ``most``.
 
-    The least recently used connection is closed first, and all are closed if ``descriptors`` run
-    out. A thread that takes a connection out owns it: each operation on a ``dict`` is atomic, so
-    there is no lock, which a fork could leave locked.
+    The least recently used connection is closed first. ``descriptors`` closes all of them when this
+    process has no file descriptor left. A thread that takes a connection out owns it: each
+    operation on a ``dict`` is atomic, so there is no lock, which a fork could leave locked.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class IdleConnections:
         return None
 
     def discard(self, connection: Kept) -> bool:
-        """Remove ``connection``; return true if it was there: then the caller owns it."""
+        """Remove ``connection``; return true if it was listed: then the caller has to close it."""
         pool = self._pools.pop(connection, None)
         if pool is None:
             return False

@@ -1,10 +1,11 @@
 """A transport over a ``requests.Session`` that the user owns (extra ``requests``).
 
 The session's mounted adapters, certificates, authentication and hooks are used. Redirects are not
-followed, and neither proxy variables nor ``.netrc`` are read. requests bounds each step of an
-exchange, not the whole: this transport bounds the body, and a time-out bounds each step before
-it. A session cannot be made to read as strictly as ``urllib3.py``, or to notice a response while
-it sends, so use it for plugins that the host trusts.
+followed, and neither proxy variables nor ``.netrc`` are read. requests applies a time-out to each
+step of an exchange, not to the whole: this transport also limits the time until the body ends, but
+each step before the body may take the whole time-out. A session cannot be made to read as strictly
+as ``urllib3.py``, or to notice a response while it sends, so use it for plugins that the host
+trusts.
 """
 
 import time
@@ -85,7 +86,8 @@ class RequestsTransport:
 
         Each step until the head is received may take ``timeout`` seconds, and the body must end
         ``timeout`` seconds after the call began; ``None`` means no limit. Raises
-        ``TransportError``, ``TransportTimeoutError`` after a time-out.
+        ``TransportError``, ``TransportTimeoutError`` after a time-out, and ``SpecError`` if the
+        session cannot use the URL.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         patience = None if timeout is None else min(timeout, LONGEST)

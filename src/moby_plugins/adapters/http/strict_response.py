@@ -96,7 +96,7 @@ class _StatusLines:
 
 
 class _InterimHeaderLines:
-    """A file of the header lines of an interim response; the connection may end in them."""
+    """A file of an interim response's header lines; if the connection ends, the file ends, too."""
 
     def __init__(self, file: Any, size: int) -> None:
         self._file = file
@@ -115,7 +115,7 @@ class _InterimHeaderLines:
 
 
 class _HeaderLines(_InterimHeaderLines):
-    """A file of header lines; it raises ``BrokenHeadersError`` if the connection ends in them."""
+    """A file of a final response's header lines; an early end raises ``BrokenHeadersError``."""
 
     def readline(self, limit: int) -> bytes:
         try:
@@ -156,7 +156,7 @@ class StrictResponse(HTTPResponse):
             lines = _InterimHeaderLines(file, status_lines.size)
             _check_interim(parse_headers(cast("Any", lines)))
             status_lines.size = lines.size
-        raise HTTPException(f"more than {MAX_INTERIM} interim responses")
+        raise HTTPException(f"{MAX_INTERIM} interim responses, and no final one")
 
     def begin(self) -> None:
         """Read the head; raise ``HTTPException`` for headers that leave the body's end unclear."""

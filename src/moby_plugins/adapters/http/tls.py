@@ -42,7 +42,10 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
         self._restore()
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
-        """Receive into ``buffer``; return 0 at the input's end. An unclean end sets ``cut_off``."""
+        """Receive into ``buffer``; return the number of bytes, 0 at the end.
+
+        Sets ``cut_off`` at an end without close_notify.
+        """
         try:
             return super().recv_into(buffer, *args)
         except ssl.SSLError as error:
@@ -50,7 +53,10 @@ class DeadlineSSLSocket(Deadline, ssl.SSLSocket):
             return 0
 
     def recv(self, size: int = EARLY_BYTES, *args: Any) -> bytes:
-        """Receive up to ``size`` bytes, ``b""`` at the end. An unclean end sets ``cut_off``."""
+        """Receive up to ``size`` bytes; return ``b""`` at the end.
+
+        Sets ``cut_off`` at an end without close_notify.
+        """
         try:
             return super().recv(size, *args)
         except ssl.SSLError as error:

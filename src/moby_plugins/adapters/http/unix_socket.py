@@ -48,9 +48,10 @@ class UnixSocketDialer:
         return sock
 
     def start(self) -> tuple[DeadlineSocket, bool] | None:
-        """Dial without waiting; return ``None`` if the queue of new connections is full.
+        """Connect without waiting; return the socket and true.
 
-        Raises ``OSError`` if the dial fails.
+        Returns ``None`` if the plugin's queue of new connections is full. Raises ``OSError`` if the
+        dial fails.
         """
         sock = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -93,7 +94,7 @@ class UnixSocketDialer:
 def check_socket_path(path: str) -> str:
     """Return ``path``; raise ``SpecError`` if it cannot be the path of a socket."""
     if not is_encodable(path):
-        raise SpecError(f"{quoted(path)} cannot be a path")
+        raise SpecError(f"{quoted(path)} cannot be a path: it has an unpaired surrogate")
     size = len(path) if path.isascii() else len(os.fsencode(path))
     if size > MAX_PATH_BYTES:
         raise SpecError(
@@ -119,8 +120,8 @@ def open_connections(path: str) -> frozenset[int]:
     """Return the inodes of the open connections to the UNIX socket bound at ``path``.
 
     The inodes are those of the sockets at the plugin's end, in the network namespace of this
-    process. The set is empty on a system without ``/proc/net/unix``. The plugin may spell the path
-    otherwise.
+    process. The set is empty on a system without ``/proc/net/unix``. The plugin may have bound the
+    same path in another spelling, for example through a link.
     """
     inodes = set()
     name = os.path.basename(path)

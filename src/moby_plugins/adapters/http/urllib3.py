@@ -91,7 +91,7 @@ class CallersError(Exception):
 
 
 def guarded(body: bytes | Iterable[T]) -> bytes | Iterable[T]:
-    """Return ``body`` wrapped so that urllib3 does not take its ``OSError`` for the network's."""
+    """Return ``body``; an iterable is wrapped, and raises its exceptions as ``CallersError``."""
     return body if isinstance(body, bytes) else _guarded(body)
 
 
@@ -117,7 +117,10 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def translate(error: BaseException, address: Address, *, answered: bool) -> PluginError:
-    """Return the ``PluginError`` for an exception of urllib3, by its class and its causes."""
+    """Return the ``PluginError`` for one of ``ERRORS``, by its class and its causes.
+
+    ``answered`` says whether a status line was received before it.
+    """
     chain = list(causes(error))
     answered = answered or any(isinstance(cause, BrokenHeadersError) for cause in chain)
     rows = _ANSWERED if answered else _NOT_ANSWERED
@@ -135,10 +138,12 @@ def connect(
     idle: IdleConnections | None = None,
     lookups: Lookups | None = None,
 ) -> PooledTransport:
-    """Return the transport that ``Settings.transports`` calls ``"urllib3"``.
+    """Return the transport that ``Settings.transports`` calls ``"urllib3"``; dial nothing yet.
 
-    ``idle`` and ``lookups`` may be shared with other transports. Reads the TLS files. Raises
-    ``SpecError`` for a scheme, a path or a file that cannot be used.
+    ``idle`` keeps idle connections. ``lookups`` looks up host names and reads TLS files, and caches
+    no result. Both may be shared with other transports. The TLS files are read here, or by the
+    first dial if that takes longer than a second. Raises ``SpecError`` for a scheme, a socket's
+    path or a TLS file that cannot be used.
     """
     return PooledTransport(address, dialer_for(address, tls, lookups), Urllib3Connection, idle)
 
@@ -158,7 +163,7 @@ class Urllib3Connection:
         self._is_new = True
 
     def send(self, request: Request, ends: float | None) -> bool:
-        """Send ``request``; return false if the plugin responds before all of it was sent."""
+        """Send ``request``; return false if the plugin responds or stops reading before its end."""
         try:
             return self._send_request(request, ends)
         except CallersError as error:
@@ -176,7 +181,11 @@ class Urllib3Connection:
             del raised  # its traceback refers to this frame
 
     def receive(self, release: Release, *, whole: bool) -> Response:
-        """Receive the response's head; call ``release`` once its body was read or closed."""
+        """Receive the response's head, and return the response.
+
+        ``release`` is called once the body was read or closed. ``whole`` is what ``send`` returned:
+        if it is false, the connection is not reused.
+        """
         is_new, self._is_new = self._is_new, False
         try:
             data = self._sock.recv(FIRST_BYTES)
@@ -294,7 +303,7 @@ class _DialledHTTPConnection(HTTPConnection):
             super().putheader(header, *values)
 
     def send(self, data: Any) -> None:
-        """Send ``data``; check for a response before all but the first."""
+        """Send ``data``; if it is not the first part of a request, first check for a response."""
         if isinstance(data, FilePart):  # urllib3 got it as the first chunk of a body
             self._socket.send_part(data)
             return

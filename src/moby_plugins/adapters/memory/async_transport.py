@@ -82,7 +82,7 @@ class AsyncMemoryTransport(MemoryPlugin):
         *,
         addr: str = "memory://plugin",
     ) -> Self:
-        """Create a plugin that gives the responses of a recording, each recorded call once.
+        """Create a transport that gives the responses of a recording, each of them once.
 
         Args:
             file: The path of the recording.
@@ -103,7 +103,7 @@ class AsyncMemoryTransport(MemoryPlugin):
 
         Raises ``TransportError`` for a fault of the connection or after ``close``,
         ``TransportTimeoutError`` if the time-out expires first, ``UnexpectedCallError`` if there is
-        no reply, and an exception that is the reply.
+        no reply, and the reply itself if it is an exception.
 
         Args:
             request: The call.
@@ -163,7 +163,7 @@ class AsyncMemoryTransport(MemoryPlugin):
 
 @define
 class _UnreadBody:
-    """The body of a response, whether the plugin still sends it or not, until the deadline."""
+    """A response's body, which the plugin may still send; reads fail after the deadline."""
 
     _body: AsyncBody
     _exchange: LoopExchange

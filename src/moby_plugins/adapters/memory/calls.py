@@ -24,7 +24,7 @@ REMEMBERED = 100_000
 
 
 def shown(value: Any, width: int = WIDTH) -> str:
-    """Return ``value`` on one line, as JSON if possible, shortened to ``width``."""
+    """Return ``value`` on one line, as JSON if possible; of a long text, ``width`` characters."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -38,6 +38,7 @@ def shown(value: Any, width: int = WIDTH) -> str:
 def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
     """Yield a line for each place where ``actual`` differs from ``expected``.
 
+    A line begins with ``path``, followed by the keys and indices that lead to the place.
     Lists and tuples are equal, as in JSON. All values but lists and mappings are compared by
     ``==``, so an ``expected`` value may define its own comparison.
     """
@@ -124,7 +125,7 @@ class Call:
 
 
 class Calls(Sequence[Call]):
-    """A sequence of the calls in the order received; every attempt is one. Threads may share it.
+    """A sequence of the received calls, in order; each attempt is a call. Threads may share it.
 
     A slice, and ``of(method)``, is a ``Calls`` of the calls made so far. Only the last 100,000
     calls are kept.
@@ -171,8 +172,8 @@ class Calls(Sequence[Call]):
         """Return the calls of one method so far.
 
         Args:
-            method: The method's name; a query after a question mark is only compared if it is
-                given.
+            method: The method's name. It matches calls with any query (``NAME?id=1``); a name with
+                a query matches only calls with the same query.
 
         Returns:
             The calls.
@@ -261,7 +262,7 @@ class Calls(Sequence[Call]):
         __tracebackhide__ = True
         if self._forgotten:
             raise AssertionError(
-                f"cannot tell {what}: the first {self._forgotten} calls were not kept"
+                f"it is unknown {what}: the first {self._forgotten} calls were not kept"
             )
 
     def _now(self) -> list[Call]:

@@ -4,14 +4,15 @@ How it keeps exact time over threads:
 
 - A thread is a *participant* while it is inside ``working()``, and while it sleeps or
   waits. A participant is either *running* or *blocked*.
-- Time stands still while any participant is running. It moves when the last one blocks
-  or leaves: that thread takes the *turn*.
-- A turn wakes one blocked thread: first one that waits for an event that has been set;
-  else time jumps to the next moment at which something is due. A scripted event goes
-  before threads that sleep until the same moment; among threads, the one that ran first,
-  or joined first, goes first. So threads run one after the other, and a test sees the
-  same order every time. The exception is a thread in real I/O, which may take long:
-  others that wait for an event are then woken while it runs.
+- Time does not move while any participant is running. When the last running one blocks
+  or leaves, that thread takes the *turn*.
+- A turn wakes one blocked thread. If a thread waits for an event that has been set, it is
+  that thread; else time jumps to the next moment at which something is due. A scripted
+  event (a function that was passed to ``at``) goes before threads that sleep until the
+  same moment; among threads, the one that was woken, or joined, the longest ago goes
+  first. So threads run one after the other, and a test sees the same order every time.
+  The exception is a thread that runs on for a fortieth of the watchdog's time, as in real
+  I/O: others that wait for an event that has been set are then woken while it runs.
 - If nothing is due and no event is set, no thread can continue: every blocked thread
   raises ``ClockStuckError``, which names them all. The watchdog, in real time, raises the
   same if a running thread neither blocks nor leaves, or if scripted events only lead to
@@ -169,7 +170,7 @@ class FakeClock:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Stop this clock while this thread runs the block, except while it sleeps or waits on it.
+        """Stop this clock while this thread runs the block and does not sleep or wait on it.
 
         Yields:
             Nothing.
@@ -185,8 +186,9 @@ class FakeClock:
 
         The function runs in one of the threads that wait on this clock, and must not sleep or wait
         itself. Its exception is raised by the ``sleep`` or ``wait`` of that thread or, if that
-        thread is just leaving ``working``, by that of the thread that continues next. A function
-        that adds itself again for the same moment without end causes ``ClockStuckError``.
+        thread is leaving ``working`` instead, by the ``sleep`` or ``wait`` of the thread that
+        continues next. A function that adds itself again for the same moment without end causes
+        ``ClockStuckError``.
 
         Args:
             moment: When, in seconds on this clock.
@@ -263,7 +265,7 @@ class FakeClock:
 
     def _block(self, event: threading.Event | None, seconds: float | None) -> None:
         if self._scripting == threading.get_ident():
-            raise ClockStuckError("a scripted event must not sleep or wait")
+            raise ClockStuckError("a function that was passed to at() must not sleep or wait")
         with self.working():
             participant = self._participants[threading.get_ident()]
             with self._lock:

@@ -1,8 +1,8 @@
 """An event loop with fake time for tests: instead of waiting, its time jumps.
 
 Nothing is patched, as asyncio has two public extension points: a loop takes a selector, and its
-``time`` can be overridden. ``jumping_selector.py`` decides when time jumps. This module tells it
-what the loop's own jobs and processes do.
+``time`` can be overridden. ``jumping_selector.py`` decides when time jumps. This module reports to
+it which jobs and processes of the loop are running.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
             ValueError: If ``moment`` is NaN or infinite.
         """
         if is_coroutine_function(do) or not callable(do):
-            raise TypeError(f"do must be a plain function, which may start a task: {quoted(do)}")
+            raise TypeError(f"do must be a plain function, which may start tasks, not {quoted(do)}")
         self._jumping.add(finite("moment", moment), do)
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
@@ -161,7 +161,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Call a function at a moment, as in any loop; a moment of infinity is ignored.
+        """Call a function at a moment, as in any loop; never, if the moment is infinity.
 
         Args:
             when: The moment, in seconds on this loop's clock.
@@ -182,7 +182,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """Run a function in an executor; time stands still until it has ended.
+        """Run a function in an executor; the loop's time does not move until the function ends.
 
         Args:
             executor: The executor; ``None`` for the default one.
@@ -195,7 +195,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         taking = _Taking(self._own_executor() if executor is None else executor)
         future = super().run_in_executor(taking, func, *args)
         job = taking.job
-        # Once the job is done, its thread still has to tell this to the loop.
+        # Once the job is done, its thread still has to report this to the loop.
         self._jumping.hold_while(lambda: not (job.done() and future.done()))
         return future
 
@@ -232,7 +232,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
             ended.cancel()
 
     async def subprocess_exec(self, *args: Any, **options: Any) -> tuple[Any, Any]:
-        """Start a process, as in any loop; time stands still until it has ended.
+        """Start a process, as in any loop; the loop's time does not move until the process ends.
 
         Args:
             args: The arguments, as of any loop.
@@ -244,7 +244,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         return self._noted(await super().subprocess_exec(*args, **options))
 
     async def subprocess_shell(self, *args: Any, **options: Any) -> tuple[Any, Any]:
-        """Start a shell, as in any loop; time stands still until it has ended.
+        """Start a shell, as in any loop; the loop's time does not move until the shell ends.
 
         Args:
             args: The arguments, as of any loop.
@@ -262,7 +262,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
 
 class _Taking(Executor):
-    """Another executor, whose future of the last job is ``job``."""
+    """A wrapper of an executor; ``job`` is the future of the last submitted job."""
 
     job: Future[Any]
 

@@ -120,7 +120,9 @@ def _at_port(host: str, scheme: str, _: str, number: int) -> Listener:
     if number == 0:
         return listen_tcp(f"{host}:0", scheme)
     if number != errno.ECONNREFUSED:
-        raise SettingsError(f"only a UNIX socket can fail with: {os.strerror(number)}")
+        raise SettingsError(
+            f"only FaultServer.unix() can make connecting fail with: {os.strerror(number)}"
+        )
     # Bound, so that no other process can listen there.
     sock = socket.socket(socket.AF_INET)
     sock.bind((host, 0))
@@ -133,7 +135,7 @@ NOBODY = 65534
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Drop root's rights over files in this thread inside the block: root can open any socket.
+    """Drop root's rights over files, in this thread inside the block: root can open any socket.
 
     Does nothing for other users. Raises ``SettingsError`` for root on a system where rights
     cannot be dropped per thread.
@@ -142,7 +144,10 @@ def as_nobody() -> Iterator[None]:
         if os.geteuid() == 0:
             setfsuid = getattr(ctypes.CDLL(None), "setfsuid", None)
             if setfsuid is None:
-                raise SettingsError("root is never denied a socket; run the test as another user")
+                raise SettingsError(
+                    "root can open any socket, and this system cannot drop its rights in a thread:"
+                    " run the test as another user"
+                )
             setfsuid(NOBODY)
             rights.callback(setfsuid, 0)
         yield
@@ -195,9 +200,10 @@ def send_response(sock: socket.socket, response: Response) -> None:
 
 @define(eq=False)
 class _Turn:
-    """One attempt of a call of which ``_HostTransport`` told the server before it dials.
+    """One attempt of a call, which ``_HostTransport`` announces to the server before it dials.
 
-    It has the reply, and ``errno`` or ``error`` if the host must see them instead of a response.
+    For an attempt of another host, it is made when the request arrives. It has the reply, and
+    ``errno`` or ``error`` if the host must see them instead of a response.
     """
 
     reply: Reply
@@ -243,7 +249,7 @@ class _SocketExchange:
 
 @frozen(eq=False)
 class _HostTransport:
-    """The transport of ``FaultServer.connect``; it calls ``announce`` before it sends."""
+    """The transport of ``FaultServer.connect``; ``announce`` announces a request and sends it."""
 
     announce: Callable[["_HostTransport", Request, float | None], Response]
     transport: Transport
@@ -262,7 +268,7 @@ HEADER = "X-Moby-Plugins-Turn"
 
 
 class FaultServer:
-    """A server that gives the replies of a ``MemoryTransport`` over a real socket.
+    """A test's plugin on a real socket, with the same replies and faults as ``MemoryTransport``.
 
     Create it with ``unix`` or ``tcp``. It is a context manager that calls ``start`` and ``stop``,
     and may be started again. Faults that hang or drip take real time, and end when the host hangs
@@ -347,9 +353,9 @@ class FaultServer:
         clock: Clock | None = None,
         connect: Connect | None = None,
     ) -> Self:
-        """Create a server on a free TCP port, whose only fault of connecting is to refuse.
+        """Create a server on a free TCP port; it is not started yet.
 
-        It is not started yet.
+        ``refused()`` is the only fault of connecting that it can make; others need ``unix``.
 
         Args:
             plugin: A function from ``Request`` to ``Response``, a table from method to reply, a
@@ -414,7 +420,7 @@ class FaultServer:
             call_all([listener.withdraw, connections.close, listener.socket.close])
 
     def assert_used_up(self) -> None:
-        """Raise ``AssertionError`` for unused replies: see ``MemoryTransport.assert_used_up``."""
+        """Raise ``AssertionError`` unless all replies of the table and its scripts were used."""
         __tracebackhide__ = True
         assert_replies_used(self._plugin, self.calls.methods)
 

@@ -1,13 +1,15 @@
 """A selector for an event loop with fake time: instead of waiting, its time jumps.
 
-The loop asks its selector to wait until the next timer is due. This one first asks whether
-something real may still come:
+The loop asks its selector to wait until the next timer is due. This selector first finds out
+whether something real may still wake the loop:
 
-- A *counted* piece of work, such as a job in an executor, always does: time stands still.
-- A socket may, and so may a thread that was started after the loop: time stands still until all
-  were silent for some real time. An idle connection would otherwise stop time for ever.
-- A listening socket, and a UNIX connection both of whose ends are in this selector, do not: only
-  this loop's own tasks make them ready, or a peer of which nothing is known here.
+- A *counted* piece of work, such as a job in an executor, certainly does: time does not move until
+  the work has ended.
+- A socket may become ready, and a thread that was started after the loop may call the loop: time
+  does not move until all of them were silent for some real time. An idle connection would
+  otherwise stop time for ever.
+- A listening socket, and a UNIX connection both of whose ends are in this selector, delay nothing:
+  only this loop's own tasks make them ready, or a peer of which nothing is known here.
 """
 
 import asyncio
@@ -64,7 +66,7 @@ class JumpingSelector(selectors.DefaultSelector):
         self._looked, self._were_cancelled = self.busy_since, False
 
     def start(self) -> None:
-        """Take all descriptors that are registered now for the loop's own."""
+        """Note that the descriptors that are registered now are the loop's own."""
         self._own = self._descriptors()
 
     def add(self, moment: float, do: Callable[[], object]) -> None:
@@ -72,11 +74,11 @@ class JumpingSelector(selectors.DefaultSelector):
         heapq.heappush(self._script, (float(moment), next(self._order), do))
 
     def hold_while(self, goes_on: Callable[[], bool]) -> None:
-        """Let time stand still while ``goes_on()`` is true; its end must wake the loop."""
+        """Stop time while ``goes_on()`` is true; the work's end must wake the loop."""
         self._counted.append(goes_on)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return what is ready; if nothing is, and nothing real may come, move the time."""
+        """Return the ready events; without any, move the time, unless something real may come."""
         events = super().select(0)
         # Rounded, since a shorter sleep does not move time.
         due = math.inf if timeout is None else round(self.now + timeout, DIGITS)
@@ -109,7 +111,7 @@ class JumpingSelector(selectors.DefaultSelector):
         if not events:
             what = "no socket was ready" if sockets else "no thread called the loop"
             if is_working:
-                what = "a job in an executor has not ended, or a process,"
+                what = "a job in an executor or a process has been running"
             self._give_up(f"all tasks wait, and {what} for {self._watchdog:g} s of real time")
         return events
 
@@ -146,7 +148,7 @@ class JumpingSelector(selectors.DefaultSelector):
 
 
 def _may_be_reached(descriptors: Iterable[int]) -> bool:
-    """Return whether one of these may become ready by anything else than its loop's tasks."""
+    """Return whether a descriptor may become ready by anything else than its loop's tasks."""
     # A UNIX connection has an end at its address, and one that is connected to it.
     ends: Counter[object] = Counter()
     for number in descriptors:

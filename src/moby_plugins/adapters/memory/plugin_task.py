@@ -59,7 +59,7 @@ class Pipe:
             await self._woken()
 
     def end(self, failure: BaseException | None = None) -> None:
-        """Add nothing more: after the rest, reads raise ``failure``, or return ``b""``."""
+        """Mark the end: reads raise ``failure``, or return ``b""``, once all bytes are read."""
         self.is_over, self._failure = True, failure
         self._wake()
 
@@ -112,10 +112,10 @@ class LoopExchange(MemoryExchange):
         return self.loop.time()
 
     def pause(self, seconds: float, *, answered: bool) -> NoReturn:  # noqa: ARG002
-        """Refuse to pause."""
+        """Raise ``TypeError``, because a pause would block the event loop."""
         raise TypeError(
             f"a fault that pauses, here for {seconds:g} s, would block the event loop: "
-            "return hangs(seconds, then) or drips(body) from it"
+            "return hangs(seconds, then) or drips(body) from the fault"
         )
 
     async def bounded(
@@ -127,7 +127,8 @@ class LoopExchange(MemoryExchange):
     ) -> T | None:
         """Await ``awaitable`` in this task, and return its result.
 
-        If the exchange ends first, raise its error; if ``until`` is done first, return ``None``.
+        If the deadline passes or the transport is closed first, raise the error for that; if
+        ``until`` is done first, return ``None``.
         """
         bound = asyncio.timeout_at(self.ends)
         if until is not None:
@@ -145,7 +146,7 @@ class LoopExchange(MemoryExchange):
             return None
 
     def soon(self, call: Callable[..., object], *args: object) -> None:
-        """Call a function in the loop, from any thread; in a closed loop, nothing is waiting."""
+        """Have the loop call a function, from any thread; do nothing if the loop is closed."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(call, *args)
 
@@ -192,7 +193,7 @@ class PluginTask:
         raise self._failure
 
     def leave(self) -> None:
-        """Cancel the task, once, as the host has hung up."""
+        """Cancel the task, because the host has hung up; later calls do nothing."""
         if not self._is_left:
             self._is_left = True
             self.call.hang_up()
@@ -304,4 +305,4 @@ async def _dripping(reply: Dripped) -> AsyncIterator[bytes]:
 
 def _take_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
-        task.exception()  # taken, so that asyncio does not log it: no host is told
+        task.exception()  # taken, so that asyncio does not log it: no host gets it

@@ -47,13 +47,13 @@ def as_json(body: bytes) -> Any:
 
 
 class Replay:
-    """An app that gives the responses of ``recording``, each recorded call once, by method.
+    """An app that gives the responses of ``recording``, each of them once.
 
-    The first unused call of the method that ``match`` allows is taken; if there is none,
-    ``UnexpectedCallError`` shows the most similar one. If secrets were masked in the recording,
-    they are also masked in requests, and so any secret matches. A recorded call without a
-    response raises ``TransportError``, one whose response broke off ``WireError``. Threads may
-    share it.
+    A request gets the response of the first unused call with its method whose body fits by
+    ``match``; if there is none, ``UnexpectedCallError`` shows the most similar call. If secrets
+    were masked in the recording, they are also masked in requests, and so any secret matches. For
+    a recorded call without a response, ``TransportError`` is raised; if the response broke off,
+    reading its body raises ``WireError``. Threads may share it.
     """
 
     def __init__(self, recording: Recording, match: Match = same_body) -> None:
@@ -101,7 +101,9 @@ class Replay:
             return UnexpectedCallError("\n".join(_nearest(named, body, left)))
         recorded = self._recording.methods
         if times := recorded.count(method):
-            return UnexpectedCallError(f"{named} was called once more than recorded: {times + 1}")
+            return UnexpectedCallError(
+                f"no recorded call is left for {named}; recorded calls of {method}: {times}"
+            )
         known = ", ".join(sorted({*recorded})) or "none"
         return UnexpectedCallError(f"{named} was not recorded; recorded methods: {known}")
 
@@ -110,8 +112,8 @@ def _nearest(named: str, body: bytes, left: list[RecordedCall]) -> Iterator[str]
     actual = as_json(body)
     unlike = [[*differences(as_json(call.request.data), actual)] for call in left]
     nearest = min(range(len(left)), key=lambda number: len(unlike[number]))
-    yield f"{named} was not recorded so"
-    yield f"nearest of {len(left)} that are left:"
+    yield f"{named} was not recorded with these arguments"
+    yield f"nearest of {len(left)} unused calls in the recording:"
     yield f"  {shown(as_json(left[nearest].request.data))}"
     yield from listed(f"  {line}" for line in unlike[nearest])
 

@@ -85,7 +85,7 @@ def _check_seconds(name: str, value: object) -> None:
 
 @frozen
 class Delayed:
-    """A reply that waits ``seconds``, in which nothing is sent, and then is the reply ``then``."""
+    """A reply that comes late: nothing is sent for ``seconds``, and then the reply ``then``."""
 
     seconds: float
     then: Any
@@ -235,7 +235,7 @@ Reply: TypeAlias = Any
 
 
 class UnexpectedCallError(AssertionError):
-    """Raised for a call without a reply in the table, or after the last step of a script."""
+    """Raised for a call to which a table, a script or a recording has no reply, or none left."""
 
     __module__ = AtDoor("moby_plugins.testing", __name__)
 
@@ -288,7 +288,7 @@ Replies: TypeAlias = App | Mapping[str, Reply] | Script | Fault
 
 
 def checked_replies(plugin: Replies) -> Replies:
-    """Return ``plugin``; raise ``TypeError`` for anything else than ``Replies``."""
+    """Return ``plugin``; raise ``TypeError`` unless it is an app, a table, a script or a fault."""
     if isinstance(plugin, type):
         raise TypeError(f"plugin is the class {plugin.__name__}, not an instance")
     if not (callable(plugin) or isinstance(plugin, (Mapping, Script, Fault))):
@@ -341,7 +341,7 @@ class UsedUp(Protocol):
 
 
 def unused_replies(plugin: Replies, called: Iterable[str]) -> list[str]:
-    """Return a line for each unused reply of ``plugin``; ``called`` are all calls' methods."""
+    """Return a line for each unused reply of ``plugin``; ``called`` has the method of each call."""
     if isinstance(plugin, UsedUp):
         return plugin.unused()
     if not isinstance(plugin, Mapping):
@@ -386,19 +386,19 @@ def _dripping(reply: Dripped, exchange: Exchange) -> Iterator[bytes]:
 
 
 def is_open(reply: Reply) -> bool:
-    """Return whether ``reply`` is a script, a fault or a function, which ``opened`` calls."""
+    """Return whether ``reply`` is a script, a fault or a function, which ``opened`` resolves."""
     return isinstance(reply, (Script, Fault)) or callable(reply)
 
 
 def opened(reply: Reply, exchange: Exchange) -> Reply:
-    """Return the reply that a script, fault or function gives; it may be one of these, too."""
+    """Return what a script, fault or function gives: a value, or one of these three again."""
     if isinstance(reply, Script):
         return reply.next()
     return reply.act(exchange) if isinstance(reply, Fault) else reply(exchange.request)
 
 
 def settled(reply: Reply) -> Response:
-    """Return the response of a value such as JSON or bytes; raise a reply that is an exception."""
+    """Return the response for a value such as JSON; raise ``reply`` if it is an exception."""
     if isinstance(reply, BaseException):
         raise reply
     if isinstance(reply, Response):

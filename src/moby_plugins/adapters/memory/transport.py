@@ -161,7 +161,7 @@ class MemoryPlugin:
         return f"<{kind} at {where}: {len(self.calls)} calls>"
 
     def connect(self, address: Address, _tls: TLSOptions | None = None, /) -> Self:
-        """Return a transport to this plugin; a registry, client or ``Settings`` takes it.
+        """Return a transport to this plugin. Pass this method to a registry or to ``Settings``.
 
         Args:
             address: The address that errors name.
@@ -173,7 +173,7 @@ class MemoryPlugin:
         return self.connected(address, Cancellation())
 
     def connected(self, address: Address, ended: Cancellation) -> Self:
-        """Return this plugin at another address.
+        """Return a transport to this plugin at another address.
 
         Args:
             address: The address that errors name.
@@ -199,10 +199,10 @@ class MemoryPlugin:
     def assert_used_up(self) -> None:
         """Raise ``AssertionError`` unless all replies of the table and its scripts were used.
 
-        For a function this does nothing.
+        Of a recording, all calls must have been made. For a function this does nothing.
 
         Raises:
-            AssertionError: Naming each reply that is left.
+            AssertionError: If a reply was not used; the message names each.
         """
         __tracebackhide__ = True
         assert_replies_used(self._plugin, self.calls.methods)
@@ -270,7 +270,7 @@ class MemoryTransport(MemoryPlugin):
         clock: Clock | None = None,
         addr: str = "memory://plugin",
     ) -> Self:
-        """Create a plugin that gives the responses of a recording, each recorded call once.
+        """Create a transport that gives the responses of a recording, each of them once.
 
         Args:
             file: The path of the recording.
@@ -292,7 +292,7 @@ class MemoryTransport(MemoryPlugin):
 
         Raises ``TransportError`` for a fault of the connection or after ``close``,
         ``TransportTimeoutError`` if the time-out expires first, ``UnexpectedCallError`` if there is
-        no reply, and an exception that is the reply.
+        no reply, and the reply itself if it is an exception.
 
         Args:
             request: The call.
@@ -342,7 +342,7 @@ class MemoryExchange(ABC):
     """A running call in memory, with methods that raise the errors of a real transport.
 
     ``ends`` is the call's deadline, a time that ``now`` may return; ``None`` for no limit. The
-    transport's ``close`` sets ``ended``.
+    transport's ``close`` sets ``ended``. ``answered`` is true once the response has begun.
     """
 
     request: Request

@@ -14,10 +14,11 @@ MOST_UNREAD = 256 << 10
 
 
 class Upload:
-    """A request's ``body`` on its way to the plugin; before and after each chunk, call ``check``.
+    """A request's ``body`` on its way to the plugin; ``check`` is called around each chunk.
 
-    What the iterable or ``check`` raises is for the host: the plugin gets a ``WireError``, as of a
-    server. ``sent`` are the bytes so far, and ``is_over`` is true once there are no more.
+    If the iterable or ``check`` raises, the host gets this exception, by ``raise_error``, and the
+    plugin a ``WireError``, as from a server. ``sent`` are the bytes so far, and ``is_over`` is true
+    once there are no more.
     """
 
     def __init__(self, body: bytes | Iterable[bytes], check: Callable[[], object]) -> None:
@@ -37,16 +38,19 @@ class Upload:
                 yield self._unread.popleft()
 
     def read(self) -> bytes:
-        """Read all chunks, for a plugin that needs them; raise what the host has to get."""
+        """Return the rest of the body; raise an exception of the iterable or of ``check``."""
         self._send(math.inf)
         return b"".join(self.chunks())
 
     def end(self) -> None:
-        """Send what a host sends before it sees a response; raise what the host has to get."""
+        """Read as much as a host sends before it sees a response.
+
+        Raise an exception of the iterable or of ``check``.
+        """
         self._send(MOST_UNREAD)
 
     def raise_error(self) -> None:
-        """Raise what the host has to get instead of a response, if there is anything."""
+        """Raise the exception of the iterable or of ``check``, if there was one."""
         if self._error is not None:
             raise self._error
 

@@ -53,9 +53,9 @@ class PluginLabels(Labels):
         self._requested = Labels(MAX_PLUGINS)
 
     def requested(self, name: str) -> str:
-        """Return the label's value for a name that may be of no plugin.
+        """Return the label's value for a name that may belong to no plugin.
 
-        So are those of retries and of failed activations.
+        The names in the events of retries and of failed activations are such names.
         """
         return self._kept.get(name) or self._requested(name)
 

@@ -197,11 +197,13 @@ def _level(argument: str, value: int | str | None) -> int | None:
     if isinstance(level, str):
         level = logging.getLevelNamesMapping().get(level.upper())
         if level is None:
-            raise ValueError(f"{argument} is not a logging level: {quoted(value)}")
+            raise ValueError(
+                f"{argument} must be a logging level, by number or name, not {quoted(value)}"
+            )
     if level is None:
         return None
     if isinstance(level, bool) or not isinstance(level, int) or level <= logging.NOTSET:
-        raise ValueError(f"{argument} must be a logging level, by number or name: {quoted(value)}")
+        raise ValueError(f"{argument} must be a logging level above NOTSET, not {quoted(value)}")
     return level
 
 

@@ -149,7 +149,7 @@ class OpenTelemetryObserver(Observer):
         )
 
     def call_started(self, event: CallStarted, /) -> OnCallEnded:
-        """Begin a span, and add its trace to the headers of the call."""
+        """Begin a span, and add its trace to the call's headers; return a callback that ends it."""
         try:
             name, of_span, of, whole = self._known[event.address, event.method]
         except KeyError:
@@ -172,7 +172,10 @@ class OpenTelemetryObserver(Observer):
         return partial(_recorded, span, end)
 
     def request_started(self, event: RequestStarted, /) -> OnRequestEnded:
-        """Begin a span in the host's trace, which is the current span for the plugin's code."""
+        """Begin a span in the host's trace, and return a callback that ends the span.
+
+        Until then it is the current span for the plugin's code.
+        """
         headers = {name.lower(): value for name, value in event.headers.items()}
         caller = self._extract(headers)
         of = {**_METHOD, "url.scheme": "http"}
@@ -227,7 +230,10 @@ class OpenTelemetryObserver(Observer):
         _add_event("moby_plugins.driver_error", of | {"exception.message": shown(event.error)})
 
     def plugin_activated(self, event: PluginActivated, /) -> None:
-        """Record the activation, and add an event to the current span."""
+        """Record the activation, and add an event to the current span.
+
+        Without a current span, the activation is a span of its own.
+        """
         name = event.plugin.name
         self._activations.record(event.seconds, _named(self._plugins(name)))
         self._record_activation("moby_plugins.plugin_activated", _whole(name), event.seconds)
@@ -237,7 +243,10 @@ class OpenTelemetryObserver(Observer):
         _add_event("moby_plugins.plugin_dropped", _whole(event.plugin.name))
 
     def activation_failed(self, event: ActivationFailed, /) -> None:
-        """Record the failed activation, and add an event to the current span."""
+        """Record the failed activation, and add an event to the current span.
+
+        Without a current span, the activation is a span of its own.
+        """
         kind = {"error.type": error_type(event.error)}
         plugin = self._plugins.requested(event.name)
         self._activations.record(event.seconds, _named(plugin) | kind)
@@ -265,7 +274,10 @@ class OpenTelemetryObserver(Observer):
         span.end(now)
 
     def _learn(self, event: CallStarted) -> _Known:
-        """Return what is known of the calls of a method at an address, before each call."""
+        """Return the span's name and the attributes that all calls of a method at an address share.
+
+        They are kept for the first ``MAX_PLUGINS`` pairs of an address and a method.
+        """
         address, method = event.address, event.method
         of_span = {**_METHOD, **peer(address), **_template(shown(method, MAX_LABEL))}
         where = {"server.address": OTHER} if self._addresses(address) == OTHER else peer(address)
@@ -322,7 +334,7 @@ def _named(plugin: str, method: str | None = None) -> dict[str, str]:
 
 
 def _whole(plugin: str, method: str | None = None) -> dict[str, str]:
-    """Return the attributes of an event: names of any number, of a bounded length."""
+    """Return attributes of a span's event: names are shortened, but their number is not bounded."""
     return _named(shown(plugin, MAX_LABEL), method and shown(method, MAX_LABEL))
 
 

@@ -52,8 +52,8 @@ class PrometheusObserver(Observer):
 
     Args:
         registry: The registry of the metrics, ``prometheus_client.REGISTRY`` unless given; it can
-            have one such observer. ``"prometheus"`` in settings stands for that of ``REGISTRY``,
-            and makes it unless the program has.
+            have one such observer. ``"prometheus"`` in settings stands for the observer of
+            ``REGISTRY``, which is made unless the program has made it.
         buckets: The buckets of the histograms, in seconds.
 
     Raises:

@@ -64,7 +64,10 @@ class InFlight:
         self._kept = 0
 
     def add(self, size: int) -> bool:
-        """Add ``size`` bytes, which may be negative; return false if that exceeds the limit."""
+        """Add ``size`` bytes, which may be negative; return true if the limit allows it.
+
+        Otherwise add nothing, and return false.
+        """
         with self._lock:
             if self._kept + size > self.limit:
                 return False
@@ -81,12 +84,16 @@ class Held:
         self._size = 0
 
     def hold(self, size: int) -> None:
-        """Add ``size`` bytes; raise ``StatusError`` with 503 if all requests exceed the limit."""
+        """Add ``size`` bytes.
+
+        Raises ``StatusError`` with 503 if the server's requests together would exceed its limit.
+        """
         if not self._inflight.add(size):
             raise StatusError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "",
-                f"requests are being read that have {self._inflight.limit} bytes: try again later",
+                f"all requests in memory would have more than {self._inflight.limit} bytes:"
+                " try again later",
             )
         self._size += size
 
@@ -111,8 +118,9 @@ class Readable(Protocol):
 class StartedResponse(Outgoing):
     """A response whose first chunk was read, so that its status is certain.
 
-    Iterating yields the body's chunks, each read inside ``call``. The server must call ``close``,
-    also if the host has hung up. ``close`` then calls ``release``, which the server may set.
+    Iterating yields the body's chunks, each read in the context ``call``. The server must call
+    ``close``, also if the host has hung up. ``close`` then calls ``release``, which the server may
+    set.
     """
 
     release: Callable[[], None] = staticmethod(lambda: None)
@@ -178,11 +186,12 @@ def log_cut(method: str, error: BaseException) -> None:
 def answer(app: App, verb: str, read: Callable[[], Request], call: RunningCall) -> StartedResponse:
     """Return the response of ``app`` to the request that ``read`` returns, if ``verb`` is POST.
 
-    An exception of the app is answered with 500, a ``WireError`` with 400, and a ``StatusError``
-    with its own status, each with the message as ``Err``. These include exceptions such as
-    ``SystemExit``, and those raised while the first chunk of the body is made. A later exception
-    passes to the server, which must close the connection, so that the host does not take a cut
-    response for a complete one. A ``NoAnswerError`` always passes.
+    Another ``verb`` is answered with 405. The app runs in the context ``call``. An exception of the
+    app is answered with 500, a ``WireError`` with 400, and a ``StatusError`` with its own status,
+    each with the message as ``Err``. These include exceptions such as ``SystemExit``, and
+    those raised while the first chunk of the body is made. A later exception passes to the server,
+    which must close the connection, so that the host does not take a cut response for a complete
+    one. A ``NoAnswerError`` always passes.
     """
     if verb != "POST":
         return (
@@ -294,7 +303,10 @@ def _chunks(stream: Readable, length: int | None) -> Iterator[bytes]:
         yield chunk
         left = None if left is None else left - len(chunk)
     if left:
-        raise WireError("the request's body is cut off")
+        raise WireError(
+            f"the request's body is cut off: it lacks {left} of the {length} bytes of its"
+            " Content-Length"
+        )
 
 
 def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
@@ -302,7 +314,7 @@ def wsgi(app: App, inflight: InFlight | None = None) -> WSGIApplication:
 
     Exceptions are answered, or pass to the server, as ``answer`` describes. A request with
     ``Origin``, which browsers send, is refused with 403 unless its ``REMOTE_ADDR`` is empty, as
-    it is on a UNIX socket.
+    it is on a UNIX socket. ``inflight`` bounds the memory of all requests together.
     """
     shared = InFlight() if inflight is None else inflight
 

@@ -158,7 +158,10 @@ class JoiningWriter(StreamWriter):
         super().__init__(sock, "wb", bufsize)
 
     def joined(self) -> "_Joined":
-        """Return a context in which writes are joined and sent at its end, not if it raises."""
+        """Return a context that keeps all writes, and sends them as one at its end.
+
+        If its block raises, they are not sent.
+        """
         return _Joined(self)
 
     def write(self, val: Any, /) -> int:
@@ -198,7 +201,8 @@ class _RequestLines:
         # cheroot skips one empty line before a request.
         if line not in {b"", b"\r\n"} and not REQUEST_LINE.fullmatch(line):
             raise ValueError(
-                "invalid request line: a bad verb or target, odd space or another version"
+                "invalid request line: it must be VERB TARGET HTTP/1.1 (or 1.0), with single spaces"
+                " and without control characters"
             )
         return line
 
@@ -238,7 +242,7 @@ class StrictRequest(HTTPRequest):
                 headers[b"Connection"] = b"Keep-Alive"
         # HTTP/1.0 has no chunks, so cheroot would read past the body.
         if b"Transfer-Encoding" in headers and self.response_protocol != "HTTP/1.1":
-            raise ValueError("Transfer-Encoding in HTTP/1.0")
+            raise ValueError("a request in HTTP/1.0 cannot have Transfer-Encoding")
 
 
 class ServerConnectionCall(RunningCall):
@@ -285,7 +289,7 @@ class ServerConnection(HTTPConnection):
 
     @property
     def waits_since(self) -> float | None:
-        """The monotonic time since which its thread waits for the peer to send or to read.
+        """The monotonic time since which the connection waits for its peer to send or to read.
 
         ``None`` while code of the plugin runs. Setting a time raises ``ConnectionResetError``
         once the peer has hung up.
@@ -307,9 +311,9 @@ class ServerConnection(HTTPConnection):
             raise ConnectionResetError(errno.ECONNRESET, HUNG_UP)
 
     def begin(self, method: str) -> ServerConnectionCall:
-        """Return the call that begins on this connection; it is the current one until ``end``.
+        """Begin a call of ``method`` and return it; it is this connection's call until ``end``.
 
-        Until then, another thread may call ``hang_up`` to tell the call that its host hung up.
+        Until then, ``hang_up``, which other threads may call, marks the call as hung up.
         """
         self.call = ServerConnectionCall(method)
         return self.call
@@ -320,7 +324,7 @@ class ServerConnection(HTTPConnection):
             self.call = None
 
     def hang_up(self) -> None:
-        """Tell the running call that the peer hung up, and close the connection.
+        """Mark the running call as hung up, and close the connection.
 
         Does nothing between two calls: the connection's own thread notices a hang-up by reading.
         """
@@ -348,7 +352,7 @@ class ServerConnection(HTTPConnection):
                 self.call.hang_up()
 
     def communicate(self) -> Any:
-        """Serve requests that follow each other quickly; then return whether to keep it open."""
+        """Serve requests that follow each other quickly; return whether to keep the connection."""
         self.waits_since = time.monotonic()
         try:
             if self._shake_hands is not None:

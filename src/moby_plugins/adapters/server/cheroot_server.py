@@ -73,14 +73,17 @@ def gateway_to(app: App, inflight: InFlight | None = None) -> Callable[[Any], "G
 
 
 class Gateway(server.Gateway):
-    """A handler of one request for cheroot: ``respond`` sends the app's response to it."""
+    """A handler of one request for cheroot: ``respond`` sends the app's response to it.
+
+    It is also the stream from which the request's body is read, with ``read``.
+    """
 
     def __init__(self, app: App, inflight: InFlight, req: Any) -> None:
         super().__init__(req)
         self._app = app
         self._held = Held(inflight)
         self._input = RequestBody(req)
-        # cheroot would read the rest of the body by itself, and ours refers back to the request.
+        # cheroot would read the rest of the body by itself, and ``_input`` refers to the request.
         req.rfile = None
 
     def respond(self) -> None:
@@ -122,7 +125,7 @@ class Gateway(server.Gateway):
     def _request(self) -> Request:
         req = self.req
         if _ODD_PATH.search(req.path):
-            raise ValueError("a method consists of printable ASCII characters")
+            raise ValueError("the target's path has characters other than printable ASCII")
         method = _as_it_came(req).decode("latin-1")
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in req.inheaders.items()
@@ -162,12 +165,13 @@ def _as_it_came(req: Any) -> bytes:
 class CherootServer:
     """A server of ``gateway`` on ``sock``, which must be bound and which it then owns.
 
-    With a ``context`` it serves TLS. Each call or stream has its own thread, up to
-    ``MAX_THREADS``; one whose host hung up no longer counts. A peer may be silent for ``idle``
-    seconds within a request or between two, but may read a response as slowly as it likes. If
-    all threads are busy, the connection that has waited longest for its peer is closed; running
-    calls are never interrupted for this. Start and stop it once. ``on_end`` is called in the
-    serving thread when serving has ended, for any reason.
+    With a ``context`` it serves TLS. Each call or stream has its own thread; at most
+    ``MAX_THREADS`` run, besides those of calls whose hosts hung up. A peer may be silent for
+    ``idle`` seconds within a request or between two, but may read a response as slowly as it likes.
+    If all threads are busy, the connection that has waited longest for its peer to send or to read
+    is closed; a call that does not wait for its peer is never interrupted for this. Start and stop
+    the server once. ``on_end`` is called in the serving thread when serving has ended, for any
+    reason.
     """
 
     def __init__(

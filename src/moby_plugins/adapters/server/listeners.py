@@ -37,7 +37,7 @@ _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/]+):(?P<por
 
 
 class ListeningSocket(socket.socket):
-    """A listening socket whose ``accept`` pauses and raises ``TimeoutError`` without descriptors.
+    """A listening socket; if no descriptor is left, ``accept`` pauses and raises ``TimeoutError``.
 
     The connection stays in the queue, so without a pause ``accept`` would fail again at once.
     """
@@ -66,9 +66,10 @@ def _nothing() -> None:
 
 @frozen
 class Listener:
-    """A listening socket; ``address`` is the one that hosts call.
+    """A listening socket; ``address`` is the one that hosts use.
 
-    ``inherited`` is true for a socket that systemd opened: hosts learn of it without this server.
+    ``withdraw`` removes the file of a UNIX socket. ``inherited`` is true for a socket that systemd
+    opened: the server then writes no spec file for it.
     """
 
     socket: socket.socket
@@ -115,7 +116,9 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
     """
     match = _HOST_AND_PORT.fullmatch(addr)
     if match is None or int(match["port"]) > MAX_PORT:
-        raise SpecError(f"{quoted(addr)} is not of the form HOST:PORT")
+        raise SpecError(
+            f"{quoted(addr)} is not of the form HOST:PORT, with a port of at most {MAX_PORT}"
+        )
     host, port = match["host"], int(match["port"])
     try:
         Address(f"{scheme}://{host}:{port or 1}")
@@ -144,7 +147,7 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
 def inherited(scheme: str) -> Listener | None:
     """Return the socket that systemd opened for this process, ``None`` without one.
 
-    Like ``sd_listen_fds(1)``, this removes the variables from the environment, so that child
+    Like ``sd_listen_fds(1)``, this removes systemd's variables from the environment, so that child
     processes do not use them. Raises ``SpecError`` for several sockets, and for anything but a
     listening stream socket.
     """
@@ -249,7 +252,9 @@ def _try_lock(lock: str) -> int | None:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise SpecError("it belongs to another user, so it cannot be locked: remove it", lock)
+            raise SpecError(
+                "it is not a regular file of this user, so it cannot be locked: remove it", lock
+            )
         # Other users could hold the lock if they could open the file.
         os.fchmod(descriptor, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -285,7 +290,7 @@ def _check_stale(path: str) -> None:
 
 
 def _is_traced(path: str) -> bool:
-    """Return whether a tracing proxy listens at ``path``, which will call the new socket."""
+    """Return whether a tracing proxy listens at ``path``, whose place a new plugin may take."""
     from moby_plugins.adapters.disk.stand_in import stands_in
 
     return stands_in(path)

@@ -1,8 +1,8 @@
-"""Helpers for a process that an engine runs: bounded log lines, and a reaper of orphans.
+"""Bounded log lines and a reaper of orphans, for a process that an engine runs.
 
 An engine reads the output of a managed plugin line by line, and stops at a line of more than 64
 KiB: the plugin then hangs on its next write. Process 1 of a container becomes the parent of every
-orphaned process, and has to wait for it, or it stays a zombie.
+orphaned process; an orphan for which it does not wait stays a zombie.
 """
 
 import io

@@ -30,9 +30,9 @@ class MetricsServer:
     """A server of ``/metrics`` for Prometheus and ``/health`` for supervisors of a served plugin.
 
     Pass it to ``serve_unix`` and the like as ``metrics``: it starts with the plugin's server, and
-    stops after it. ``/health`` is 200 while the plugin is served, and 503 while it is stopping, or
-    when ``check`` returns false or raises; the text says why. Requests with an ``Origin``, which
-    web pages send, are refused.
+    stops after it. ``/health`` has status 200 while the plugin is served, and 503 while it is
+    stopping, or when ``check`` returns false or raises; the text says why. Requests with an
+    ``Origin``, which web pages send, are refused.
 
     Args:
         addr: ``HOST:PORT`` or ``PORT`` to listen at: on the loopback interface where no host is
@@ -43,7 +43,7 @@ class MetricsServer:
             with 503, those of ``/metrics`` as ever; a request is cut off after ten seconds.
 
     Raises:
-        SettingsError: Where prometheus-client is not installed.
+        SettingsError: If prometheus-client is not installed.
         TypeError: For an argument of another type.
 
     Examples:
@@ -90,7 +90,8 @@ class MetricsServer:
         """
         if not self._url:
             raise RuntimeError(
-                "the metrics have no address before their server is started: call start() first"
+                "this MetricsServer has no address before the plugin's server starts it: start that"
+                " server first"
             )
         return self._url
 
@@ -106,7 +107,7 @@ class MetricsServer:
         """
         if self._server is not None:
             raise RuntimeError(
-                "these metrics are served already: a MetricsServer is for one server"
+                "this MetricsServer is started already: a MetricsServer is for one server at a time"
             )
         from moby_plugins.adapters.server.listeners import listen_tcp
         from moby_plugins.adapters.server.scraping import ScrapingServer

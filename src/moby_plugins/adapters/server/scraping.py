@@ -1,8 +1,9 @@
 """The HTTP server for scrapers: ``GET /metrics`` and ``GET /health``, and nothing else.
 
-It answers only a few requests at once, each within a time limit, so that scrapers do not slow the
-plugin down. Requests of one path never keep out those of the other, although a health check or a
-collector of the program may never return: its thread keeps its place, and its client is cut off.
+It answers at most ``MAX_AT_ONCE`` requests of each path at once, each within a time limit, so that
+scrapers do not slow the plugin down. If a health check or a collector of the program never returns,
+its client is cut off, and its path answers one request fewer at once from then on. Requests of one
+path never keep out those of the other.
 """
 
 import socket
@@ -29,8 +30,9 @@ Exposition: TypeAlias = Callable[[], tuple[str, bytes]]
 class ScrapingServer(ThreadingMixIn, TCPServer):
     """A threaded HTTP server on a socket that already listens.
 
-    A connection has a place among those whose request is awaited, and then one among the requests
-    of its path.
+    At most ``MAX_AT_ONCE`` connections wait for their request; for one more, the oldest of them is
+    cut off. At most as many requests of one path are answered at once; one more gets status 503.
+    ``concern`` returns why the plugin is not healthy, an empty string if it is.
     """
 
     daemon_threads = True
@@ -53,7 +55,10 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
         self._silent: dict[socket.socket, None] = {}
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve ``request`` in a thread; without room, close the oldest silent connection."""
+        """Serve the connection ``request`` in a thread.
+
+        If too many connections wait for their request, close the oldest of them.
+        """
         if not (self._awaiting.acquire(blocking=False) or self._make_room()):
             self.shutdown_request(request)
             return
@@ -67,7 +72,7 @@ class ScrapingServer(ThreadingMixIn, TCPServer):
             raise
 
     def received(self, request: Any) -> None:
-        """Free the place of a connection whose request was received, and has a place of its own."""
+        """Note that a connection no longer waits for its request, so that another may wait."""
         with self._lock:
             was_silent = request in self._silent
             self._silent.pop(request, None)

@@ -1,11 +1,11 @@
 """The threads that serve connections, one each, and their replacement when a host hangs up.
 
-cheroot's own pool counts every busy thread. Here a thread that is still in the plugin's code after
-its host has hung up is *abandoned*: it no longer counts, another takes its place, and it ends with
-its call. Lock rule: the one lock guards which connections have or await a thread and which threads
-count; while it is held, sockets are polled without waiting, and nothing is called that could
-block. A connection leaves ``_present`` before its own thread closes it, so all sockets that are
-polled under the lock are open.
+cheroot's own pool bounds the number of busy threads. Here a thread that is still in the plugin's
+code after its host has hung up is *abandoned*: it is no longer one of that number, so that another
+can be started, and it ends with its call. Lock rule: the one lock guards which connections have or
+await a thread and which threads are counted; while it is held, sockets are polled without waiting,
+and nothing is called that could block. A connection leaves ``_present`` before its own thread
+closes it, so all sockets that are polled under the lock are open.
 """
 
 import logging
@@ -31,8 +31,10 @@ PATIENCE = 10.0
 class Workers:
     """The threads that serve connections, in place of cheroot's thread pool.
 
+    cheroot calls ``start`` once, and ``put`` when a connection is accepted or has another request.
     There are ``MIN_THREADS`` threads, and up to ``MAX_THREADS`` while all are busy. If
-    ``MAX_THREADS`` are busy, the connection that has waited longest for its peer is closed.
+    ``MAX_THREADS`` are busy, the connection that has waited longest for its peer to send or to read
+    is closed for a new one.
     """
 
     def __init__(self) -> None:

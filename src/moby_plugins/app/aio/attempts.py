@@ -21,8 +21,8 @@ async def retry(
     """Await ``attempt`` as often as ``tries`` allow, and return its result.
 
     Raise the first ``PluginError`` that is not retryable, or else the last one, with the number of
-    attempts and the time they took. ``ending`` ends a wait with ``WaitCancelledError``. A cancelled
-    task ends at once, during an attempt or between two attempts.
+    attempts and the time they took. Raise ``WaitCancelledError`` if ``ending`` ends during a wait.
+    A cancelled task ends at once, during an attempt or between two attempts.
     """
     while True:
         try:

@@ -148,7 +148,7 @@ class _AsyncTransports:
     def check(self, transport: object, scheme: str) -> None:
         """Raise ``SettingsError`` if the transport's ``send`` returns a ``Response``.
 
-        It may be a plain function that returns an awaitable; only its annotation can tell.
+        ``send`` may be a plain function that returns an awaitable, so its annotation decides.
         """
         if issubclass(returned_kind(getattr(transport, "send", None)) or object, Response):
             raise SettingsError(
@@ -163,7 +163,7 @@ class _AsyncTransports:
             connect = import_module(_BUILT_IN).connect
         except (ImportError, OSError) as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            needed = missing or f"what cannot be imported ({shown(error)})"
+            needed = missing or f"a module that cannot be imported ({shown(error)})"
             raise SettingsError(
                 f"the asynchronous transport needs {needed}: pip install 'moby-plugins[aio]'"
             ) from error

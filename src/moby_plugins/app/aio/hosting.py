@@ -70,7 +70,7 @@ async def serve_unix(
         sockets_path: The directory of the socket; it is created if it is missing.
         mode: The socket's permission bits, for example ``0o660``.
         group: The group that owns the socket, as a name or a number; by default the process's.
-        drain: Seconds that running calls have to end; after that their connections are closed.
+        drain: Seconds to wait for running calls; after that their connections are closed.
         max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
             larger one gets status 413. An ``AsyncPluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
@@ -84,8 +84,8 @@ async def serve_unix(
         SpecError: If the server cannot listen at the socket, or ``metrics`` at its address.
         SettingsError: If the group does not exist, or the platform has no UNIX sockets.
         PluginError: If the server ended by itself, because its socket no longer listens. If other
-            code closed its descriptor, this may be noticed a minute after a connection was last
-            waited for, and not while there is none.
+            code of the process closed the socket's descriptor, the server may notice this only a
+            minute after a connection last waited for its host, and never without connections.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If the mode, the group, ``drain`` or a number of bytes is out of range.
 
@@ -145,7 +145,7 @@ async def serve_tcp(
         addr: ``HOST:PORT`` to listen at; port 0 for a free one.
         tls: The TLS options; without them, the server speaks plain HTTP.
         specs_path: The directory of the spec file.
-        drain: Seconds that running calls have to end; after that their connections are closed.
+        drain: Seconds to wait for running calls; after that their connections are closed.
         max_request_bytes: The most bytes of a body that the app reads whole, with ``read()``; a
             larger one gets status 413. An ``AsyncPluginApp`` applies its own limit instead.
         max_inflight_bytes: The most bytes that the bodies of all running requests may have
@@ -158,8 +158,8 @@ async def serve_tcp(
     Raises:
         SpecError: If the server cannot listen at an address, or a file cannot be used.
         PluginError: If the server ended by itself, because its socket no longer listens. If other
-            code closed its descriptor, this may be noticed a minute after a connection was last
-            waited for, and not while there is none.
+            code of the process closed the socket's descriptor, the server may notice this only a
+            minute after a connection last waited for its host, and never without connections.
         InvalidPluginNameError: If ``name`` is not a valid name.
         ValueError: If ``drain`` or a number of bytes is out of range.
     """
@@ -249,7 +249,7 @@ async def _served(
 
 
 def _begun(work: Callable[[], T]) -> "asyncio.Future[T]":
-    """Call ``work`` in a thread of its own: all threads of the loop's executor may be busy."""
+    """Return a future of ``work()``, called in a new thread: the loop's executor may be busy."""
     executor = ThreadPoolExecutor(1, thread_name_prefix="moby-plugins")
     try:
         return asyncio.get_running_loop().run_in_executor(executor, work)
@@ -283,8 +283,9 @@ async def _until_ended(ended: Awaitable[None], address: str) -> None:
 async def opened_in_thread(open_: Opening, patience: float = PATIENCE) -> Opened:
     """Call ``open_`` in a thread, because it reads files, and may wait for another process.
 
-    If this task is cancelled, ``open_`` is asked to stop, and what it opens is closed. After
-    ``patience`` seconds, if it waits for a name server for example, its thread does so alone.
+    If this task is cancelled, ``open_`` is asked to stop, and what it opens is closed; this
+    function waits at most ``patience`` seconds for that. If ``open_`` takes longer, for example
+    because it waits for a name server, its thread later closes what it opens.
     """
     stopping = threading.Event()
 

@@ -70,7 +70,10 @@ class Lead:
             self.refuse(raised)
 
     def refuse(self, raised: BaseException) -> None:
-        """Store what the policy or ``on_retry`` of the caller that leads has raised."""
+        """Store what the policy or ``on_retry`` raised.
+
+        Only the caller that started the activation gets it.
+        """
         if not self.refusal.done():
             self.refusal.set_exception(raised)
             self.refusal.exception()  # mark it retrieved, or the event loop would log it

@@ -113,7 +113,10 @@ class AsyncLeaders:
             raise
 
     async def scan(self) -> list[str]:
-        """Return the names of plugins that can be found; ``WaitCancelledError`` if closed."""
+        """Return the names of plugins that can be found.
+
+        Raise ``WaitCancelledError`` if the registry is closed before they are found.
+        """
         if self._is_local:
             return self._discovery.scan()
         scanning = self.ask(lambda discovery: discovery.scan())
@@ -134,7 +137,8 @@ class AsyncLeaders:
 
         Raises ``PluginError`` if the look-up or the handshake fails and the policy gives up,
         ``WaitCancelledError`` if the registry is closed during the call, and ``RuntimeError`` if it
-        was closed before, or if activating the plugin itself calls this.
+        was closed before, or if code that activates the plugin, such as a discovery, calls this for
+        the same plugin.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -214,11 +218,17 @@ class AsyncLeaders:
             self.activations.report(plugin.name)
 
     def close(self) -> None:
-        """Have running activations end as those of a closed registry, and begin no more."""
+        """Mark the registry as closed: new activations raise ``RuntimeError``.
+
+        Callers that wait for running ones get ``WaitCancelledError``; ``end`` wakes them.
+        """
         self._closing.set()
 
     async def end(self) -> None:
-        """End all waits and running activations, and wait for the other tasks of this loop."""
+        """End all waits, cancel the registry's tasks, and wait for those of this event loop.
+
+        A task of the registry that calls this is neither cancelled nor waited for.
+        """
         self.close()
         running_loop = asyncio.get_running_loop()
         self._running.clear()
@@ -238,10 +248,10 @@ class AsyncLeaders:
     async def call_handlers(
         self, pending_calls: Iterable[PendingHandlerCall[AsyncActivePlugin]]
     ) -> None:
-        """Call each handler with its plugin; raise a ``KeyboardInterrupt`` after the last one.
+        """Call each handler with its plugin; if one raises ``KeyboardInterrupt``, raise it last.
 
-        If this task is cancelled, another task makes the remaining calls, unless the registry was
-        closed.
+        Other exceptions of a handler are logged, and reported to the observers. If this task is
+        cancelled, another task makes the remaining calls, unless the registry was closed.
         """
         interrupt: KeyboardInterrupt | None = None
         calls = iter(pending_calls)
@@ -302,9 +312,9 @@ class AsyncLeaders:
     ) -> tuple[Lead, asyncio.Future[Any]]:
         """Join or start the activation of the plugin ``name``.
 
-        A new one gets ``tries`` and ``on_retry``, and makes each attempt with a ``turn`` held.
-        Returns the lead, which is the activation that all callers share, and the future to wait
-        for.
+        A new activation gets ``tries`` and ``on_retry``, and holds the semaphore ``turn``, if
+        given, during each attempt. Returns the lead, which is the activation that all callers
+        share, and the future to wait for.
         """
         lead = self._running.get((asyncio.get_running_loop(), name))
         if lead is None:
@@ -312,7 +322,7 @@ class AsyncLeaders:
             until: asyncio.Future[Any] = _task_of(lead)
         elif lead is LEADING.get(None):
             raise RuntimeError(
-                f"activating {quoted(name)} asks for {quoted(name)}:"
+                f"activating {quoted(name)} runs code that asks the registry for {quoted(name)}:"
                 " the call would wait for itself for ever"
             )
         else:
@@ -321,7 +331,10 @@ class AsyncLeaders:
         return lead, until
 
     def _check_open(self, name: str = "", elapsed: float = 0.0) -> None:
-        """Raise ``WaitCancelledError``, after a wait of ``elapsed`` seconds, if it was closed."""
+        """Raise ``WaitCancelledError`` if the registry was closed.
+
+        The error names the plugin ``name``, for which the caller waited ``elapsed`` seconds.
+        """
         if self._closing.is_set():
             ending = Ending(name)
             ending.end(CLOSED)
@@ -446,12 +459,12 @@ def _task_of(lead: Lead) -> asyncio.Task[None]:
 
 
 def _check_left(lead: Lead, until: asyncio.Future[Any]) -> None:
-    """Raise the reason why ``lead`` has no outcome; return if the caller is to activate again.
+    """Raise the exception that interrupted the task of ``lead``, in the caller that started it.
 
-    ``until`` is what the caller waited for: the task of ``lead`` if the caller started it, else the
-    outcome. If the task was interrupted by an exception, for example the one with which a test
-    framework ends a test, raise that in the caller that started the task. All other callers return
-    and start another activation, and so does every caller if other code cancelled the task.
+    To be called if ``lead`` has no outcome and the registry is open. ``until`` is what the caller
+    waited for: the task of ``lead`` if the caller started it, else the outcome. The exception is
+    one that is no ``Exception``, for example that of ``pytest.fail()``. For any other caller, and
+    if other code cancelled the task, return: the caller then activates the plugin again.
     """
     task = _task_of(lead)
     if until is task and not task.cancelled() and (error := task.exception()) is not None:

@@ -40,7 +40,7 @@ class AsyncObservedClient(ObservedClientBase[AsyncRequest], AsyncClient):
     ) -> Any:
         """Send a request once, report it to the observers, and return its decoded response.
 
-        Arguments and errors are those of ``AsyncClient.attempt``.
+        Arguments, result and errors are those of ``AsyncClient.attempt``.
         """
         if not self._takers:
             return await super().attempt(request, into, timeout)
@@ -115,7 +115,7 @@ class _Counted:
 
 
 class ObservedAsyncStream(AsyncStream):
-    """``AsyncStream`` whose call is observed until it was read to its end, closed or cut off."""
+    """An ``AsyncStream`` that reports its end to observers: read to the end, closed or cut off."""
 
     def __init__(self, *args: Any, reading: ObservedReading) -> None:
         super().__init__(*args)

@@ -187,21 +187,22 @@ class AsyncRegistry:
         retries both as ``retry`` allows; then it runs the handlers. Callers that ask in the
         meantime wait for this task. Later calls return the active plugin and send nothing.
 
+        A managed plugin has several names, which all give the same client. A managed plugin gets no
+        handshake: its engine knows what it implements. After a call that found the plugin's socket
+        missing, the next ``get`` looks the name up in the engine again.
+
         Args:
             name: The plugin's name.
             implements: The subsystem that the plugin must implement: its name, or its class, such
                 as ``AsyncVolumeDriver``, to get a typed proxy. ``None`` requires no subsystem.
             retry: The policy for this call, instead of the registry's.
             on_retry: Called after each failed attempt, with its error and the seconds until the
-                next attempt; no longer called once this call was cancelled.
+                next attempt; no longer called once this call was cancelled. An exception that it
+                raises ends this call and passes to the caller.
 
         Returns:
             The active plugin, whose ``client`` the registry closes; or, if ``implements`` is a
             class, a typed proxy.
-
-        A managed plugin has several names, which all give the same client. A managed plugin gets no
-        handshake: its engine knows what it implements. After a call that found the plugin's socket
-        missing, the next ``get`` looks the name up in the engine again.
 
         Raises:
             PluginNotFoundError: If the plugin is not found within the policy's budget.
@@ -259,21 +260,27 @@ class AsyncRegistry:
     ) -> list[AsyncActivePlugin] | list[S]:
         """Return each plugin that can be found and implements the subsystem, sorted by name.
 
-        Plugins that are not active yet are activated concurrently. A plugin that can no longer be
-        found is not waited for. A plugin that fails is logged and left out.
+        Plugins that are not active yet are activated concurrently. This method does not wait for a
+        plugin that can no longer be found. It logs and leaves out each plugin whose activation
+        fails, and each that can no longer be found.
 
         Args:
             implements: The subsystem that a plugin must implement to be returned: its name, or its
                 class, such as ``AsyncVolumeDriver``, to get typed proxies. ``None`` returns all
                 plugins.
-            on_failure: Called with the name and the error of each plugin that is left out.
+            on_failure: Called with the name and the error of each plugin that is left out. An
+                exception that it raises ends this call and passes to the caller.
 
         Returns:
             The active plugins; or, if ``implements`` is a class, their typed proxies.
 
         Raises:
             SpecError: If a directory cannot be read.
+            TransportError: If the configured engine does not respond; ``StatusError`` or
+                ``WireError`` if it does not return its plugins.
             WaitCancelledError: If the registry is closed before all plugins are active.
+            TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
+                implementation, or ``on_failure`` is not a plain function.
         """
         if implements is not None and not isinstance(implements, str):
             _check_proxy(implements)

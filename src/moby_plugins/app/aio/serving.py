@@ -1,4 +1,4 @@
-"""The plugin's end on asyncio: applications that answer requests with asynchronous parts.
+"""The plugin's end on asyncio: applications that answer requests with asynchronous subsystems.
 
 An ``AsyncPluginApp`` is a coroutine function from ``AsyncRequest`` to ``AsyncResponse``. ``Routes``
 finds the method for a request and ``refusal`` makes the response for an exception, as for a
@@ -102,8 +102,8 @@ class AsyncPluginApp:
         self._observers = Observers()
         self.manifest: Manifest = self._routes.manifest
         self._refuse: Callable[[BaseException], AsyncResponse] = _refusal
-        # This app without observers, whose error responses hold the exception, for those of this
-        # app. Not a method, which would be a call more for each request.
+        # A copy of this app without observers. Its error responses hold the exception, for the
+        # observers of this app. Not a method, which would be a call more for each request.
         unobserved = copy(self)
         unobserved._refuse = _refusal_with_error  # noqa: SLF001  its own class
         self._unobserved = partial(AsyncPluginApp.__call__, unobserved)
@@ -114,6 +114,8 @@ class AsyncPluginApp:
 
     async def __call__(self, request: AsyncRequest) -> AsyncResponse:
         """Answer one call; raises only ``CancelledError``, if its task is cancelled.
+
+        In a child process that a method has forked, exceptions of the method pass.
 
         Args:
             request: The call.
@@ -190,7 +192,7 @@ def observed(
 
 @frozen
 class _ObservedApp:
-    """A coroutine function whose requests are reported to ``observers``."""
+    """An app that answers as ``app`` does, and reports each request to ``observers``."""
 
     app: AsyncApp
     observers: Observers
@@ -240,7 +242,7 @@ def check_async_part(part: Part) -> None:
 
 
 def whole(response: Response) -> AsyncResponse:
-    """Return the response, whose body is complete in memory, for an asynchronous server."""
+    """Return ``response``, whose body is complete in memory, as an ``AsyncResponse``."""
     return AsyncResponse(response.status, response.body.read(-1), response.headers)
 
 

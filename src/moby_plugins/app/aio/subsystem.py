@@ -87,14 +87,20 @@ def streamed(
 def awaiting(
     method: Callable[Concatenate[S, P], R],
 ) -> Callable[[object], Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]]:
-    """Return ``awaited(method)`` as a decorator, so that type checkers check overrides."""
+    """Return a decorator that replaces a function by ``awaited(method)``.
+
+    Pyright checks overrides of a decorated method, but not those of an assigned one.
+    """
     return lambda _: awaited(method)
 
 
 def streaming(
     method: Callable[Concatenate[S, P], Iterator[T]],
 ) -> Callable[[object], Callable[Concatenate[Any, P], AsyncIterator[T]]]:
-    """Return ``streamed(method)`` as a decorator, so that type checkers check overrides."""
+    """Return a decorator that replaces a function by ``streamed(method)``.
+
+    Pyright checks overrides of a decorated method, but not those of an assigned one.
+    """
     return lambda _: streamed(method)
 
 

@@ -71,7 +71,8 @@ class AsyncVolumeDriver(AsyncSubsystem):
     async def find(self, name: str) -> Volume | None:
         """Return the volume, or ``None`` if an engine would treat it as absent; for hosts.
 
-        ``VolumeDriver.find`` explains when that is.
+        That is if the response contains no volume, reports an error, or is invalid: see
+        ``VolumeDriver.find``.
 
         Args:
             name: The volume's name.

@@ -52,7 +52,7 @@ class AuthZRequest:
 
 @frozen
 class Verdict:
-    """The decision on a request or response; ``msg`` tells the user why it is denied."""
+    """The decision on a request or response; ``msg`` is the reason for a denial, for the user."""
 
     allow: bool = False
     msg: str = field(default="", metadata=omitempty())
@@ -74,7 +74,7 @@ class _Seen(RemoteMethod):
         return (self.name, "authorize_unseen")
 
     def invoke(self, part: Any, *arguments: Any) -> Any:
-        """Call ``authorize_unseen`` of ``part`` if the body was withheld, else the method."""
+        """Call ``authorize_unseen`` of ``part`` for a withheld body, else ``authorize_request``."""
         (request,) = arguments
         if request.body_withheld:
             return part.authorize_unseen(request)
@@ -84,8 +84,8 @@ class _Seen(RemoteMethod):
 class AuthZPlugin(Subsystem):
     """A plugin that allows or denies requests to the engine's API, and the responses to them.
 
-    The engine's requests that the plugin sees completely go to ``authorize_request``; all others go
-    to ``authorize_unseen``, which denies them unless it is overridden.
+    A request to the engine's API goes to ``authorize_request`` if the plugin sees it completely,
+    else to ``authorize_unseen``, which denies the request unless it is overridden.
 
     A proxy raises an error for an ``Err`` in a response 200, regardless of ``Allow``. Engines
     ignore ``Err`` (trap 8 in docs/protocol.md): a plugin that cannot decide must return

@@ -47,7 +47,7 @@ class InitRequest:
 
 @frozen
 class LayerRequest:
-    """The request for a layer, and the layer below it."""
+    """A request about the layer ``id``; ``parent`` is the id of the layer below it."""
 
     id: str = field(default="", metadata=omitempty("ID"))
     parent: str = field(default="", metadata=omitempty())
@@ -57,7 +57,7 @@ class LayerRequest:
 
 @frozen
 class Change:
-    """A path that differs from the layer below."""
+    """A path that differs from the layer below: it is ``MODIFIED``, ``ADDED`` or ``DELETED``."""
 
     path: str
     kind: int = MODIFIED
@@ -71,10 +71,10 @@ class GraphCapabilities:
 
 
 class _OfLayer(RemoteMethod):
-    """A method about a layer, whose empty arguments are not sent, as in ``LayerRequest``."""
+    """A method about a layer; an argument that is empty is not sent, as in ``LayerRequest``."""
 
     def message(self, *arguments: Any) -> Any:
-        """Return the arguments that are not empty."""
+        """Return the message, which has only the arguments that are not empty."""
         return {key: value for key, value in super().message(*arguments).items() if value}
 
 
@@ -86,13 +86,13 @@ class _Unchecked(RemoteMethod):
     """A method whose response is used even if it contains ``Err``."""
 
     def bind(self, owner: type[Described[Any]]) -> None:
-        """Make this a method of the subsystem ``owner``, without its error keys."""
+        """Make this a method of the subsystem ``owner``, with no keys of an error in a response."""
         super().bind(owner)
         self.error_keys = ()
 
 
 class _Cleanup(RemoteMethod):
-    """A method of which only the driver's own error is raised; other errors are logged."""
+    """A method that raises only the driver's own error on a host; any other error is logged."""
 
     def fallback(self, error: PluginError) -> Any:
         """Return ``REQUIRED`` for the driver's own error; log another, and return ``None``."""
@@ -103,7 +103,7 @@ class _Cleanup(RemoteMethod):
 
 
 class ApplyArchive(RemoteMethod):
-    """A method whose request body is a tar archive; the arguments are in the query, unquoted."""
+    """A method whose request body is a tar archive; other arguments are in the query, unescaped."""
 
     takes_stream = True
 
@@ -159,7 +159,7 @@ class GraphDriver(Subsystem):
 
     @_OfLayer()
     def put(self, id: str) -> None:
-        """Undo one ``get`` of a layer; the last one to be undone unmounts it."""
+        """Undo one ``get`` of a layer; once every ``get`` is undone, the layer is unmounted."""
         raise NotImplementedError
 
     @remote(result="Dir")
@@ -174,7 +174,7 @@ class GraphDriver(Subsystem):
 
     @_Unchecked(result="Status", default_on_error=())
     def status(self) -> Sequence[Sequence[str]]:
-        """Return pairs of texts for users; on a host, none after a failed call."""
+        """Return pairs of strings for users; on a host, an empty tuple after a failed call."""
         raise NotImplementedError
 
     @_OfLayer(result="Metadata")
@@ -192,7 +192,7 @@ class GraphDriver(Subsystem):
 
     @_Diff()
     def diff(self, id: str, parent: str) -> Iterator[bytes]:
-        """Return a tar archive of the differences between a layer and its parent."""
+        """Return the differences between a layer and its parent: a tar archive, in chunks."""
         raise NotImplementedError
 
     @_OfLayer(result="Changes")

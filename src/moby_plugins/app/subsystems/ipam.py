@@ -25,7 +25,7 @@ def _gateway(instance: object, attribute: "Attribute[Any]", data: Any) -> None:
 
 @frozen
 class IpamCapabilities:
-    """The driver's requirements: MAC addresses in requests, and a replay of requests at start."""
+    """The driver's needs: MAC addresses in requests, and a replay of requests at engine start."""
 
     requires_mac_address: bool = field(default=False, metadata=wire_name("RequiresMACAddress"))
     requires_request_replay: bool = False
@@ -94,8 +94,9 @@ class IpamDriver(Subsystem):
     ) -> PoolResponse:
         """Allocate and return a pool: ``pool`` if it is given, else one of the driver's choice.
 
-        If the returned pool overlaps the host's networks, the engine keeps it and repeats the
-        request without limit: the driver must return another pool each time.
+        If a pool of the driver's choice overlaps a network of the engine's machine, the engine
+        keeps the pool and repeats the request without limit: the driver must return another pool
+        each time.
         """
         raise NotImplementedError
 
@@ -116,5 +117,8 @@ class IpamDriver(Subsystem):
 
     @remote()
     def release_address(self, pool_id: str, address: str) -> None:
-        """Release an address without prefix, or a gateway's address that was never requested."""
+        """Release ``address``, which has no prefix.
+
+        It may be the gateway in a pool's ``data``, which was never requested.
+        """
         raise NotImplementedError

@@ -42,7 +42,8 @@ SOURCES = ("stdout", "stderr")
 class PartialLog:
     """The position of one piece of a log line that is longer than 16 KiB.
 
-    All pieces of a line have the same ``id``; ``ordinal`` counts from 1; ``last`` marks the last.
+    All pieces of a line have the same ``id``. ``ordinal`` is the piece's number, from 1; ``last``
+    is true for the last piece.
     """
 
     last: bool = False
@@ -82,8 +83,8 @@ _PIECE_TYPES: tuple[tuple[str, Any], ...] = (("last", bool), ("id", str), ("ordi
 def encode_frame(entry: LogEntry) -> bytes:
     """Return an entry as a frame.
 
-    Raise ``TypeError`` if a field has another type, and ``ValueError`` if a number or the line is
-    too large for a frame.
+    Raise ``TypeError`` if a field is not of its declared type, and ``ValueError`` if a number or
+    the line is too large for a frame.
     """
     _check_entry(entry)
     return _frame(entry)
@@ -186,9 +187,10 @@ class FrameReader:
 
 
 def decode_frames(read: Callable[[int], bytes]) -> Iterator[LogEntry]:
-    """Yield the entries in the frames that ``read(n)`` returns; ``b""`` is the end.
+    """Yield the entries in a stream of frames.
 
-    Raise ``WireError`` if a frame is cut off, too large, or not an entry.
+    ``read(n)`` returns the next bytes of the stream, at most ``n``, and ``b""`` at its end. Raise
+    ``WireError`` if a frame is cut off, too large, or not an entry.
     """
     frames = FrameReader()
     while data := read(frames.room):
@@ -260,7 +262,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, _Value]]:
         if tag & 7 == _BYTES:
             size, position = _read_varint(message, position)
         if size is None or position + size > len(message):
-            raise ValueError("an invalid field")
+            raise ValueError("a field is cut off or of an unknown wire type")
         if tag & 7 == _BYTES:
             yield tag >> 3, message[position : position + size]
         position += size
@@ -276,7 +278,7 @@ def _read_varint(message: bytes, position: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:  # noqa: PLR2004  the last group
             return value & 0xFFFF_FFFF_FFFF_FFFF, position
-    raise ValueError("a number without an end")
+    raise ValueError("a number of more than 10 bytes")
 
 
 def _signed(value: int) -> int:
@@ -351,7 +353,7 @@ class _Entries(Streamed):
         return self.pieces(items)
 
     def piece(self, index: int, item: Any) -> bytes:
-        """Return one entry as a frame that an engine shows.
+        """Return one entry as a frame; add a newline that is missing at the end of a line.
 
         Raises ``TypeError``, ``ValueError`` or ``WireError`` for an invalid entry.
         """
@@ -377,7 +379,7 @@ class LogDriver(Subsystem):
 
     @remote()
     def start_logging(self, file: str, info: LogInfo) -> None:
-        """Open the FIFO ``file`` and return; then read frames from it until it ends.
+        """Open the FIFO ``file`` and return; read frames from it in the background until it ends.
 
         A full FIFO blocks the container.
         """

@@ -1,8 +1,8 @@
 """Joining of log lines that an engine has split into pieces of 16 KiB (protocol.md B6).
 
-The pieces of a line have the line's id and an ordinal that counts from 1; the last piece is marked.
-Engines before 18.06 only mark pieces as partial: these are joined by their source, up to an entry
-that is not partial.
+Each piece has the id of its line and a number, from 1; the last piece is marked. Engines before
+18.06 only mark pieces as partial: such pieces are joined by their source, up to an entry that is
+not partial.
 """
 
 from collections.abc import Iterable, Iterator
@@ -53,7 +53,7 @@ class _Line:
         return self.count is not None and len(self.pieces) + self.yielded >= self.count
 
     def take(self) -> LogEntry:
-        """Return the pieces so far as one entry, which is partial if the last piece is missing."""
+        """Remove the pieces so far; return them as one entry, partial if the last is missing."""
         line = b"".join(piece for _, piece in sorted(self.pieces.items()))
         self.yielded += len(self.pieces)
         self.pieces, self.size = {}, 0

@@ -13,12 +13,12 @@ class _Notice(RemoteMethod):
     """A method of whose response only the status is used."""
 
     def plan(self, *_: Any) -> Tell:
-        """Return a call without arguments."""
+        """Return the call to make, which has no arguments."""
         return Tell(self.method)
 
 
 class MetricsCollector(Subsystem):
-    """A plugin that reads the engine's metrics: the engine tells it when to start and to stop."""
+    """A plugin that reads the engine's metrics; the engine calls it to start and to stop."""
 
     @_Notice()
     def start_metrics(self) -> None:

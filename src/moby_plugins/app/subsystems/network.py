@@ -33,8 +33,9 @@ _mac = follows(unless_empty(check_mac))
 class NetworkCapabilities:
     """The capabilities of a network driver.
 
-    ``scope`` is "local" or "global"; an empty ``connectivity_scope`` becomes the same. An engine
-    calls ``gw_alloc_check`` only if ``gw_alloc_checker`` is true.
+    ``scope`` is "local" or "global"; an empty ``connectivity_scope`` becomes the same as ``scope``.
+    Raises ``ValueError`` for any other scope. An engine calls ``gw_alloc_check`` only if
+    ``gw_alloc_checker`` is true.
     """
 
     scope: str = field(validator=validators.in_(SCOPES))
@@ -163,12 +164,15 @@ class NetworkDriver(Subsystem):
 
     @remote()
     def gw_alloc_check(self, options: Options) -> GatewayNeeds:
-        """Return whether a network with these options needs gateway addresses."""
+        """Return the address families for which a network with these options needs no gateway."""
         raise NotImplementedError
 
     @remote(result="Options")
     def allocate_network(self, network: NetworkRequest) -> Mapping[str, str]:
-        """Allocate a network for a swarm manager; nodes get the result in ``create_network``."""
+        """Allocate a network for a swarm manager.
+
+        Return options that ``create_network`` gets on the nodes.
+        """
         raise NotImplementedError
 
     @remote()

@@ -132,7 +132,7 @@ class VolumeDriver(Subsystem):
 
         Args:
             name: The volume's name.
-            id: The id of the user of the volume.
+            id: The id of what uses the volume, such as one mount of a container.
 
         Returns:
             A path on the host.
@@ -145,7 +145,7 @@ class VolumeDriver(Subsystem):
 
         Args:
             name: The volume's name.
-            id: The id of the user of the volume.
+            id: The ``id`` of that ``mount``.
         """
         raise NotImplementedError
 

@@ -35,7 +35,7 @@ class AsyncAppContract:
         return asyncio.run
 
     def test_one_task_runs_an_app_and_its_whole_response(self, served: Served, run: Run) -> None:
-        """So context variables, task groups and time-outs work from a generator's start to end."""
+        """In one task, a generator may use context variables, task groups and time-outs."""
         tasks: set[asyncio.Task[object] | None] = set()
         names: list[str] = []
 
@@ -68,7 +68,7 @@ class AsyncAppContract:
         run(test())
 
     def test_an_app_may_bound_its_own_response(self, served: Served, run: Run) -> None:
-        """A time-out of a generator ends it while it waits, and not the call."""
+        """A time-out inside a generator ends what the generator waits for, and not the call."""
 
         async def body() -> AsyncIterator[bytes]:
             yield b"one "
@@ -91,7 +91,7 @@ class AsyncAppContract:
 
     @pytest.mark.parametrize("how", ["closed", "dropped"])
     def test_a_host_that_leaves_cancels_the_task(self, how: str, served: Served, run: Run) -> None:
-        """It ends where it waits, and its generator with it; a response may also be dropped."""
+        """A response that the host closes or drops cancels the app's generator where it waits."""
         log: list[object] = []
 
         async def body() -> AsyncIterator[bytes]:
@@ -123,7 +123,7 @@ class AsyncAppContract:
         run(test())
 
     def test_a_request_is_read_as_it_is_sent(self, served: Served, run: Run) -> None:
-        """The app has its first bytes before the host has the last ones."""
+        """The app reads the request's first bytes before the host has sent the last ones."""
         received = asyncio.Event()
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -165,7 +165,7 @@ class AsyncAppContract:
         run(test())
 
     def test_a_response_begins_with_its_first_bytes(self, served: Served, run: Run) -> None:
-        """A call whose time-out comes before them was not answered."""
+        """If the time-out expires before any byte of the body, ``answered`` is false."""
 
         async def body() -> AsyncIterator[bytes]:
             await asyncio.sleep(1e6)
@@ -186,7 +186,7 @@ class AsyncAppContract:
     def test_a_response_may_come_before_the_end_of_its_request(
         self, read: int, served: Served, run: Run
     ) -> None:
-        """It ends the sending, also of an iterable that waits for ever."""
+        """A response ends the sending of the request, also of an iterable that waits for ever."""
         left: list[str] = []
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -211,7 +211,7 @@ class AsyncAppContract:
         run(test())
 
     def test_the_time_out_bounds_a_request_that_is_not_read(self, served: Served, run: Run) -> None:
-        """The deadline counts while the app leaves the body of the request unread."""
+        """The time-out also ends a call whose app leaves the body of the request unread."""
 
         async def chunks() -> AsyncIterator[bytes]:
             while True:

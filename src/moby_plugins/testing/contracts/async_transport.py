@@ -62,7 +62,7 @@ BODIES: dict[str, Callable[[], AsyncRequest]] = {
 
 
 async def whole(response: AsyncResponse, size: int = 1 << 16) -> bytes:
-    """Read and close the whole body; check that no part is larger than requested."""
+    """Return the whole body, and close it; check that no read returns more than ``size`` bytes."""
     data = bytearray()
     while part := await response.body.read(size):
         assert len(part) <= size
@@ -111,7 +111,7 @@ class AsyncTransportContract:
     def test_an_answer_has_its_status_and_an_unread_body(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A response is its status and a body; after the body's end, reads return ``b""``."""
+        """A response has a status and an unread body; after its end, reads return ``b""``."""
         transport = plugin_that("answers")
 
         async def test() -> None:
@@ -175,7 +175,7 @@ class AsyncTransportContract:
     def test_refused_is_an_error_that_was_not_answered(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """If nothing listens, the error has the reason ``REFUSED``, and the system's as cause."""
+        """If nothing listens, the reason is ``REFUSED``, and the system's error is a cause."""
         error = run(self._error(plugin_that("refuses")))
 
         assert type(error) is TransportError
@@ -195,7 +195,7 @@ class AsyncTransportContract:
     def test_a_time_out_may_be_longer_than_the_system_can_wait(
         self, timeout: float, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A time-out that the system's functions would refuse is a long one."""
+        """A time-out that is too long for the system's functions is accepted."""
         transport = plugin_that("answers")
 
         async def test() -> bytes:
@@ -215,7 +215,7 @@ class AsyncTransportContract:
     def test_the_time_out_ends_an_iterable_that_is_being_sent(
         self, between: float, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """It ends an iterable that keeps yielding, and one that waits for ever."""
+        """The time-out ends an iterable that keeps yielding, and one that waits for ever."""
         transport = plugin_that("hangs")
 
         async def body() -> AsyncIterator[bytes]:
@@ -240,7 +240,7 @@ class AsyncTransportContract:
     def test_what_is_not_http_was_not_answered(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """Something that is not HTTP is no response."""
+        """After something that is not HTTP, the error allows another attempt."""
         error = run(self._error(plugin_that("is malformed")))
 
         assert type(error) is TransportError
@@ -393,7 +393,7 @@ class AsyncTransportContract:
     def test_closing_the_transport_ends_what_reads(
         self, plugin_that: AsyncPluginThat, run: Run
     ) -> None:
-        """A read ends at once, with a ``TransportError`` after a response (``answered``)."""
+        """A read that waits ends at once, with a ``TransportError`` whose ``answered`` is true."""
         transport = plugin_that("drips")
 
         async def test() -> BaseException:
@@ -439,8 +439,8 @@ class AsyncSocketTransportContract(AsyncTransportContract):
     """The contract of asynchronous HTTP transports over sockets: subclass it.
 
     Give it a fixture ``connect``, the ``AsyncConnect`` under test. The plugins are on TCP, unless a
-    fixture ``serve`` creates the servers elsewhere; then ``REFUSED`` has to match. A fixture
-    ``tls`` may return the options of the transport.
+    fixture ``serve`` creates servers of another kind; then ``REFUSED`` must be the reason of the
+    error for that kind. A fixture ``tls`` may return the options of the transport.
     """
 
     REFUSED: ClassVar[str] = "connection refused: no process listens there"

@@ -56,7 +56,7 @@ class BeginningTransportContract:
     def test_one_that_drips_holds_no_other_back(
         self, plugin_that: PluginThat, new_selector: NewSelector
     ) -> None:
-        """The selector returns others while a response is readable and not complete."""
+        """The selector returns other responses while one is readable and not complete."""
         selector = new_selector()
         drips = begun(plugin_that("drips"), selector)
         began = time.monotonic()
@@ -76,7 +76,7 @@ class BeginningTransportContract:
     def test_one_that_hangs_is_returned_at_its_time_out(
         self, plugin_that: PluginThat, new_selector: NewSelector
     ) -> None:
-        """``wait`` returns a response that never comes at its time-out; ``finish`` then raises."""
+        """At its time-out, ``wait`` returns a response that never came; ``finish`` then raises."""
         selector = new_selector()
         hangs = begun(plugin_that("hangs"), selector, timeout=0.3)
         answers = begun(plugin_that("answers"), selector, timeout=30)
@@ -136,7 +136,7 @@ class BeginningTransportContract:
 def begun(
     transport: Transport, selector: Selector, timeout: float | None = None
 ) -> PendingResponse:
-    """Begin an exchange, and add it to ``selector``."""
+    """Begin an exchange, add it to ``selector``, and return it."""
     assert isinstance(transport, BeginningTransport)
     pending = transport.begin(Request("M.x"), timeout)
     assert pending is not None

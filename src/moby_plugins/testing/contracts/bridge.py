@@ -73,7 +73,7 @@ class LoopThread:
 
 
 class BridgedConnect:
-    """A ``Connect`` that bridges the transports of ``connect``, in the loop of ``thread``."""
+    """A ``Connect`` that makes ``BridgedTransport`` values of the transports of ``connect``."""
 
     def __init__(self, connect: AsyncConnect, thread: LoopThread) -> None:
         self._connect = connect
@@ -128,6 +128,6 @@ class _BridgedBody:
 
 
 async def _each(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield the chunks; an iterator that blocks only blocks the loop of this one request."""
+    """Yield the chunks; an iterator that blocks also blocks the loop of the thread."""
     for chunk in chunks:
         yield chunk

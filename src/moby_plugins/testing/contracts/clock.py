@@ -36,7 +36,7 @@ class ClockContract:
         assert looks == sorted(looks)
 
     def test_a_sleep_takes_at_least_its_seconds(self, clock: Clock) -> None:
-        """After ``sleep(s)`` the clock has come ``s`` seconds further."""
+        """After ``sleep(s)`` the clock has advanced by at least ``s`` seconds."""
         before = clock.now()
 
         clock.sleep(SHORT)

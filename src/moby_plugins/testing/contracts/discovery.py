@@ -51,9 +51,9 @@ class DiscoveryContract:
     Attributes:
         NO_NAMES: Invalid names.
         ABSENT_NAMES: Valid names that no plugin can have.
-        ODD_NAMES: Unusual names that every plugin can have.
+        ODD_NAMES: Unusual, but valid names, which the discovery must find.
         OTHER_NAMES: Names that do not match a plugin called "db2".
-        NAMES: Names that are not sorted.
+        NAMES: Valid names, not in sorted order.
         MANIFEST: The manifest of a plugin that was looked up.
 
     Examples:
@@ -105,7 +105,7 @@ class DiscoveryContract:
         assert place.discovery.scan() == sorted(map(self.found_as, self.NAMES))
 
     def test_a_look_up_finds_the_plugin(self, place: Place) -> None:
-        """A plugin has the name asked for, its address to the letter, and no manifest yet."""
+        """The plugin has the requested name, its address unchanged, and ``MANIFEST``."""
         place.add("db", "TCP://h:1/dropped")
 
         plugin = place.discovery.lookup("db")
@@ -116,7 +116,7 @@ class DiscoveryContract:
         assert plugin.manifest == self.MANIFEST
 
     def test_a_look_up_finds_the_plugin_by_that_name_and_no_other(self, place: Place) -> None:
-        """Names match as a whole, upper and lower case told apart."""
+        """Only the whole name matches, in the same upper and lower case."""
         place.add("db", "tcp://h:1")
         place.add("db2", "tcp://h:2")
 
@@ -142,7 +142,7 @@ class DiscoveryContract:
         assert (caught.value.attempts, caught.value.elapsed) == (1, 0.0)
 
     def test_a_name_that_is_none_is_refused(self, place: Place) -> None:
-        """A name that no plugin may have is another error than a missing plugin."""
+        """A name that no plugin may have raises another error than a missing plugin."""
         for name in self.NO_NAMES:
             with pytest.raises(InvalidPluginNameError) as caught:
                 place.discovery.lookup(name)
@@ -155,7 +155,7 @@ class DiscoveryContract:
                 place.discovery.lookup(name)
 
     def test_a_scan_lists_what_a_look_up_finds(self, place: Place) -> None:
-        """Names that can be looked up are listed to the letter, and the other way round."""
+        """A scan returns the names that can be looked up, unchanged, and no others."""
         for name in self.ODD_NAMES:
             place.add(name, "tcp://h:1")
         names = [*map(self.found_as, self.ODD_NAMES)]
@@ -165,7 +165,7 @@ class DiscoveryContract:
         assert [place.discovery.lookup(name).name for name in names] == names
 
     def test_nothing_is_remembered(self, place: Place) -> None:
-        """Plugins that come, change and go are seen by the next call."""
+        """After a plugin is added, changed or removed, the next call sees the change."""
         a, b = self.found_as("a"), self.found_as("b")
         place.add("a", "tcp://h:1")
         first = self.found_at(place, "a", "tcp://h:1")
@@ -186,7 +186,7 @@ class DiscoveryContract:
             place.discovery.lookup("a")
 
     def test_threads_may_share_it(self, place: Place) -> None:
-        """Calls side by side give what calls one after the other give."""
+        """Calls in several threads at once return the same as calls one after the other."""
         for number in range(10):
             place.add(f"p{number}", f"tcp://h:{number + 1}")
         names = place.discovery.scan()

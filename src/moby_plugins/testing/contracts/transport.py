@@ -101,7 +101,7 @@ BODIES: dict[str, Callable[[], Request]] = {
 
 
 def read_all(response: Response, size: int = 1 << 16) -> bytes:
-    """Read and close the whole body; check that no part is larger than requested."""
+    """Return the whole body, and close it; check that no read returns more than ``size`` bytes."""
     parts = list(iter(lambda: response.body.read(size), b""))
     response.body.close()
     assert all(len(part) <= size for part in parts)
@@ -161,7 +161,7 @@ class TransportContract:
         return SystemClock()
 
     def test_an_answer_has_its_status_and_an_unread_body(self, plugin_that: PluginThat) -> None:
-        """A response is its status and a body; after the body's end, reads return ``b""``."""
+        """A response has its status, and a body of which nothing was read yet."""
         response = plugin_that("answers").send(Request("M.x", b"{}"), None)
 
         first = response.body.read(3)
@@ -195,7 +195,7 @@ class TransportContract:
     def test_a_file_arrives_from_where_it_stands(
         self, plugin_that: PluginThat, tmp_path: Path
     ) -> None:
-        """A body that is a regular file, which need not be read, arrives whole: ``FileContent``."""
+        """A regular file is sent from its current position to its end, as ``FileContent``."""
         (tmp_path / "f").write_bytes(b"header" + BODY)
         with (tmp_path / "f").open("rb") as file:
             file.seek(6)
@@ -233,7 +233,7 @@ class TransportContract:
         assert len(read_all(response, 50_000)) == MUCH
 
     def test_refused_is_an_error_that_was_not_answered(self, plugin_that: PluginThat) -> None:
-        """If nothing listens, the error has the reason ``REFUSED``, and the system's as cause."""
+        """If nothing listens, the reason is ``REFUSED``, and the system's error is a cause."""
         transport = plugin_that("refuses")
 
         with pytest.raises(TransportError) as caught:
@@ -262,7 +262,7 @@ class TransportContract:
     def test_a_time_out_may_be_longer_than_the_system_can_wait(
         self, timeout: float, plugin_that: PluginThat
     ) -> None:
-        """A time-out that the system's functions would refuse is a long one."""
+        """A time-out that is too long for the system's functions is accepted."""
         response = plugin_that("answers").send(Request("M.x", b"{}"), timeout)
 
         assert read_all(response) == ANSWER
@@ -295,7 +295,7 @@ class TransportContract:
         assert not caught.value.answered
 
     def test_what_is_not_http_was_not_answered(self, plugin_that: PluginThat) -> None:
-        """Something that is not HTTP is no response."""
+        """After something that is not HTTP, the error allows another attempt."""
         transport = plugin_that("is malformed")
 
         with pytest.raises(TransportError) as caught:

@@ -104,8 +104,8 @@ def messages(kind: Any, fields: Fields | None = None) -> SearchStrategy[Any]:
     Args:
         kind: An attrs class, or any other type that can be sent.
         fields: Strategies for fields whose type is too general, such as those with a
-            validator: ``{(Forecast, "celsius"): floats(-90, 60)}``. Those of this library's
-            messages are built in.
+            validator: ``{(Forecast, "celsius"): floats(-90, 60)}``. The strategies for this
+            library's messages are built in.
 
     Returns:
         The strategy.
@@ -180,7 +180,7 @@ def _of(kind: Any, fields: Fields) -> SearchStrategy[Any]:
         make = tuple if origin in {tuple, Sequence} else list
         item = parts[0] if parts else Any
         return st.lists(_of(item, fields), max_size=MAX_ITEMS).map(make)
-    raise TypeError(f"no strategy is known for {kind}: give one in fields")
+    raise TypeError(f"no strategy is known for {kind}: give one in fields for a field of this type")
 
 
 def _field(key: tuple[type, str], kind: Any, fields: Fields) -> SearchStrategy[Any]:

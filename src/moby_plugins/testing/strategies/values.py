@@ -215,8 +215,8 @@ class TreeEntry:
 
     Args:
         path: The entry's path in the tree.
-        kind: The kind of entry.
-        content: The content of a file, or the target of a link.
+        kind: ``"socket"``, ``"file"``, ``"directory"`` or ``"link"``.
+        content: The content of a file, or the path in the tree to which a link points.
     """
 
     path: str
@@ -226,10 +226,10 @@ class TreeEntry:
 
 @frozen
 class PluginTree:
-    """Directories of sockets (``run``) and of specs (``etc``, ``usr``), with their entries.
+    """The entries of three directories: one of sockets (``run``), two of specs (``etc``, ``usr``).
 
     Args:
-        entries: The entries.
+        entries: The sockets, files, directories and links for ``write`` to create.
     """
 
     entries: tuple[TreeEntry, ...]
@@ -241,7 +241,9 @@ class PluginTree:
         return parts | {part[: -len(suffix)] for part in parts for suffix in _SUFFIXES if suffix}
 
     def write(self, base: Path) -> None:
-        """Create the tree on disk; an entry whose path exists is left out.
+        """Create the tree on disk.
+
+        An entry is left out if its path exists, or if its parent is not a directory.
 
         Args:
             base: The existing directory below which to create it.
@@ -258,10 +260,10 @@ class PluginTree:
 
 
 def plugin_trees(name: SearchStrategy[str] | None = None) -> SearchStrategy[PluginTree]:
-    """Draw trees of up to a dozen entries: flat and nested, right and wrong suffixes, links, loops.
+    """Draw trees of up to 12 entries, and their directories, with wrong suffixes, links and loops.
 
     Args:
-        name: Draws the names; by default often one of a few, and sometimes any other.
+        name: Draws the names of entries; by default often one of a few, and sometimes any other.
 
     Returns:
         The strategy.

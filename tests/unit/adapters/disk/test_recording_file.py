@@ -90,7 +90,7 @@ def test_what_cannot_be_replaced_is_left_alone(tmp_path: Path) -> None:
 
     for path in (tmp_path / "fifo", tmp_path / "directory", "/dev/no", "/dev/fd/no"):
         with (
-            pytest.raises(RecordingError, match="cannot be written: the path exists, and is not"),
+            pytest.raises(RecordingError, match="cannot be written: the path is not that of a"),
             open_recording(path, Recording()),
         ):
             pass

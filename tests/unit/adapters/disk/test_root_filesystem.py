@@ -109,7 +109,7 @@ def test_a_member_that_leads_out_is_refused(
     secret = root.parent / "secret"
     secret.write_text("secret")
 
-    with pytest.raises(SpecError, match=r"root\.tar: .* cannot be laid out"):
+    with pytest.raises(SpecError, match=r"root\.tar: .* cannot be created"):
         lay(root, tar_of(*members))
 
     assert {*root.parent.iterdir()} == {root, secret}

@@ -63,7 +63,7 @@ def test_a_spec_that_would_hide_ours_is_an_error(tmp_path: Path) -> None:
         write_spec(str(tmp_path), "vol", SECURE, ServerTLS("s.pem", "s.key"))
 
     path = tmp_path / "vol.json"
-    assert str(raised.value) == f"{older}: hosts would read this, not {path}: remove it"
+    assert str(raised.value) == f"{older}: remove this file: hosts would read it, not {path}"
     assert not path.exists()
 
 

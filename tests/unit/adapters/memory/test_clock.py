@@ -163,7 +163,9 @@ def test_an_event_that_sleeps_is_an_error(block: Callable[[FakeClock], object]) 
     clock = FakeClock()
     clock.at(1, lambda: block(clock))
 
-    with pytest.raises(ClockStuckError, match=r"^a scripted event must not sleep or wait$"):
+    with pytest.raises(
+        ClockStuckError, match=r"^a function that was passed to at\(\) must not sleep or wait$"
+    ):
         clock.sleep(2)
 
 

@@ -95,8 +95,8 @@ def test_another_body_is_an_error_that_shows_the_difference(play: Play) -> None:
     )
 
     assert refusal(plugin, "M.get", b'{"Name":"books","ID":"2"}').splitlines() == [
-        'M.get {"Name": "books", "ID": "2"} was not recorded so',
-        "nearest of 2 that are left:",
+        'M.get {"Name": "books", "ID": "2"} was not recorded with these arguments',
+        "nearest of 2 unused calls in the recording:",
         '  {"Name": "books", "ID": "1"}',
         '    [\'ID\']: expected "1", got "2"',
     ]
@@ -107,7 +107,9 @@ def test_one_call_too_many_is_an_error(play: Play) -> None:
     plugin = play(recorded("M.list", b"{}"))
     answer(plugin, "M.list", b"{}")
 
-    assert refusal(plugin, "M.list", b"{}") == "M.list {} was called once more than recorded: 2"
+    assert refusal(plugin, "M.list", b"{}") == (
+        "no recorded call is left for M.list {}; recorded calls of M.list: 1"
+    )
 
 
 def test_another_method_is_an_error_that_names_those_recorded(play: Play) -> None:
@@ -175,7 +177,9 @@ def test_what_was_not_kept_cannot_be_played(play: Play) -> None:
 
 def test_what_the_host_gave_up_has_no_part(play: Play) -> None:
     """A request that broke off was never answered."""
-    assert "recorded: 2" in refusal(play(RecordedCall("M.x", host_left=True)), "M.x")
+    left = refusal(play(RecordedCall("M.x", host_left=True)), "M.x")
+
+    assert left == "no recorded call is left for M.x null; recorded calls of M.x: 1"
 
 
 def test_calls_that_were_not_made_can_be_asserted(play: Play) -> None:

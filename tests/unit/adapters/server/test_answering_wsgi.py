@@ -110,7 +110,10 @@ def test_no_more_is_read_than_the_length_says() -> None:
 @every(
     ("environ", "message"),
     [
-        ({"body": b"ab", "CONTENT_LENGTH": "3"}, "the request's body is cut off"),
+        (
+            {"body": b"ab", "CONTENT_LENGTH": "3"},
+            "the request's body is cut off: it lacks 1 of the 3 bytes of its Content-Length",
+        ),
         ({"CONTENT_LENGTH": "-5"}, "'-5' is not a Content-Length"),
         ({"CONTENT_LENGTH": "1_0"}, "'1_0' is not a Content-Length"),
         (
@@ -119,11 +122,11 @@ def test_no_more_is_read_than_the_length_says() -> None:
         ),
         (
             {"PATH_INFO": "/a b"},
-            "'a b' is not a method: no white space, controls or non-ASCII",
+            "'a b' is not a method: it must be ASCII without spaces or controls",
         ),
         (
             {"PATH_INFO": "/"},
-            "'' is not a method: no white space, controls or non-ASCII",
+            "'' is not a method: it must be ASCII without spaces or controls",
         ),
     ],
 )
@@ -138,7 +141,9 @@ def test_a_large_body_that_is_cut_off_is_400() -> None:
     """The app is told where the body breaks off, and the host hears it."""
     answer = Answer(Receiver(), body=b"ab", CONTENT_LENGTH=str(SMALL_BYTES + 1))
 
-    assert (answer.status, answer.error) == ("400 Bad Request", "the request's body is cut off")
+    lacks = f"it lacks {SMALL_BYTES - 1} of the {SMALL_BYTES + 1} bytes"
+    error = f"the request's body is cut off: {lacks} of its Content-Length"
+    assert (answer.status, answer.error) == ("400 Bad Request", error)
 
 
 @pytest.mark.parametrize("environ", [{}, {"REMOTE_ADDR": "127.0.0.1"}, {"REMOTE_ADDR": "::1"}])

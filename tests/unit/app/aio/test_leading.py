@@ -266,7 +266,8 @@ def test_an_activation_that_asks_for_itself_is_told(loop: FakeTimeLoop) -> None:
 
     with pytest.raises(
         RuntimeError,
-        match=r"^activating 'p' asks for 'p': the call would wait for itself for ever$",
+        match=r"^activating 'p' runs code that asks the registry for 'p': the call would wait for "
+        "itself for ever$",
     ):
         loop.run(host.registry.get("p"))
 
