@@ -57,7 +57,7 @@ class Answer:
         if self._interface == UNREAD:
             return {}
         value = self.value
-        return folded({} if value is None else value, f"{self}: not a JSON object")
+        return object_or_empty(value, f"{self}: not a JSON object")
 
     @property
     def error(self) -> str:
@@ -85,6 +85,36 @@ class Answer:
             return ""
         item = fold_keys(value).get(key) if isinstance(value, dict) else None
         return item if isinstance(item, str) else ""
+
+
+def object_or_empty(value: object, came_back: object) -> dict[str, Any]:
+    """Return the object ``value`` with case-folded keys; an empty one for ``None``, as Go does.
+
+    If it is another value, fail the check; ``came_back`` becomes the message.
+    """
+    return {} if value is None else folded(value, came_back)
+
+
+def text_or_empty(value: object, came_back: object) -> str:
+    """Return the string ``value``; "" for ``None``, as Go does.
+
+    If it is another value, fail the check; ``came_back`` becomes the message.
+    """
+    if value is not None and not isinstance(value, str):
+        fail(came_back)
+    return value or ""
+
+
+def require_texts(value: object, came_back: object) -> dict[str, str]:
+    """Return ``value``, an object whose values are strings; an empty one for ``None``.
+
+    Keys keep their case. If it is another value, fail the check; ``came_back`` becomes the message.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        fail(came_back)
+    return value
 
 
 def folded(value: object, came_back: object) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from ipaddress import (
 )
 from typing import Any
 
-from moby_plugins.checks.answer import Answer, folded
+from moby_plugins.checks.answer import Answer, object_or_empty, require_texts, text_or_empty
 from moby_plugins.checks.outcome import check, fail, require, skip, warn
 from moby_plugins.checks.session import Session
+from moby_plugins.domain.formats import check_prefix
 from moby_plugins.domain.http import OK
 
 SUBSYSTEM = "IpamDriver"
@@ -30,7 +31,8 @@ FEW = 8
 
 def space(plugin: Session) -> str:
     """Return the name of the local default address space, from the plugin."""
-    return str(plugin.call(SPACES).get("localdefaultaddressspace") or "")
+    name = plugin.call(SPACES).get("localdefaultaddressspace")
+    return text_or_empty(name, f"LocalDefaultAddressSpace is {name!r}")
 
 
 def request(plugin: Session, wanted: str = POOL, **changes: Any) -> Answer:
@@ -124,11 +126,13 @@ def data_of_a_pool(plugin: Session) -> None:
     """Data of RequestPool maps names to strings; a gateway in it is in CIDR notation."""
     answer = request(plugin)
     require(not answer.error, answer)
-    data = answer.fields.get("data") or {}
-    texts = isinstance(data, dict) and all(isinstance(text, str) for text in data.values())
-    require(texts, f"Data is {data!r}")
-    gateway = data.get("com.docker.network.gateway")
-    require(gateway is None or "/" in gateway, f"the gateway is {gateway!r}, without a prefix")
+    data = answer.fields.get("data")
+    gateway = require_texts(data, f"Data is {data!r}").get("com.docker.network.gateway")
+    if gateway is not None:
+        try:
+            check_prefix(gateway)
+        except ValueError as error:
+            fail(f"the gateway is not in CIDR notation: {error}")
 
 
 @check(SUBSYSTEM, source="B4")
@@ -212,7 +216,7 @@ def release_of_a_gateway(plugin: Session) -> None:
     """ReleaseAddress of an address that RequestPool returned as gateway succeeds."""
     answer = request(plugin)
     require(not answer.error, answer)
-    gateway = folded(answer.fields.get("data") or {}, answer).get("com.docker.network.gateway")
+    gateway = object_or_empty(answer.fields.get("data"), answer).get("com.docker.network.gateway")
     if not gateway:
         skip("RequestPool gives no gateway")
     address_given = str(gateway).partition("/")[0]

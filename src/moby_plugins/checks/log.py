@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
-from moby_plugins.checks.answer import folded
+from moby_plugins.checks.answer import folded, object_or_empty
 from moby_plugins.checks.outcome import (
     NotPassedError,
     StalledError,
@@ -207,8 +207,8 @@ def logged(plugin: Session, *entries: LogEntry, container_id: str = "") -> Conta
 def it_reads(plugin: Session) -> bool:
     """Return whether the driver has the capability ReadLogs; false if Capabilities fails."""
     answer = plugin.send(CAPABILITIES)
-    cap = {} if answer.error else answer.fields.get("cap") or {}
-    return bool(folded(cap, answer).get("readlogs"))
+    cap = None if answer.error else answer.fields.get("cap")
+    return bool(object_or_empty(cap, answer).get("readlogs"))
 
 
 def skip_unless_it_reads(plugin: Session) -> None:

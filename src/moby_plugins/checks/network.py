@@ -5,7 +5,7 @@ from functools import partial
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
-from moby_plugins.checks.answer import folded
+from moby_plugins.checks.answer import folded, object_or_empty, require_texts, text_or_empty
 from moby_plugins.checks.outcome import Check, check, fail, items, require, skip, warn
 from moby_plugins.checks.session import Session
 
@@ -91,9 +91,8 @@ def allocate_network(plugin: Session) -> None:
     ids = {"NetworkID": plugin.id()}
     args: dict[str, Any] = {**ids, "Options": {}, "IPv4Data": IPV4, "IPv6Data": None}
     free = "NetworkDriver.FreeNetwork"
-    options = plugin.make("NetworkDriver.AllocateNetwork", args, free, ids).get("options") or {}
-    texts = isinstance(options, dict) and all(isinstance(text, str) for text in options.values())
-    require(texts, f"Options are {options!r}")
+    options = plugin.make("NetworkDriver.AllocateNetwork", args, free, ids).get("options")
+    require_texts(options, f"Options are {options!r}")
     plugin.call(free, ids)
 
 
@@ -167,9 +166,7 @@ def endpoint_in(
     args = ids | {"Interface": requested, "Options": options or {}}
     answer = plugin.make(CREATE_ENDPOINT, args, DELETE_ENDPOINT, ids)
     interface = answer.get("interface")
-    return ids, folded(
-        {} if interface is None else interface, f"{answer}: Interface is not an object"
-    )
+    return ids, object_or_empty(interface, f"{answer}: Interface is not an object")
 
 
 def joined(plugin: Session) -> tuple[dict[str, str], dict[str, Any]]:
@@ -183,8 +180,8 @@ def joined(plugin: Session) -> tuple[dict[str, str], dict[str, Any]]:
 def create_endpoint(plugin: Session) -> None:
     """CreateEndpoint returns no Interface, or one with only values that the engine left unset."""
     _, interface = endpoint_in(plugin, network(plugin))
-    address = interface.get("address")
-    require(not address, f"Address is {address!r}, but was set: engines delete the endpoint")
+    refused = f"Address is {interface.get('address')!r}, but was set: engines delete the endpoint"
+    require(not text_or_empty(interface.get("address"), refused), refused)
 
 
 @check(SUBSYSTEM, source="B3")
@@ -192,10 +189,10 @@ def addresses_of_an_endpoint(plugin: Session) -> None:
     """values that CreateEndpoint chooses are valid: MacAddress, and AddressIPv6 in CIDR form."""
     _, interface = endpoint_in(plugin, network(plugin))
     _require_address(interface.get("addressipv6"), prefix=True)
-    mac = interface.get("macaddress") or ""
-    octets = str(mac).replace("-", ":").split(":")
-    valid = not mac or [len(octet) for octet in octets] == [2] * 6
-    require(valid, f"MacAddress is {mac!r}: the engine deletes the endpoint")
+    refused = f"MacAddress is {interface.get('macaddress')!r}: the engine deletes the endpoint"
+    mac = text_or_empty(interface.get("macaddress"), refused)
+    octets = mac.replace("-", ":").split(":")
+    require(not mac or [len(octet) for octet in octets] == [2] * 6, refused)
 
 
 @check(SUBSYSTEM, source="B11 trap 18")
@@ -237,11 +234,10 @@ def join(plugin: Session) -> None:
     """Join returns no InterfaceName, or one whose SrcName, DstName and DstPrefix are strings."""
     _, answer = joined(plugin)
     interface_name = answer.get("interfacename")
-    names = folded(
-        {} if interface_name is None else interface_name, f"InterfaceName is {interface_name!r}"
-    )
-    texts = [names.get(key) or "" for key in ("srcname", "dstname", "dstprefix")]
-    require(all(isinstance(text, str) for text in texts), f"InterfaceName is {interface_name!r}")
+    refused = f"InterfaceName is {interface_name!r}"
+    names = object_or_empty(interface_name, refused)
+    for key in ("srcname", "dstname", "dstprefix"):
+        text_or_empty(names.get(key), refused)
 
 
 @check(SUBSYSTEM, source="B3")

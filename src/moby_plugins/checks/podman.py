@@ -7,7 +7,7 @@ import json
 from functools import partial
 from typing import Any
 
-from moby_plugins.checks.answer import Answer, folded
+from moby_plugins.checks.answer import Answer, folded, object_or_empty, text_or_empty
 from moby_plugins.checks.outcome import PODMAN, check, exactly_one, fail, items, require, warn
 from moby_plugins.checks.session import Session
 from moby_plugins.checks.volume import CREATE, GET, LIST, MOUNT, REMOVE, UNMOUNT, hint
@@ -32,7 +32,7 @@ def whole(answer: Answer) -> dict[str, Any]:
         value = json.loads(answer.body)
     except (ValueError, RecursionError) as error:
         fail(f"{answer}: not one JSON value and nothing else: {error}")
-    return folded({} if value is None else value, f"{answer}: no object")
+    return object_or_empty(value, f"{answer}: no object")
 
 
 def success(plugin: Session, method: str, args: Any) -> Answer:
@@ -65,8 +65,8 @@ def volume(value: object, answer: Answer) -> dict[str, Any]:
     require(value is not None, f"{answer}: null among the volumes crashes Podman")
     fields = folded(value, f"{answer}: {value!r} is not a volume")
     for key in TEXTS:
-        require(isinstance(fields.get(key) or "", str), f"{answer}: {key} is {fields.get(key)!r}")
-    require(isinstance(fields.get("status") or {}, dict), f"{answer}: Status is not an object")
+        text_or_empty(fields.get(key), f"{answer}: {key} is {fields.get(key)!r}")
+    object_or_empty(fields.get("status"), f"{answer}: Status is not an object")
     return fields
 
 

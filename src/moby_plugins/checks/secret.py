@@ -4,9 +4,11 @@ import base64
 import binascii
 from typing import Any
 
+from moby_plugins.checks.answer import text_or_empty
 from moby_plugins.checks.handshake import spelled
 from moby_plugins.checks.outcome import check, fail, require, skip, warn
 from moby_plugins.checks.session import MANY, Session
+from moby_plugins.domain.json import kind_of
 
 SUBSYSTEM = "secretprovider"
 GET = "SecretProvider.GetSecret"
@@ -40,9 +42,12 @@ def secret(plugin: Session, **task: Any) -> dict[str, Any]:
 
 def value(fields: dict[str, Any]) -> bytes:
     """Return the secret in a response of GetSecret, decoded from base64."""
+    text = text_or_empty(
+        fields.get("value"), f"Value is {kind_of(fields.get('value'))}, not a string"
+    )
     try:
-        return base64.b64decode(fields.get("value") or "", validate=True)
-    except (binascii.Error, TypeError, ValueError) as error:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
         fail(f"Value is not base64: {error}")
 
 

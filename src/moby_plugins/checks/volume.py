@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from moby_plugins.checks.answer import folded
+from moby_plugins.checks.answer import folded, object_or_empty, text_or_empty
 from moby_plugins.checks.outcome import (
     CheckOutcome,
     NotPassedError,
@@ -66,7 +66,7 @@ def get_volume(plugin: Session, name: str) -> dict[str, Any]:
     """Return the volume that Get returns, with case-folded keys; {} for an error or no volume."""
     answer = plugin.send(GET, {"Name": name})
     volume = {} if answer.error else answer.fields.get("volume")
-    return folded({} if volume is None else volume, f"{answer}: Volume is not an object")
+    return object_or_empty(volume, f"{answer}: Volume is not an object")
 
 
 def listed(plugin: Session) -> list[dict[str, Any]]:
@@ -99,8 +99,8 @@ def capabilities(plugin: Session) -> None:
     """Capabilities has a Scope, local or global; after any failure engines ask again each time."""
     answer = plugin.send(CAPABILITIES, {})
     warn(not answer.error, answer)
-    scope = folded(answer.fields.get("capabilities") or {}, answer).get("scope") or ""
-    require(isinstance(scope, str), answer)
+    scope = object_or_empty(answer.fields.get("capabilities"), answer).get("scope")
+    scope = text_or_empty(scope, answer)
     warn(scope.lower() in {"", "local", "global"}, f"{scope!r} is taken for local")
 
 
@@ -186,8 +186,8 @@ def times_in_get(plugin: Session) -> None:
 @check(SUBSYSTEM, source="B2")
 def status_in_get(plugin: Session) -> None:
     """Status in Get is absent or an object."""
-    volume = get_volume(plugin, created(plugin))
-    require(isinstance(volume.get("status") or {}, dict), f"Status is {volume.get('status')!r}")
+    status = get_volume(plugin, created(plugin)).get("status")
+    object_or_empty(status, f"Status is {status!r}")
 
 
 @check(SUBSYSTEM, source="B11 trap 9")

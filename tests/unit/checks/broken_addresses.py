@@ -52,6 +52,8 @@ MORE = (
     ("IpamDriver: request pool", pool(PoolID="p", PoolResponse="here/24")),
     ("IpamDriver: request pool", pool(Error="no")),
     ("IpamDriver: data of a pool", Broken(adds(REQUEST_POOL, Data={"size": 1}))),
+    ("IpamDriver: data of a pool", Broken(adds(REQUEST_POOL, Data=[]))),
+    ("IpamDriver: data of a pool", Broken(adds(REQUEST_POOL, Data={GATEWAY: "here/24"}))),
     ("IpamDriver: request address", Broken(says(REQUEST_ADDRESS, {"Address": ""}))),
     ("IpamDriver: request address", Broken(says(REQUEST_ADDRESS, {"Address": "here/24"}))),
     ("IpamDriver: error key", Broken(says(REQUEST_ADDRESS, {"Address": "10.0.0.1/8"}))),

@@ -33,6 +33,7 @@ MORE = (
     ("GraphDriver: capabilities", Broken(refuses(g("Capabilities")))),
     ("GraphDriver: cleanup", warned(refuses(g("Cleanup")))),
     ("GraphDriver: status", warned(refuses(g("Status")))),
+    ("GraphDriver: metadata", Broken(says(g("GetMetadata"), {"Metadata": []}))),
     ("GraphDriver: apply diff", Broken(says(g("ApplyDiff"), {"Size": -1}))),
     ("GraphDriver: apply diff", Broken(says(g("ApplyDiff"), {"Size": "1"}))),
     ("GraphDriver: diff", Broken(says(g("Diff"), b"\0" * 10240))),

@@ -76,6 +76,8 @@ MORE = (
     (p("list"), Broken(edits(LIST, adds_null))),
     (p("list"), Broken(says(LIST, {"Volumes": [{"Name": "x", "CreatedAt": 7}]}))),
     (p("list"), Broken(says(LIST, {"Volumes": [{"Name": "x", "Status": "fine"}]}))),
+    (p("list"), Broken(says(LIST, {"Volumes": [{"Name": "x", "Status": []}]}))),
+    (p("list"), Broken(says(LIST, {"Volumes": [{"Name": "x", "Mountpoint": 0}]}))),
     (p("get of unknown"), warned(says(GET, {"Err": "no such volume"}))),
     (p("get of unknown"), Broken(does(more, GET))),
     (p("errors"), warned(does(lambda *_: Response(500, b"no such volume"), MOUNT))),

@@ -166,6 +166,9 @@ BROKEN = {
 MORE = (
     ("VolumeDriver: capabilities", warned(refuses(CAPABILITIES, status=404))),
     ("VolumeDriver: capabilities", Broken(says(CAPABILITIES, {"Capabilities": {"Scope": 1}}))),
+    ("VolumeDriver: capabilities", Broken(says(CAPABILITIES, {"Capabilities": []}))),
+    ("VolumeDriver: capabilities", Broken(says(CAPABILITIES, {"Capabilities": {"Scope": 0}}))),
+    ("VolumeDriver: status in get", Broken(volume_with(Status=[]))),
     ("VolumeDriver: list", Broken(says(LIST, {"Volumes": "none"}))),
     ("VolumeDriver: list", Broken(says(LIST, {"Volumes": ["books"]}))),
     ("VolumeDriver: list", Broken(says(LIST, {"Volumes": [{"Name": "a"}, {"Name": "a"}]}))),
