@@ -94,9 +94,11 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
     ``TypeError`` if an argument is not valid.
     """
     check_plugin_name(name)
-    _check_text("addr", addr)
+    unchecked: object = addr  # the caller's program may not be type-checked
+    if not isinstance(unchecked, str):
+        raise TypeError(f"addr must be a string, not {quoted(unchecked)}")
     _check_text("specs_path", specs_path)
-    unchecked: object = tls  # the caller's program may not be type-checked
+    unchecked = tls
     if not (unchecked is None or isinstance(unchecked, ServerTLS)):
         # Name only the type: the value may contain a passphrase.
         raise TypeError(f"tls takes ServerTLS, not a {type(unchecked).__name__}")

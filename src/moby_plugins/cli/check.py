@@ -72,9 +72,9 @@ STYLES = {
 
 def _options(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     pairs = [option.partition("=") for option in texts]
-    for key, equals, _value in pairs:
+    for key, equals, value in pairs:
         if not (key and equals):
-            raise click.BadParameter(f"{quoted(key)} is not of the form KEY=VALUE")
+            raise click.BadParameter(f"{quoted(key + equals + value)} is not of the form KEY=VALUE")
     return {key: value for key, _, value in pairs}
 
 

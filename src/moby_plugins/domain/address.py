@@ -130,7 +130,7 @@ class Address:
             The address, in which special characters are percent-encoded.
 
         Raises:
-            SpecError: If ``path`` is empty or holds NUL.
+            SpecError: If ``path`` is empty, or holds NUL or an unpaired surrogate.
         """
         return cls(of_path(path))
 
@@ -174,6 +174,8 @@ def of_path(path: str) -> str:
     """Return the text of ``Address.of_socket(path)``, without building the address."""
     if _UNESCAPED.fullmatch(path):  # most paths: spare ``quote``, and its import
         return f"unix://{path}"
+    if not is_encodable(path):
+        raise SpecError(f"{quoted(path)} is not the path of a socket: it has an unpaired surrogate")
     # In a relative path an "@" would end a user name.
     safe = "/:!$&'()*+,;= " + ("@" if path.startswith("/") else "")
     from urllib.parse import quote

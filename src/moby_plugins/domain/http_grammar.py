@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-# How many interim responses and trailers are skipped; one more of either is an error.
+# So many interim responses in a row are an error; fewer are skipped.
 MAX_INTERIM = 16
+# So many trailers are skipped; more are an error.
 MAX_TRAILERS = 99
 # The bytes of a line between chunks, with a chunk's size or a trailer.
 MAX_CHUNK_LINE = 4096

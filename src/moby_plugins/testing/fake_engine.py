@@ -127,8 +127,11 @@ class FakeEngine:
         """Answer every request with ``reply``; without one, answer normally again.
 
         A reply is the same as in ``MemoryTransport``: ``refused()``, ``hangs()``, ``drips(…)``,
-        ``not_json()``, bytes, or a JSON value.
+        ``not_json()``, ``script(…)`` for several in turn, bytes, or a JSON value. Raises
+        ``TypeError`` if several are given.
         """
+        if len(reply) > 1:
+            raise TypeError(f"answer_with takes one reply, not {len(reply)}: join them by script()")
         self._instead = [*reply]
 
     def discovery(

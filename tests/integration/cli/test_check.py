@@ -218,6 +218,7 @@ def test_the_checks_can_be_listed(machine: Machine) -> None:
             "no checks for the subsystem 'volumedriver'; did you mean VolumeDriver?; there are: ",
         ),
         (["shelf", "--volume-opt", "size"], "'size' is not of the form KEY=VALUE"),
+        (["shelf", "--volume-opt", "=1g"], "'=1g' is not of the form KEY=VALUE"),
         (["shelf", "--junit", "nowhere/report.xml"], "No such file or directory"),
         (["shelf", "--timeout", "0"], "0 is not a positive number of seconds"),
     ],

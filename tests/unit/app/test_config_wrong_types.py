@@ -48,6 +48,7 @@ ADDRESS = Address("tcp://h:1")
 # What is given is what a type checker would refuse.
 WRONG: Any = {"ca_file": "/ca.pem", "passphrase": "secret"}
 FIVE: Any = 5
+WHERE: Any = Path("x")
 EMPTY: Any = {}
 NOTHING: Any = None
 A_LIST: Any = ["x"]
@@ -204,6 +205,10 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "where a server listens": (
         lambda: plugin_server_tcp(PluginApp(), "a", FIVE),
         "addr must be a string, not 5",
+    ),
+    "a path where a server listens": (
+        lambda: plugin_server_tcp(PluginApp(), "a", WHERE),
+        "addr must be a string, not PosixPath('x')",
     ),
     "where a server has its socket": (
         lambda: plugin_server_unix(PluginApp(), "a", sockets_path=FIVE),

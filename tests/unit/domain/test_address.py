@@ -352,6 +352,14 @@ def test_the_address_of_a_socket_escapes_what_would_end_its_path(path: str, text
     assert Address.of_socket(path).path == path
 
 
+def test_a_path_that_stands_for_no_bytes_has_no_address() -> None:
+    """Half of a surrogate pair, unless it stands for a byte that is not text."""
+    with pytest.raises(SpecError, match=r"^'/a\\ud800' is not the path of a socket: it has an"):
+        Address.of_socket("/a\ud800")
+
+    assert Address.of_socket("/a\udcff").text == "unix:///a%FF"
+
+
 def test_the_part_before_an_at_is_only_a_user_where_there_are_users() -> None:
     """Of a scheme that is not built in it is the transport's; elsewhere it must be escaped."""
     assert Address("custom://user@x/y").path == "user@x/y"

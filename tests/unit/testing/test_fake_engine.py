@@ -5,7 +5,7 @@ import json
 import pytest
 
 from moby_plugins import TransportError
-from moby_plugins.testing import FakeEngine, Request, refused
+from moby_plugins.testing import FakeEngine, Request, refused, script
 
 
 @pytest.fixture
@@ -67,6 +67,15 @@ def test_it_does_as_it_is_told_and_then_as_it_should(engine: FakeEngine) -> None
     engine.answer_with()
 
     assert engine.discovery().scan() == ["shelf:latest"]
+
+
+def test_several_answers_in_turn_are_a_script(engine: FakeEngine) -> None:
+    """Given side by side they are refused, as only one of them would be used."""
+    with pytest.raises(TypeError, match=r"takes one reply, not 2: join them by script\(\)$"):
+        engine.answer_with(refused(), [])
+    engine.answer_with(script(refused(), refused()))
+    with pytest.raises(TransportError):
+        engine.discovery().scan()
 
 
 def test_it_says_what_it_has(engine: FakeEngine) -> None:

@@ -354,14 +354,15 @@ def packed(directory: str) -> Iterator[bytes]:
 def _packable(directory: str) -> Iterator[tuple[str, Entry]]:
     count = 0
     try:
+        os.lstat(directory)
         for name in (CONFIG, ROOTFS):
             path = os.path.join(directory, name)
-            status = os.lstat(path)
             kind = stat.S_IFDIR if name == ROOTFS else stat.S_IFREG
-            if stat.S_IFMT(status.st_mode) != kind:
+            status = os.lstat(path) if os.path.lexists(path) else None
+            if status is None or stat.S_IFMT(status.st_mode) != kind:
+                what = "there is no" if status is None else "this is not a"
                 raise SpecError(
-                    f"this is not a {name} as `moby-plugins package` makes it: run that first",
-                    path,
+                    f"{what} {name} as `moby-plugins package` makes it: run that first", path
                 )
             yield (
                 name,

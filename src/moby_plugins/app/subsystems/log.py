@@ -5,6 +5,7 @@ and of the response to ReadLogs. The three small proto3 messages are encoded and
 without a protobuf library.
 """
 
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -92,13 +93,13 @@ def encode_frame(entry: LogEntry) -> bytes:
 
 def _frame(entry: LogEntry) -> bytes:
     piece = entry.partial_log_metadata
-    message = _message((1, entry.source.encode()), (2, entry.time_nano), (3, entry.line))
+    message = _message((1, _utf8(entry.source)), (2, entry.time_nano), (3, entry.line))
     message += _message((4, int(entry.partial)))
     if piece is not None:
-        inner = _message((1, int(piece.last)), (2, piece.id.encode()), (3, piece.ordinal))
+        inner = _message((1, int(piece.last)), (2, _utf8(piece.id)), (3, piece.ordinal))
         message += _tagged(_PIECE, inner)
     for key, value in entry.attrs.items():
-        message += _tagged(_ATTRS, _message((1, key.encode()), (2, value.encode())))
+        message += _tagged(_ATTRS, _message((1, _utf8(key)), (2, _utf8(value))))
     if len(message) > MAX_FRAME_BYTES:
         raise ValueError(f"a log frame of {len(message)} bytes; the limit is {MAX_FRAME_BYTES}")
     return _LENGTH.pack(len(message)) + message
@@ -228,6 +229,14 @@ def _piece(message: bytes) -> PartialLog:
         _text(fields.get(2, b"")),
         _signed(_of(int, fields.get(3, 0))),
     )
+
+
+def _utf8(text: str) -> bytes:
+    # Half of a surrogate pair becomes U+FFFD, as in JSON that is sent.
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return re.sub("[\ud800-\udfff]", "\ufffd", text).encode()
 
 
 def _message(*fields: tuple[int, _Value]) -> bytes:

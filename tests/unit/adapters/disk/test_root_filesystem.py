@@ -275,12 +275,18 @@ def test_a_file_that_becomes_shorter_ends_the_packing(short_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["config.json", "rootfs"])
 def test_without_both_parts_nothing_is_packed(short_path: Path, missing: str) -> None:
-    """It says which is missing."""
+    """It says which is missing, and what makes both."""
     directory = plugin_in(short_path / "p")
     (directory / missing).rename(directory / "other")
 
-    with pytest.raises(SpecError, match=missing):
+    told = f"there is no {missing} as `moby-plugins package` makes it: run that first"
+    with pytest.raises(SpecError, match=told):
         packed_size(str(directory))
+    (directory / missing).symlink_to(directory / "other")
+    with pytest.raises(SpecError, match=f"this is not a {missing} as `moby-plugins package`"):
+        packed_size(str(directory))
+    with pytest.raises(SpecError, match="No such file"):
+        packed_size(str(directory / "none"))
 
 
 def test_a_fifo_is_not_waited_for(short_path: Path) -> None:

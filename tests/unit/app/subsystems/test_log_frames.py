@@ -37,6 +37,16 @@ def test_a_frame_is_a_length_and_a_message() -> None:
     assert encode_frame(LogEntry()) == b"\0\0\0\0"
 
 
+def test_half_of_a_surrogate_pair_is_written_as_a_replacement_character() -> None:
+    """As in JSON: one bad text of a program does not end its log."""
+    half, whole = "a\ud800", "a\ufffd"
+    entry = LogEntry("stdout", 1, b"a", True, PartialLog(True, half, 1), {half: half})
+
+    [read] = entries(encode_frame(entry))
+
+    assert read == LogEntry("stdout", 1, b"a", True, PartialLog(True, whole, 1), {whole: whole})
+
+
 @pytest.mark.parametrize(
     "entry",
     [
