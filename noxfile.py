@@ -54,5 +54,5 @@ def integration(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def wheel(session: nox.Session) -> None:
-    """Try the wheel, and every command, in an environment with nothing else."""
+    """Try the wheel and its commands in an environment with nothing else."""
     session.run("bash", ".ci/try-wheel", str(Path(session.bin) / "python"), external=True)

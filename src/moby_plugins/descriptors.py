@@ -102,7 +102,10 @@ class Descriptors:
         return is_refusal(error) and (self._shed() or attempt == 1)
 
     def will_have_room(self, error: BaseException) -> bool:
-        """Return whether ``error`` says that no descriptor was left, and running calls use some."""
+        """Return whether to wait: no descriptor was left, and open connections use some.
+
+        ``error`` says whether none was left. Only connections of this process count.
+        """
         if not is_refusal(error):
             return False
         process = os.getpid()

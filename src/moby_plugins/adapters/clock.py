@@ -1,4 +1,4 @@
-"""The ``Clock`` of every program except tests: real time, and real sleeps."""
+"""The real ``Clock``, used wherever no other is given: real time, and real sleeps."""
 
 import threading
 import time

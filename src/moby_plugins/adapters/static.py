@@ -59,7 +59,7 @@ class StaticDiscovery:
 
     @property
     def is_local(self) -> bool:
-        """True, because look-ups read no file and send no request."""
+        """True, because look-ups only read the given mapping."""
         return True
 
     def scan(self) -> list[str]:

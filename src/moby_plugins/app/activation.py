@@ -239,7 +239,8 @@ class Activations(Generic[P]):
     def known(self, plugin: Plugin) -> P | None:
         """Return the active plugin with the name, address and manifest of ``plugin``, or ``None``.
 
-        ``plugin`` is a managed plugin that was looked up, maybe under another of its names.
+        ``plugin`` is a managed plugin that was looked up by any of its names. Its ``name`` is the
+        one that its engine gives it, whichever was looked up.
         """
         with self._lock():
             known = self._plugins.get(plugin.name)

@@ -157,8 +157,9 @@ def get_all(
         SettingsError: If the settings in the environment are not valid.
         TransportError: If the configured engine does not respond; ``StatusError`` or ``WireError``
             if it does not return its plugins.
-        TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
-            implementation, or ``on_failure`` cannot be called.
+        TypeError: If ``implements`` is a class that is not a subsystem, or that overrides a
+                method of one, as a plugin's implementation does; or ``on_failure`` is not a plain
+                function.
     """
     return _default.registry().get_all(implements, on_failure=on_failure)
 

@@ -1,7 +1,8 @@
 """The attempts of one activation: a look-up, a client, and the handshake of the plugin.
 
-``leading.py`` makes them, for one caller by ``retrying.retry`` and for ``get_all`` by
-``retrying.retry_side_by_side``. ``activation.py`` explains what becomes of the outcome.
+``leading.py`` makes the attempts: those of a ``get`` with ``retrying.retry``, those of a
+``get_all`` with ``retrying.retry_side_by_side``. ``activation.py`` explains what becomes of the
+outcome.
 """
 
 from collections.abc import Callable

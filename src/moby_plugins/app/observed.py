@@ -238,8 +238,10 @@ class ObservedRequest:
     def end(self, status: int, error: BaseException | None = None, *, hung_up: bool) -> None:
         """Report the end of the request; later calls do nothing.
 
-        ``hung_up`` says whether the host has hung up. If the server itself broke the connection
-        off, the event has an error instead: ``error``, or a ``NoAnswerError`` without one.
+        ``status`` is that of the response, and ``hung_up`` says whether the host has hung up. If
+        that is true, but the server itself has cut the running call off (``was_cut_off``), the
+        event has ``hung_up`` false and an error: ``error``, or a ``NoAnswerError`` if that is
+        ``None``.
         """
         try:
             ends = self._ends.pop()

@@ -285,9 +285,9 @@ class Registry:
     ) -> list[ActivePlugin] | list[S]:
         """Return each plugin that can be found and implements the subsystem, sorted by name.
 
-        Plugins that are not active yet are activated concurrently. This method does not wait for a
-        plugin that can no longer be found. It logs and leaves out each plugin whose activation
-        fails, and each that can no longer be found.
+        Plugins that are not active yet are activated concurrently. Unlike ``get``, this method does
+        not wait for a plugin that can no longer be found. It logs and leaves out each plugin whose
+        activation fails, and each that can no longer be found.
 
         Args:
             implements: The subsystem that a plugin must implement to be returned: its name, or its
@@ -303,8 +303,9 @@ class Registry:
             TransportError: If the configured engine does not respond; ``StatusError`` or
                 ``WireError`` if it does not return its plugins.
             WaitCancelledError: If the registry is closed before all plugins are active.
-            TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
-                implementation, or ``on_failure`` cannot be called.
+            TypeError: If ``implements`` is a class that is not a subsystem, or that overrides a
+                method of one, as a plugin's implementation does; or ``on_failure`` is not a plain
+                function.
         """
         if implements is not None and not isinstance(implements, str):
             from moby_plugins.app.parts import check_proxy
@@ -339,8 +340,8 @@ class Registry:
 
         For plugins that are already active, the handler is called now, in this thread; for others
         it is called after the handshake, in the thread that called ``get`` or ``get_all``. An
-        exception of a handler is logged, and the other handlers still run. A ``KeyboardInterrupt``
-        is raised in the caller after all handlers have run.
+        exception of a handler is logged, and the remaining calls of handlers are still made; a
+        ``KeyboardInterrupt`` is raised in the caller after them.
 
         Args:
             interface: The subsystem's name.

@@ -246,7 +246,12 @@ def retry_side_by_side(
 
 
 class _Workers(Generic[T, R]):
-    """The worker threads and the beginner thread, which share one heap of tasks, by due time."""
+    """The worker threads of one ``retry_side_by_side`` and, unless it has none, the beginner.
+
+    Workers take tasks from a heap, which is ordered by due time, and put back those to try again.
+    The beginner takes none from it: it begins the first attempt of each new task, and adds to the
+    heap the tasks that it would have to wait for. Without it, all tasks are in the heap at first.
+    """
 
     def __init__(
         self,

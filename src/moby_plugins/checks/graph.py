@@ -61,7 +61,7 @@ def exists(plugin: Session, layer_id: str) -> bool:
 
 @check(SUBSYSTEM, source="B8")
 def init(plugin: Session) -> None:
-    """Init with a home and nothing else succeeds."""
+    """Init succeeds with a home directory alone, without options and without maps of ids."""
     initialised(plugin)
 
 
@@ -86,7 +86,7 @@ def capabilities(plugin: Session) -> None:
 
 @check(SUBSYSTEM, source="B8")
 def status(plugin: Session) -> None:
-    """Status returns pairs of strings; if the call fails, engines use no pairs."""
+    """Status returns pairs of strings; if the call fails, engines go on without any."""
     answer = initialised(plugin).send(method("Status"), {})
     warn(not answer.error, answer)
     for pair in items(answer.fields.get("status"), answer):

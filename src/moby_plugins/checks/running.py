@@ -38,7 +38,7 @@ from moby_plugins.domain.text import quoted, shown
 
 ENTRY_POINTS = "moby_plugins.checks"
 
-# In the order in which they run.
+# Their checks run in this order, grouped by subsystem.
 MODULES = (
     handshake,
     methods,

@@ -204,10 +204,11 @@ def _as_text(data: bytes) -> str | None:
 
 
 class Watcher:
-    """A receiver of forwarded calls, which shows each by ``see`` and records it by ``writes``.
+    """A receiver of forwarded calls: passes each to the functions ``writes``, then to ``see``.
 
-    ``see_progress`` shows how much of a body was forwarded. Threads may share the object; it calls
-    these functions while it holds a lock, so they must not block.
+    ``writes`` record the call, and ``see`` shows it; ``see_progress`` shows how much of a body was
+    forwarded. Threads may share the object; it calls these functions while it holds a lock, so they
+    must not block.
     """
 
     def __init__(

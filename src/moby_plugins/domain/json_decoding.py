@@ -320,7 +320,7 @@ def _without_halves(strings: list[str]) -> list[Any]:
 
 
 def string_without_halves(content: str) -> str:
-    """Return ``content`` with U+FFFD for each half of a surrogate pair."""
+    """Return ``content`` with each surrogate in it, half of a pair, replaced by one U+FFFD."""
     size = STEP_BYTES
     # The codec writes halves as question marks, so another character stands for those.
     mark = "?"

@@ -240,7 +240,7 @@ def fake_loop(request: pytest.FixtureRequest) -> Iterator[FakeTimeLoop]:
 
 @pytest.fixture
 def async_memory_transport() -> Iterator[AsyncMemoryTransports]:
-    """Create plugins in memory, for tasks: ``async_memory_transport({method: reply})``.
+    """Create plugins in memory, for asyncio: ``async_memory_transport({method: reply})``.
 
     ``async_memory_transport.strict({…})`` creates one whose replies must all be used by the
     test's end.

@@ -39,9 +39,9 @@ def asgi(app: AsyncApp, inflight: InFlight) -> ASGI:
     """Return the ASGI application that answers ``POST /method`` with ``await app(request)``.
 
     A request with ``Origin``, which browsers send, is refused with 403 unless the scope has no
-    ``client``, as on a UNIX socket. If the host hangs up, the task that answers it is cancelled;
-    while more than ``MAX_AHEAD`` bytes of the request are unread, a hang-up is not noticed.
-    ``inflight`` bounds the memory of all requests together.
+    ``client``, as on a UNIX socket. If the host hangs up, the task that answers it is cancelled.
+    A hang-up is not noticed while ``MAX_AHEAD`` bytes or more of the request are unread and more
+    of it is to come. ``inflight`` bounds the memory of all requests together.
     """
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:

@@ -92,11 +92,10 @@ def open_file(path: str) -> BinaryIO:
     Raises ``OSError``, also for anything but a regular file.
     """
     descriptor = os.open(path, _at_once() | os.O_NOFOLLOW)
-    file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise OSError("it is not a regular file")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 _TAR_KINDS = {

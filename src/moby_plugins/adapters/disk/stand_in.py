@@ -264,7 +264,7 @@ def _has_ended(path: str, files: _Files) -> bool:
 
 
 def _is_stale(path: str) -> bool:
-    """Return whether no plugin listens at ``path``."""
+    """Return whether connecting to ``path`` is refused, or nothing is there: no plugin listens."""
     return isinstance(probe_socket(path), (ConnectionRefusedError, FileNotFoundError))
 
 

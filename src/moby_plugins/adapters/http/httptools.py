@@ -165,7 +165,7 @@ class ResponseParser:
         return ResponseHeaders(plain.lines)
 
     def finish(self) -> None:
-        """Drop the parser, which would form a reference cycle with this object."""
+        """Drop httptools' parser: as it refers to this object, the two would form a cycle."""
         self._parser = None
 
     def ended(self) -> Exception:

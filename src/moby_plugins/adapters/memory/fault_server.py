@@ -121,7 +121,8 @@ def _at_port(host: str, scheme: str, _: str, number: int) -> Listener:
         return listen_tcp(f"{host}:0", scheme)
     if number != errno.ECONNREFUSED:
         raise SettingsError(
-            f"only FaultServer.unix() can make connecting fail with: {os.strerror(number)}"
+            f"FaultServer.tcp() cannot make a connection fail with: {os.strerror(number)};"
+            " FaultServer.unix() can"
         )
     # Bound, so that no other process can listen there.
     sock = socket.socket(socket.AF_INET)
@@ -336,7 +337,8 @@ class FaultServer:
                 script or a fault, as ``MemoryTransport`` takes them.
             path: The path of the socket.
             clock: The clock of the times of ``calls``; the machine's unless given.
-            connect: Creates the real transports; by default those over urllib3.
+            connect: Makes the transports over which hosts of the method ``connect`` call the
+                server; by default those of urllib3.
 
         Raises:
             TypeError: For any other kind of plugin.
@@ -355,7 +357,8 @@ class FaultServer:
     ) -> Self:
         """Create a server on a free TCP port; it is not started yet.
 
-        ``refused()`` is the only fault of connecting that it can make; others need ``unix``.
+        Hosts made with ``connect`` can see only one fault of connecting, ``refused()``. The others,
+        ``denied()`` and ``missing_socket()``, raise ``SettingsError`` here: use ``unix`` for them.
 
         Args:
             plugin: A function from ``Request`` to ``Response``, a table from method to reply, a
@@ -363,7 +366,8 @@ class FaultServer:
             host: The address to listen at.
             tls: The options for TLS; without it, plain text.
             clock: The clock of the times of ``calls``; the machine's unless given.
-            connect: Creates the real transports; by default those over urllib3.
+            connect: Makes the transports over which hosts of the method ``connect`` call the
+                server; by default those of urllib3.
         """
         open_listener = partial(_at_port, host, "tcp" if tls is None else "https")
         return cls(plugin, open_listener, tls=tls, clock=clock, connect=connect)

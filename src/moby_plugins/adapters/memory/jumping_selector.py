@@ -78,7 +78,12 @@ class JumpingSelector(selectors.DefaultSelector):
         self._counted.append(goes_on)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return the ready events; without any, move the time, unless something real may come."""
+        """Return the ready events; if there are none, move the time on instead of waiting.
+
+        The time moves to the next timer or scheduled event. If something real may come before, as
+        the module's docstring says, this first waits for it in real time: until counted work has
+        ended, or until sockets and threads were silent for a short time.
+        """
         events = super().select(0)
         # Rounded, since a shorter sleep does not move time.
         due = math.inf if timeout is None else round(self.now + timeout, DIGITS)
@@ -123,7 +128,7 @@ class JumpingSelector(selectors.DefaultSelector):
         return bool(self._counted)
 
     def _threads(self) -> set[threading.Thread]:
-        """Return the other threads whose work is not counted."""
+        """Return all threads but this one and those of the loop whose jobs are counted."""
         return {*threading.enumerate()} - {threading.current_thread(), *self.workers}
 
     def _play(self) -> None:

@@ -103,7 +103,7 @@ class Pipe:
 
 @frozen
 class LoopExchange(MemoryExchange):
-    """A running call in ``loop``."""
+    """A running call of a plugin in memory, by a task in the event loop ``loop``."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -160,9 +160,10 @@ class _Call(RunningCall):
 
 
 class PluginTask:
-    """A task that gives ``reply`` in ``exchange``, and then sends the body of the response.
+    """A task that makes the response to the call ``exchange`` from ``reply``, and sends its body.
 
-    ``body`` is the request's body, ``None`` if it is put into ``upload``. ``begun`` is done once
+    ``body`` is the request's body; if it is ``None``, the host's task puts the body into
+    ``upload``. ``begun`` is done once
     there is a response, or a failure in its place.
     """
 

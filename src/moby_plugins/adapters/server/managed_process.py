@@ -25,7 +25,10 @@ _STANDARD_ERROR = 2
 
 
 class BoundedLines(io.TextIOWrapper):
-    """A text stream that breaks lines after ``MAX_LINE`` characters. Threads may share it."""
+    """A text stream that breaks the lines written to it after ``MAX_LINE`` characters.
+
+    Threads may share it.
+    """
 
     def __init__(self, buffer: Any) -> None:
         super().__init__(buffer, "utf-8", "backslashreplace", write_through=True)

@@ -260,9 +260,9 @@ class AsyncRegistry:
     ) -> list[AsyncActivePlugin] | list[S]:
         """Return each plugin that can be found and implements the subsystem, sorted by name.
 
-        Plugins that are not active yet are activated concurrently. This method does not wait for a
-        plugin that can no longer be found. It logs and leaves out each plugin whose activation
-        fails, and each that can no longer be found.
+        Plugins that are not active yet are activated concurrently. Unlike ``get``, this method does
+        not wait for a plugin that can no longer be found. It logs and leaves out each plugin whose
+        activation fails, and each that can no longer be found.
 
         Args:
             implements: The subsystem that a plugin must implement to be returned: its name, or its
@@ -306,8 +306,8 @@ class AsyncRegistry:
         For plugins that are already active, the handler is called now, and this method returns when
         it has run for all of them; for others it is called after the handshake, in the task that
         activates the plugin. If it returns an awaitable, that is awaited. An exception of a handler
-        is logged, and the other handlers still run. A ``KeyboardInterrupt`` is raised after all
-        handlers have run. If this call is cancelled, the running handler is cancelled too, and a
+        is logged, and the remaining calls of handlers are still made; a ``KeyboardInterrupt`` is
+        raised after them. If this call is cancelled, the running handler is cancelled too, and a
         task of the registry calls the handler for the remaining plugins.
 
         Args:

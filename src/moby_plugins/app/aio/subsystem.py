@@ -286,7 +286,8 @@ class AsyncSubsystem(Described[AsyncClient]):
         if remote not in cls.definition.remotes.values():
             raise TypeError(
                 f"{cls.__name__}.{name} is derived from {remote.method}, which is not a method of"
-                f" the class's definition, {cls.definition.__name__}"
+                f" the class's definition, {cls.definition.__name__}: derive it from one of"
+                f" {cls.definition.__name__}'s methods"
             )
 
     @classmethod

@@ -71,7 +71,8 @@ class AsyncVolumeDriver(AsyncSubsystem):
     async def find(self, name: str) -> Volume | None:
         """Return the volume, or ``None`` if an engine would treat it as absent; for hosts.
 
-        That is if the response contains no volume, reports an error, or is invalid: see
+        An engine treats a volume as absent if the response contains none, reports an error, or is
+        invalid: see
         ``VolumeDriver.find``.
 
         Args:

@@ -65,7 +65,10 @@ class Change:
 
 @frozen
 class GraphCapabilities:
-    """What a driver can do: whether ``diff`` returns the exact archive that ``apply_diff`` got."""
+    """What a driver can do.
+
+    ``reproduces_exact_diffs`` says whether ``diff`` returns the bytes that ``apply_diff`` received.
+    """
 
     reproduces_exact_diffs: bool = False
 

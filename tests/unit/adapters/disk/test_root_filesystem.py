@@ -16,6 +16,7 @@ from moby_plugins.adapters.disk.root_filesystem import (
     EntryWriter,
     entries_of_directory,
     entries_of_tar,
+    open_file,
     open_tar,
     packed,
     packed_size,
@@ -287,6 +288,18 @@ def test_without_both_parts_nothing_is_packed(short_path: Path, missing: str) ->
         packed_size(str(directory))
     with pytest.raises(SpecError, match="No such file"):
         packed_size(str(directory / "none"))
+
+
+def test_only_a_regular_file_is_opened(short_path: Path) -> None:
+    """Nothing else stays open, should it have taken the file's place."""
+    (short_path / "file").write_bytes(b"a")
+    os.mkfifo(short_path / "fifo")
+    for other in (short_path, short_path / "fifo"):
+        with pytest.raises(OSError, match="it is not a regular file"):
+            open_file(str(other))
+
+    with open_file(str(short_path / "file")) as file:
+        assert file.read() == b"a"
 
 
 def test_a_fifo_is_not_waited_for(short_path: Path) -> None:
