@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -62,6 +63,53 @@ class Connection(Protocol):
     def close(self) -> None:
         """Close the connection; may be called more than once."""
         ...
+
+
+class SocketBody(ABC):
+    """The base of response bodies that are read from a socket.
+
+    ``abort`` ends what waits for the socket. ``release`` is called once, at the body's end or when
+    the body is closed before it. A body that is closed by one thread while another reads it is
+    released by the reader, as only then the socket's descriptor may be used again.
+    """
+
+    def __init__(self, abort: Callable[[], None], release: Callable[..., None]) -> None:
+        self._abort = abort
+        self._release = release
+        self._is_over = self._is_reading = self._is_closing = False
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end.
+
+        Raises ``TransportTimeoutError`` if the time-out expires, ``TransportError`` if the
+        connection breaks or another thread closes it, and ``WireError`` if the plugin ends the body
+        too early or chunks it badly.
+        """
+        self._is_reading = True
+        try:
+            return self._next(size)
+        finally:
+            self._is_reading = False
+            if self._is_closing:
+                self._end(reusable=False)
+
+    def close(self) -> None:
+        """Close the connection, unless the body was read to its end; any thread may call this."""
+        if not self._is_over:
+            self._is_closing = True
+            self._abort()
+            if not self._is_reading:
+                self._end(reusable=False)
+
+    @abstractmethod
+    def _next(self, size: int) -> bytes:
+        """Do what ``read`` promises, and call ``_end`` at the body's end."""
+
+    def _end(self, *, reusable: bool) -> None:
+        """Release the connection, unless that was done before."""
+        if not self._is_over:
+            self._is_over = True
+            self._release(reusable=reusable and not self._is_closing)
 
 
 class PendingExchange:

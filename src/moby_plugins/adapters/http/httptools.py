@@ -20,7 +20,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dialer_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
-from moby_plugins.adapters.http.exchanges import Release
+from moby_plugins.adapters.http.exchanges import Release, SocketBody
 from moby_plugins.adapters.http.heads import (
     RefusedError,
     ResponseHeaders,
@@ -331,51 +331,25 @@ def _decoded(header: tuple[bytes, bytes]) -> tuple[str, str]:
     return header[0].decode("latin-1"), header[1].decode("latin-1").strip(" \t")
 
 
-class UnreadBody:
-    """A response's body, read from ``sock`` and parsed by ``parser``.
-
-    ``release`` is called once: at the body's end, or when the body is closed before it.
-    """
+class UnreadBody(SocketBody):
+    """A response's body, read from ``sock`` and parsed by ``parser``."""
 
     def __init__(
         self, parser: ResponseParser, sock: Socket, address: Address, release: Callable[..., None]
     ) -> None:
+        super().__init__(sock.abort, release)
         self._parser = parser
         self._sock = sock
         self._address = address
-        self._release = release
         self._received = parser.take()
-        self._is_over = False
-        self._is_reading = self._is_closing = False
 
-    def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes as soon as any have arrived, ``b""`` at the end.
-
-        Raises ``TransportTimeoutError`` if the time-out expires, ``TransportError`` if the
-        connection breaks or another thread closes it, and ``WireError`` if the plugin ends the body
-        too early or chunks it badly.
-        """
-        self._is_reading = True
-        try:
-            while not (self._received or self._is_over):
-                self._received = self._next(size)
-        finally:
-            self._is_reading = False
-            if self._is_closing:
-                self._end(reusable=False)
+    def _next(self, size: int) -> bytes:
+        while not (self._received or self._is_over):
+            self._received = self._parsed(size)
         data, self._received = self._received[:size], self._received[size:]
         return data
 
-    def close(self) -> None:
-        """Close the connection, unless the body was read to its end; any thread may call this."""
-        if not self._is_over:
-            self._is_closing = True
-            self._sock.abort()
-            # A thread that reads closes the socket, whose descriptor is not reused before that.
-            if not self._is_reading:
-                self._end(reusable=False)
-
-    def _next(self, size: int) -> bytes:
+    def _parsed(self, size: int) -> bytes:
         parser = self._parser
         data = self._receive(min(size, parser.room))
         if data:
@@ -396,11 +370,6 @@ class UnreadBody:
         except ERRORS as error:
             raise translate(error, self._address, answered=True) from error
         return data
-
-    def _end(self, *, reusable: bool) -> None:
-        if not self._is_over:  # it may have been closed by another thread
-            self._is_over = True
-            self._release(reusable=reusable)
 
 
 def connect(

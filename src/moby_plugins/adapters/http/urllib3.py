@@ -22,7 +22,7 @@ from urllib3.util import SKIP_HEADER
 
 from moby_plugins.adapters.http.dialing import STOPPED_READING, Lookups, Socket, dialer_for
 from moby_plugins.adapters.http.errors import ANSWERED, NOT_ANSWERED, Row, first_match, timed_out
-from moby_plugins.adapters.http.exchanges import Release
+from moby_plugins.adapters.http.exchanges import Release, SocketBody
 from moby_plugins.adapters.http.heads import (
     ResponseHeaders,
     head_of,
@@ -205,8 +205,8 @@ class Urllib3Connection:
         if plain is not None:
             release(self, reusable=whole)
             return plain
-        end = partial(self._end, release, whole=whole)
         headers = ResponseHeaders(response.lines)
+        end = partial(self._end, release, whole=whole)
         body = _Body(response, self._sock, self._address, end)
         return Response(response.status, body, headers, is_new)
 
@@ -245,9 +245,9 @@ class Urllib3Connection:
             decode_content=False,
         )
 
-    def _end(self, release: Release, *, whole: bool, read: bool) -> None:
+    def _end(self, release: Release, *, whole: bool, reusable: bool) -> None:
         # http.client drops the socket if no further response can follow.
-        release(self, reusable=whole and read and self._http.sock is not None)
+        release(self, reusable=whole and reusable and self._http.sock is not None)
 
 
 class GetConnection(Urllib3Connection):
@@ -313,39 +313,20 @@ class _DialledHTTPConnection(HTTPConnection):
         super().send(data)
 
 
-class _Body:
+class _Body(SocketBody):
     """The body of a response, read from the socket on demand."""
 
     def __init__(
-        self, response: StrictResponse, sock: Socket, address: Address, end: Callable[..., None]
+        self, response: StrictResponse, sock: Socket, address: Address, release: Callable[..., None]
     ) -> None:
+        super().__init__(sock.abort, release)
         self._response = response
         self._sock = sock
         self._address = address
-        self._end = end
-        self._done = False
-        self._is_reading = self._is_closing = False
-
-    def read(self, size: int, /) -> bytes:
-        if self._done:
-            return b""
-        self._is_reading = True
-        try:
-            return self._next(size)
-        finally:
-            self._is_reading = False
-            if self._is_closing:
-                self._finish(read=False)
-
-    def close(self) -> None:
-        if not self._done:
-            self._is_closing = True
-            self._sock.abort()
-            # A thread that reads closes the socket, whose descriptor is not reused before that.
-            if not self._is_reading:
-                self._finish(read=False)
 
     def _next(self, size: int) -> bytes:
+        if self._is_over:
+            return b""
         response = self._response
         try:
             data = response.read1(size)
@@ -355,13 +336,9 @@ class _Body:
             raise translate(error, self._address, answered=True) from error
         # A body of known length is complete, or another body has ended.
         if response.length == 0 or not data:
-            self._finish(read=True)
+            self._end(reusable=not response.has_surplus)
         return data
 
-    def _finish(self, *, read: bool) -> None:
-        if self._done:  # it was closed by another thread
-            return
-        self._done = True
-        response = self._response
-        response.close()
-        self._end(read=read and not response.has_surplus)
+    def _end(self, *, reusable: bool) -> None:
+        self._response.close()
+        super()._end(reusable=reusable)
