@@ -55,7 +55,9 @@ def copy_tree() -> None:
     """Copy the sources and tests to a place where mutants disturb nothing else.
 
     Results of an earlier run stay there: mutmut keeps those of functions that are as they were.
+    Which tests reach a function is found out again, as tests may have changed.
     """
+    (COPY / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     for stale in ("src", "tests", "mutants/tests"):
         shutil.rmtree(COPY / stale, ignore_errors=True)
     for source in (COPY / "mutants" / "src").rglob("*.py"):
@@ -214,10 +216,12 @@ def main() -> int:
     told = (
         f"{found['mutants']} mutants, {found['killed']} killed in forks,"
         f" {len(in_forks) - len(names)} by mypy,"
-        f" {len(names) - len(alive)} in processes of their own, {len(alive)} alive"
+        f" {len(names) - len(alive)} in processes of their own, {len(alive)} alive:"
+        f" {len(alive) / found['mutants']:.1%}, and without mypy at most"
+        f" {(len(alive) + len(in_forks) - len(names)) / found['mutants']:.1%}"
     )
     REPORT.write_text(HEAD + "\n\n".join([f"{told}.", *survivors(alive)]) + "\n", encoding="utf-8")
-    print(f"{told} ({len(alive) / found['mutants']:.1%})")
+    print(told)
     return int(len(alive) > MOST_ALIVE * found["mutants"])
 
 

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from moby_plugins.app.activation import ActivePlugin
 from moby_plugins.app.client import Client
-from moby_plugins.app.handshake import Handshake
+from moby_plugins.app.handshake import Handshake, WatchedTransport
 from moby_plugins.app.retrying import Ending
 from moby_plugins.domain.address import TLSOptions
 from moby_plugins.domain.errors import StatusError, TransportError, WaitCancelledError
@@ -251,3 +251,14 @@ def test_what_is_active_under_another_name_is_shared() -> None:
     assert made(1) is active
     made.give_up()
     assert transport.closed == 0
+
+
+def test_a_call_of_a_managed_plugin_keeps_its_time_out() -> None:
+    """The transport that looks for the socket passes all on."""
+    transport, missing = Beginning(), []
+    watched = WatchedTransport(transport, lambda: missing.append(1))
+
+    watched.send(Request("M.x"), 4.0)
+
+    assert [timeout for _, timeout in transport.sent] == [4.0]
+    assert missing == []

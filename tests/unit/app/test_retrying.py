@@ -10,6 +10,7 @@ from moby_plugins.domain.errors import (
     PluginNotFoundError,
     StatusError,
     TransportError,
+    WaitCancelledError,
 )
 from moby_plugins.domain.retry import RetryPolicy, is_retryable, is_worth_waiting_for
 from moby_plugins.testing import FakeClock
@@ -225,6 +226,18 @@ def test_a_cancellation_is_set_whether_it_was_made_before_the_end_or_after() -> 
     assert made.is_set()
     assert before.cancellation is made
     assert after.cancellation.is_set()
+
+
+def test_an_ending_keeps_only_errors_of_its_own_from_others() -> None:
+    """Its ``WaitCancelledError``, and all once it has left; the plugin's errors are theirs, too."""
+    going, ended, left = Ending(), Ending(), Ending()
+    ended.end("it is over")
+    left.left = True
+    failed, cancelled = TransportError("refused"), WaitCancelledError("it is over", "p")
+
+    assert [each.unless_own(failed) for each in (going, ended, left)] == [failed, failed, None]
+    assert [each.unless_own(cancelled) for each in (going, ended)] == [cancelled, None]
+    assert going.unless_own(None) is None
 
 
 def test_an_ending_says_its_first_reason_and_for_whom() -> None:

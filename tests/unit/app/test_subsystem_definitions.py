@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from moby_plugins.app.subsystem import message_class, omitempty, timed
+from moby_plugins.app.subsystem import message_class, omitempty, remote_of, timed
 from moby_plugins.app.wire import decode, encode
 from moby_plugins.subsystems import LogDriver, Subsystem, Volume, VolumeDriver, remote
 from tests.cases import every
@@ -204,3 +204,14 @@ def test_a_result_may_be_a_sequence_a_message_or_a_mapping() -> None:
     assert cards.plain() == {"a": [1]}
     assert cards.mapping() == {"a": 1}
     assert line.timeouts[0] == 1.25
+
+
+def test_an_attribute_by_the_name_of_the_mark_is_no_mark() -> None:
+    """A function of the author's may have one for its own purposes."""
+
+    def function() -> None: ...
+
+    function.remote = "elsewhere"  # type: ignore[attr-defined]
+
+    assert remote_of(function) is None
+    assert remote_of(VolumeDriver.list) is VolumeDriver.remotes["List"]

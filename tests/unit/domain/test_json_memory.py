@@ -93,6 +93,9 @@ def test_too_many_values_are_refused_as_they_are_counted() -> None:
     assert counted(most + b"[1,2]") == (MAX_VALUES, 0, 1, 0)
     with pytest.raises(ValueError, match=r"^the JSON has more than 1,000,000 values$"):
         counted(b"[1," + most[1:])
+    half = MAX_VALUES // 2  # objects, and a value in each
+    with pytest.raises(ValueError, match=r"^the JSON has more than 1,000,000 values$"):
+        counted(b"[" + b'{"a":1},' * (half - 1) + b'{"a":1}]')
 
 
 @every("text", ["", " ", "1", '"[1,2]"', "nul"])

@@ -221,9 +221,11 @@ def test_what_pieces_take_is_reckoned_before_they_are_decoded(
 
 def trailing_comma(byte: int) -> str:
     """The text for a comma at ``byte``, behind which an array ends: Python's own from 3.13 on."""
-    if sys.version_info < (3, 13):
-        return f"not JSON: Expecting value: near byte {byte + 1}"
-    return f"not JSON: Illegal trailing comma before end of array: near byte {byte}"
+    return (
+        f"not JSON: Expecting value: near byte {byte + 1}"
+        if sys.version_info < (3, 13)
+        else f"not JSON: Illegal trailing comma before end of array: near byte {byte}"
+    )
 
 
 @every(

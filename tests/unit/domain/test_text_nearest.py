@@ -25,3 +25,9 @@ def test_the_nearest_is_found(given: str, meant: str) -> None:
     """Letters that are wrong, missing, doubled, in another order or another case."""
     assert nearest(given, KNOWN) == meant
     assert nearest(given, []) == ""
+
+
+def test_how_near_it_must_be_can_be_chosen() -> None:
+    """One letter of five is too many where nine tenths must be alike."""
+    assert nearest("shell", ["shelf"]) == "shelf"
+    assert nearest("shell", ["shelf"], 0.9) == ""
