@@ -60,7 +60,7 @@ def log_failed_call(what: str, error: BaseException) -> None:
     # The method chose the status of a ``StatusError``, so this is only a warning.
     level = logging.WARNING if is_kind(error, StatusError) else logging.ERROR
     with _ignoring_failures_of_the_log():
-        logger.log(level, "%s", _one_line(f"{shown(what)}: {_named(error)}{_place(error)}"))
+        logger.log(level, "%s", _one_line(f"{shown(what)}: {_named(error)}{_raised_at(error)}"))
 
 
 def call_all(calls: Iterable[Callable[[], object]]) -> None:
@@ -183,7 +183,7 @@ def _named(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def _place(error: BaseException) -> str:
+def _raised_at(error: BaseException) -> str:
     # A refusal is logged without its stack, so name the line that raised it.
     frames = [*traceback.walk_tb(_own(error, "__traceback__"))]
     if not frames:

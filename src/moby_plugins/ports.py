@@ -333,7 +333,7 @@ class Survey(Discovery, Protocol):
         """
         ...
 
-    def strays(self) -> list[IgnoredFile]:
+    def ignored(self) -> list[IgnoredFile]:
         """Return files that seem to be meant for ``lookup``, but that ``lookup`` ignores."""
         ...
 

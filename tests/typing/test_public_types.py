@@ -29,7 +29,7 @@ def the_front_door_gives_active_plugins() -> None:
     assert_type(mp.get("db", VolumeDriver).client, mp.Client)
     assert_type(mp.get_all(VolumeDriver), list[VolumeDriver])
     assert_type(mp.new_local_discovery().candidates("db"), list[mp.Candidate])
-    assert_type(mp.new_local_discovery().strays(), list[mp.IgnoredFile])
+    assert_type(mp.new_local_discovery().ignored(), list[mp.IgnoredFile])
     assert_type(mp.new_client("tcp://h:1", timeout=1), mp.Client)
     assert_type(mp.new_local_registry(), mp.Registry)
     assert_type(mp.is_not_found(ValueError()), bool)

@@ -151,9 +151,9 @@ class EngineDiscovery:
         except InvalidPluginNameError:
             raise
         except PluginError as error:
-            return [Candidate(self._place(name), error=error)]
+            return [Candidate(self._origin(name), error=error)]
 
-    def strays(self) -> list[IgnoredFile]:
+    def ignored(self) -> list[IgnoredFile]:
         """Return the disabled plugins of the engine, which ``lookup`` refuses.
 
         The list is empty if the engine does not respond or responds with an error.
@@ -164,7 +164,7 @@ class EngineDiscovery:
             return []
         return [
             IgnoredFile(
-                self._place(each.name), str(PluginDisabledError(each.name)), each.name, each
+                self._origin(each.name), str(PluginDisabledError(each.name)), each.name, each
             )
             for each in disabled
         ]
@@ -184,7 +184,7 @@ class EngineDiscovery:
             raise InvalidPluginNameError(name, NAMES)
         # Of the characters of a name, only "@" and "+" of a digest are special in a path.
         path = f"plugins/{quote(asked_as(name), safe='/:@')}/json"
-        missing = PluginNotFoundError(name, [self._place(name)])
+        missing = PluginNotFoundError(name, [self._origin(name)])
         try:
             plugin = question.read(path, read_plugin)
         except StatusError as error:
@@ -199,20 +199,20 @@ class EngineDiscovery:
         try:
             return found_plugin(plugin, question.read("info", read_root))
         except SpecError as error:
-            raise SpecError(error.reason, self._place(plugin.name)) from error
+            raise SpecError(error.reason, self._origin(plugin.name)) from error
 
     def _candidate(self, question: "_Question", plugin: ManagedPlugin) -> Candidate:
-        place = self._place(plugin.name)
+        origin = self._origin(plugin.name)
         try:
             plugin_found = self._plugin_of(question, plugin)
         except SpecError as error:
-            return Candidate(place, error=error, managed=plugin)
+            return Candidate(origin, error=error, managed=plugin)
         if plugin.enabled:
-            return Candidate(place, plugin_found, managed=plugin)
-        return Candidate(place, error=PluginDisabledError(plugin.name), managed=plugin)
+            return Candidate(origin, plugin_found, managed=plugin)
+        return Candidate(origin, error=PluginDisabledError(plugin.name), managed=plugin)
 
-    def _place(self, name: str) -> str:
-        # The place that messages show: the plugin, and the engine that has it.
+    def _origin(self, name: str) -> str:
+        # What messages show as its path: the plugin, and the engine that has it.
         return f"{name} at {self.address.text}"
 
     def _question(self) -> "_Question":

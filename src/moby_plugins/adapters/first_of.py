@@ -78,10 +78,10 @@ class FirstOf:
             raise refused[0]
         return candidates
 
-    def strays(self) -> list[IgnoredFile]:
+    def ignored(self) -> list[IgnoredFile]:
         """Return the files that ``first`` and ``then`` ignore, as far as they list them."""
         surveys = (each for each in (self.first, self.then) if isinstance(each, Survey))
-        return [ignored for survey in surveys for ignored in survey.strays()]
+        return [ignored for survey in surveys for ignored in survey.ignored()]
 
     def __repr__(self) -> str:
         return f"{self.first!r}, then {self.then!r}"

@@ -15,8 +15,8 @@ from moby_plugins.domain.plugin import (
 from moby_plugins.domain.text import listed, quoted, shown
 
 
-def _place(name: str) -> str:
-    # The place that messages show: the table and key in a settings file.
+def _origin(name: str) -> str:
+    # What messages show as its path: the table and key in a settings file.
     return f"[plugins] {name}"
 
 
@@ -81,7 +81,7 @@ class StaticDiscovery:
             SpecError: For an address that cannot be used.
         """
         if check_plugin_name(name) not in self.plugins:
-            raise PluginNotFoundError(name, [_place(name)])
+            raise PluginNotFoundError(name, [_origin(name)])
         return self._plugin(name)
 
     def candidates(self, name: str) -> list[Candidate]:
@@ -95,9 +95,9 @@ class StaticDiscovery:
         """
         if check_plugin_name(name) not in self.plugins:
             return []
-        return [Candidate(_place(name), self._plugin(name))]
+        return [Candidate(_origin(name), self._plugin(name))]
 
-    def strays(self) -> list[IgnoredFile]:
+    def ignored(self) -> list[IgnoredFile]:
         """Return an empty list: no files are read, so none are ignored."""
         return []
 
@@ -105,9 +105,9 @@ class StaticDiscovery:
         try:
             return plugin_given(name, self.plugins[name])
         except SpecError as error:
-            raise SpecError(error.reason, _place(name)) from error
+            raise SpecError(error.reason, _origin(name)) from error
         except TypeError as error:
-            raise TypeError(f"{_place(shown(name))}: {error}") from error
+            raise TypeError(f"{_origin(shown(name))}: {error}") from error
 
     def __repr__(self) -> str:
         return f"StaticDiscovery({listed(map(quoted, self.scan()))})"

@@ -61,7 +61,7 @@ def handshake_succeeds(plugin: Session) -> None:
 
 @check(PLUGIN, source="B1", reads_only=True)
 def manifest_shape(plugin: Session) -> None:
-    """the handshake's answer is an object with Implements, an array of one or more names."""
+    """the handshake's response is an object with Implements, an array of one or more names."""
     subsystems = _implements(plugin)
     require(
         subsystems and all(isinstance(entry, str) and entry for entry in subsystems),
@@ -88,14 +88,14 @@ def names_are_known(plugin: Session) -> None:
 
 @check(PLUGIN, source="B1", reads_only=True)
 def handshake_repeats(plugin: Session) -> None:
-    """a second handshake has the same answer: a restarted engine asks again."""
+    """a second handshake has the same response: a restarted engine asks again."""
     first, second = _implements(plugin), _implements(plugin)
     require(first == second, f"{first!r}, then {second!r}")
 
 
 @check(
     PLUGIN,
-    expects=f"{MANY} handshakes at once have the same answer",
+    expects=f"{MANY} handshakes at once have the same response",
     source="B0, B1",
     reads_only=True,
 )
@@ -130,8 +130,8 @@ def handshake_is_quick(plugin: Session) -> None:
 
 @check(
     PLUGIN,
-    expects=f"the handshake's answer has the Content-Type {CONTENT_TYPE}, which engines ask for, or"
-    " application/json",
+    expects=f"the handshake's response has the Content-Type {CONTENT_TYPE}, which engines ask for,"
+    " or application/json",
     source="B0, B10",
     reads_only=True,
 )
@@ -144,7 +144,7 @@ def content_type(plugin: Session) -> None:
 
 @check(PLUGIN, source="B11 trap 3", reads_only=True)
 def exact_spelling(plugin: Session) -> None:
-    """the handshake's answer is one object and nothing else, with the key Implements in exactly
+    """the handshake's response is one object and nothing else, with the key Implements in exactly
     this spelling: not all hosts are lenient.
     """
     answer = plugin.send(ACTIVATE)
@@ -160,11 +160,11 @@ def unknown_method(plugin: Session) -> None:
 
 @check(PLUGIN, source="B0, B1", reads_only=True)
 def body_of_the_handshake(plugin: Session) -> None:
-    """a handshake with a body has the same answer as one without, and so has the next."""
+    """a handshake with a body has the same response as one without, and so has the next."""
     plain = _implements(plugin)
     answer = plugin.send(ACTIVATE, {"Padding": "x" * 10_000})
     require(answer.fields.get("implements") == plain, answer)
-    require(_implements(plugin) == plain, "the next handshake has another answer")
+    require(_implements(plugin) == plain, "the next handshake has another response")
 
 
 @check(PLUGIN, source="B0", reads_only=True)

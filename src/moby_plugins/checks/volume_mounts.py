@@ -33,7 +33,7 @@ def mounted(plugin: Session, name: str, user: str) -> str:
     return where
 
 
-def place(plugin: Session, name: str) -> object:
+def path_of(plugin: Session, name: str) -> object:
     """Return the path of the volume ``name``, as the plugin's method Path returns it; "" for none.
 
     If the plugin has no method Path, call Get.
@@ -108,9 +108,9 @@ def mounts_are_counted(plugin: Session) -> None:
     name, user = created(plugin), plugin.id()
     mounted(plugin, name, user)
     mounted(plugin, name, user)
-    before = place(plugin, name)
+    before = path_of(plugin, name)
     plugin.call(UNMOUNT, {"Name": name, "ID": user})
-    mountpoint = place(plugin, name)
+    mountpoint = path_of(plugin, name)
     require(
         mountpoint == before, f"after one of two unmounts it is at {mountpoint!r}, not {before!r}"
     )
@@ -123,9 +123,9 @@ def two_users(plugin: Session) -> None:
     name, one, other = created(plugin), plugin.id(), plugin.id()
     mounted(plugin, name, one)
     mounted(plugin, name, other)
-    before = place(plugin, name)
+    before = path_of(plugin, name)
     plugin.call(UNMOUNT, {"Name": name, "ID": other})
-    mountpoint = place(plugin, name)
+    mountpoint = path_of(plugin, name)
     require(mountpoint == before, f"it is at {mountpoint!r}, not {before!r}")
 
 

@@ -156,7 +156,7 @@ def check(
         return
     if name_or_address is None:
         raise click.UsageError("Missing argument 'NAME|ADDRESS'.")
-    plugin, path = _place(name_or_address, settings)
+    plugin, path = _looked_up(name_or_address, settings)
     patience = TIMEOUTS[host] if timeout is None else timeout
     options = Options(
         timeout=patience,
@@ -204,7 +204,7 @@ def _explain(codes: str, *, as_json: bool) -> None:
         print("\n\n".join(texts.values()))
 
 
-def _place(name_or_address: str, settings: Settings) -> tuple[Plugin, str]:
+def _looked_up(name_or_address: str, settings: Settings) -> tuple[Plugin, str]:
     discovery = new_local_discovery(settings)
     if is_address(name_or_address):
         return plugin_at(name_or_address), _found_at(name_or_address, discovery)
@@ -262,7 +262,7 @@ def _show(name_or_address: str, results: list[CheckResult], *, as_json: bool) ->
         shown = [_result_as_json(each) for each in results]
         show_json({"plugin": name_or_address, "summary": summary, "findings": shown})
         return
-    table = Table(("verdict", "check", "expected, and what came back"))
+    table = Table(("outcome", "check", "expected, and what came back"))
     for each in results:
         expected = f"{each.check.expects} ({each.check.source})"
         text = f"{expected}\n-> {each.came_back}" if each.came_back else expected
@@ -288,5 +288,5 @@ def _check_as_json(item: Check) -> dict[str, Any]:
 
 
 def _result_as_json(each: CheckResult) -> dict[str, Any]:
-    fields = {"verdict": each.outcome.value, "came_back": each.came_back or None}
+    fields = {"outcome": each.outcome.value, "came_back": each.came_back or None}
     return _check_as_json(each.check) | fields | {"seconds": round(each.seconds, 6)}

@@ -103,7 +103,7 @@ def plugin_rows(settings: Settings) -> list[Row]:
     with new_local_registry(settings) as registry:
         for plugin in registry.get_all(None, on_failure=outcomes.__setitem__):
             outcomes[plugin.name] = plugin
-    for ignored in discovery.strays():
+    for ignored in discovery.ignored():
         if ignored.managed is not None:
             outcomes[ignored.name] = PluginDisabledError(ignored.name)
     # A disabled plugin that hides one on disk is listed under its own name.

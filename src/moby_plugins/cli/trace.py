@@ -78,7 +78,7 @@ TICK = 0.1
 # How many ticks pass between two checks of connections that were open before.
 TICKS_OF_A_LOOK = 10
 # A function that takes a factory of the app, and returns a context manager for the proxy.
-Place: TypeAlias = Callable[[MakeApp], AbstractContextManager[TracingProxy]]
+OpenProxy: TypeAlias = Callable[[MakeApp], AbstractContextManager[TracingProxy]]
 _with_listen: Decorator = click.option(
     "--listen",
     metavar="ADDRESS",
@@ -160,7 +160,7 @@ def _head(data: bytes) -> str:
 
 def _status(call: RecordedCall) -> Cell:
     if not call.status:
-        return Cell("no answer", BAD)
+        return Cell("no response", BAD)
     return Cell(str(call.status), GOOD if call.status == _OK else BAD)
 
 
@@ -373,7 +373,7 @@ def trace(
     target = targets[0]
     # Limits how long the thread that shows calls can delay those that pass them on.
     sys.setswitchinterval(SWITCH)
-    place = _place(target, listen, settings)
+    open_proxy = _open_proxy(target, listen, settings)
     counts = Counts()
     live = counts.text if summary and not as_json else None
     with ExitStack() as stack:
@@ -390,7 +390,7 @@ def trace(
             watcher = Watcher(lines.call, _unseen if as_json else lines.progress, writes)
         stack.enter_context(_ended_by_signals(watcher))
         stack.enter_context(screen)
-        _watch(lambda: place(watcher.app), watcher, screen.say)
+        _watch(lambda: open_proxy(watcher.app), watcher, screen.say)
         if summary and (as_json or not is_terminal(sys.stdout)):
             screen.show(counts.json if as_json else counts.text)
     watcher.check()
@@ -413,7 +413,7 @@ def _export(files: Sequence[str], export: str) -> None:
     export_trace(recordings, export)
 
 
-def _place(target: str, listen: str | None, settings: Settings) -> Place:
+def _open_proxy(target: str, listen: str | None, settings: Settings) -> OpenProxy:
     if listen is None:
         if is_address(target) and Address(target).scheme != "unix":
             raise click.UsageError(
@@ -428,14 +428,14 @@ def _place(target: str, listen: str | None, settings: Settings) -> Place:
 
 
 def _watch(
-    place: Callable[[], AbstractContextManager[TracingProxy]],
+    open_proxy: Callable[[], AbstractContextManager[TracingProxy]],
     watcher: Watcher,
     say: Callable[[str], None],
 ) -> None:
     seen = False
     while not watcher.ending():
         try:
-            with place() as there:
+            with open_proxy() as there:
                 seen = True
                 proxy_address, plugin = shown(there.addr), shown(there.plugin.text)
                 say(f"calls to {proxy_address} go on to {plugin}; Ctrl-C ends this")

@@ -46,7 +46,7 @@ CLOSED_EARLY = "the plugin closed the connection without a response"
 """The reason of a ``TransportError`` if the plugin closed the connection before a status line."""
 CUT_OFF = "the response's body is cut off or badly chunked"
 """The reason of a ``WireError`` if a body ends before it is complete, or is badly chunked."""
-MALFORMED = "malformed answer"
+MALFORMED = "malformed response"
 """The reason of a ``TransportError`` if the received bytes are not HTTP."""
 
 # The statuses of responses that every host can read.

@@ -31,8 +31,8 @@ def example(machine: Machine, program: str, argument: Path) -> Iterator[Path]:
 
 def unpassed(shown: dict[str, Any]) -> dict[str, str]:
     """The verdicts that are not "passed", by check."""
-    findings = [each for each in shown["findings"] if each["verdict"] != "passed"]
-    return {f"{each['subsystem']}: {each['check']}": each["verdict"] for each in findings}
+    findings = [each for each in shown["findings"] if each["outcome"] != "passed"]
+    return {f"{each['subsystem']}: {each['check']}": each["outcome"] for each in findings}
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,10 @@ def test_a_process_that_does_not_let_go_is_warned_of(
     with left(machine, how):
         findings = found(machine)
 
-    assert findings[check]["verdict"] == "warned"
+    assert findings[check]["outcome"] == "warned"
     assert said in findings[check]["came_back"]
     (other,) = {IDLE, CLOSED} - {check}
-    assert findings[other]["verdict"] == "passed"
+    assert findings[other]["outcome"] == "passed"
 
 
 def test_a_leak_in_what_only_other_checks_call_is_seen(machine: Machine) -> None:
@@ -77,9 +77,9 @@ def test_a_log_driver_with_other_directories_is_not_judged_by_its_fifo(machine: 
     with left(machine, "chroot"):
         findings = found(machine, "--subsystem", "LogDriver")
 
-    failed = {name: each for name, each in findings.items() if each["verdict"] == "failed"}
+    failed = {name: each for name, each in findings.items() if each["outcome"] == "failed"}
     assert not failed
-    assert findings["lines come back"]["verdict"] == "skipped"
+    assert findings["lines come back"]["outcome"] == "skipped"
     assert "does not see" in findings["lines come back"]["came_back"]
 
 

@@ -31,9 +31,9 @@ def test_what_is_found_in_rclone_is_so(machine: Machine) -> None:
         left = machine.run("call", "rclone", "VolumeDriver.List", "{}")
 
     findings = json.loads(ran.stdout)["findings"]
-    found = {each["check"]: each for each in findings if each["verdict"] in ("failed", "warned")}
+    found = {each["check"]: each for each in findings if each["outcome"] in ("failed", "warned")}
     assert ran.returncode == 1
-    assert {name: each["verdict"] for name, each in found.items()} == {
+    assert {name: each["outcome"] for name, each in found.items()} == {
         "content type": "warned",
         "create twice": "warned",
         "mount again": "failed",

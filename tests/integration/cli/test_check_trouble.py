@@ -33,11 +33,11 @@ def test_a_plugin_of_every_subsystem_passes(machine: Machine) -> None:
     assert ran.returncode == 1, ran.stdout
     found = findings(ran.stdout)
     assert len(found) > 150
-    amiss = {name: each["verdict"] for name, each in found.items()}
+    amiss = {name: each["outcome"] for name, each in found.items()}
     assert {name: it for name, it in amiss.items() if it in ("failed", "warned")} == {
         "MetricsCollector: managed plugin": "failed"
     }
-    assert {name for name, each in found.items() if each["verdict"] == "skipped"} == {
+    assert {name for name, each in found.items() if each["outcome"] == "skipped"} == {
         "Plugin: spec directory",
         "LogDriver: no reading without the capability",
     }
@@ -77,9 +77,9 @@ def test_a_plugin_that_hangs_does_not_hang_the_command(machine: Machine) -> None
     assert ran.returncode == 1
     assert took < 5
     found = findings(ran.stdout)
-    failed = [name for name, each in found.items() if each["verdict"] == "failed"]
+    failed = [name for name, each in found.items() if each["outcome"] == "failed"]
     assert failed == ["Plugin: handshake succeeds", "Plugin: unknown method"]
-    assert {each["verdict"] for each in found.values()} == {"failed", "skipped"}
+    assert {each["outcome"] for each in found.values()} == {"failed", "skipped"}
     assert sum(f"follows from {failed[0]!r}" in each["came_back"] for each in found.values()) > 10
 
 
@@ -93,13 +93,13 @@ def test_one_method_that_hangs_holds_up_its_own_checks_alone(machine: Machine) -
 
     found = findings(ran.stdout)
     assert ran.returncode == 1
-    (failed,) = [name for name, each in found.items() if each["verdict"] == "failed"]
+    (failed,) = [name for name, each in found.items() if each["outcome"] == "failed"]
     assert "timed out" in found[failed]["came_back"]
     for name in ("VolumeDriver: mount", "VolumeDriver: mount again"):
-        assert found[name]["verdict"] == "skipped"
+        assert found[name]["outcome"] == "skipped"
         assert "was not asked again" in found[name]["came_back"]
         assert f"follows from {failed!r}" in found[name]["came_back"]
-    assert found["VolumeDriver: remove"]["verdict"] == "passed"
+    assert found["VolumeDriver: remove"]["outcome"] == "passed"
 
 
 @pytest.mark.parametrize(("name", "status"), [("stale", 5), ("missing", 3), ("a/b", 9)])

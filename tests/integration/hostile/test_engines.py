@@ -111,7 +111,7 @@ def test_an_engine_is_only_read_from(engine: DummyPlugin, requests: list[bytes])
     assert discovery.scan() == ["shelf:latest"]
     assert discovery.lookup("shelf").name == "shelf:latest"
     discovery.candidates("shelf")
-    discovery.strays()
+    discovery.ignored()
 
     lines = [request.split(b"\r\n")[0].decode() for request in requests]
     assert lines[:2] == ["GET /_ping HTTP/1.1", "GET /v1.47/plugins HTTP/1.1"]

@@ -214,7 +214,7 @@ def test_a_plugin_that_is_disabled_says_so(engine: FakeEngine) -> None:
     assert isinstance(candidate.error, PluginDisabledError)
     assert candidate.managed is not None
     assert not candidate.managed.enabled
-    assert [stray.name for stray in discovery.strays()] == ["mp/shelf:latest"]
+    assert [stray.name for stray in discovery.ignored()] == ["mp/shelf:latest"]
 
 
 @every("socket", ["", ".", "..", "a/b", "../../evil.sock", "/run/x.sock", "a\0b"])
@@ -289,7 +289,7 @@ def test_an_engine_without_a_directory_is_an_error(root: Any) -> None:
         (refused(), TransportError, "no process listens"),
         (missing_socket(), TransportError, "no socket there; is the engine running?"),
         (drops(), TransportError, "the engine closed the connection without a response"),
-        (malformed(), TransportError, "malformed answer"),
+        (malformed(), TransportError, "malformed response"),
         (hangs(), TransportTimeoutError, "timed out"),
         (drips(b"[" + b" " * 100), TransportTimeoutError, "timed out"),
         (drops_mid_body(), WireError, "cut off"),
@@ -321,7 +321,7 @@ def test_an_engine_of_no_use_is_an_error_that_says_so(
         assert vars(caught.value)["address"] == "memory://engine"
     [candidate] = discovery.candidates("mp/shelf")
     assert isinstance(candidate.error, kind)
-    assert discovery.strays() == []
+    assert discovery.ignored() == []
 
 
 def test_all_requests_of_a_question_share_its_time(clock: FakeClock, engine: FakeEngine) -> None:

@@ -102,7 +102,7 @@ def test_the_candidates_of_both_are_told(both: FirstOf) -> None:
         repr(both.then),
     ]
     assert [each.path for each in both.candidates("NONE")] == []
-    assert [stray.name for stray in both.strays()] == ["off:latest"]
+    assert [stray.name for stray in both.ignored()] == ["off:latest"]
 
 
 def test_settings_put_an_engine_before_the_directories(tmp_path: Path) -> None:

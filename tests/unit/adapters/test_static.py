@@ -200,7 +200,7 @@ def test_an_installed_package_finds_plugins(
     assert found.addr == "tcp://host:1"
     assert discovery.candidates("db") == [Candidate("the catalogue", found)]
     assert discovery.candidates("none") == []
-    assert discovery.strays() == []
+    assert discovery.ignored() == []
     with pytest.raises(SettingsError, match="there are: catalogue, local"):
         Settings(discovery="lokal")
 

@@ -36,7 +36,7 @@ def test_an_empty_body_takes_no_line() -> None:
 def test_what_went_wrong_is_said() -> None:
     """A call without an answer has no status; one that broke off has both."""
     assert lines(RecordedCall("M.x", broken="it hung up")) == [
-        "12:00:00  M.x  no answer  0.0 ms",
+        "12:00:00  M.x  no response  0.0 ms",
         "  ✗ it hung up; the host's connection was closed",
     ]
     assert lines(RecordedCall("M.x", status=200, host_left=True))[1:] == [

@@ -54,7 +54,7 @@ class SearchedDirectory(NamedTuple):
     sockets: bool
     foreign: tuple[str, ...]
 
-    def strays(self) -> Iterator[IgnoredFile]:
+    def ignored(self) -> Iterator[IgnoredFile]:
         """Yield files that seem to be meant for look-ups, but that look-ups ignore.
 
         Yields nothing for a directory that cannot be read.
@@ -204,7 +204,7 @@ class FilesystemDiscovery:
         candidates = (self._candidate(name, *place) for place in self._paths_of(name))
         return [candidate for candidate in candidates if candidate is not None]
 
-    def strays(self) -> list[IgnoredFile]:
+    def ignored(self) -> list[IgnoredFile]:
         """Return files that seem to be meant for ``lookup``, but that ``lookup`` ignores."""
         sockets = SearchedDirectory(
             self.sockets_path, SOCKET_SUFFIXES, sockets=True, foreign=SPEC_SUFFIXES
@@ -213,7 +213,7 @@ class FilesystemDiscovery:
             SearchedDirectory(path, SPEC_SUFFIXES, sockets=False, foreign=SOCKET_SUFFIXES)
             for path in self.specs_paths
         )
-        return [ignored for place in (sockets, *specs) for ignored in place.strays()]
+        return [ignored for place in (sockets, *specs) for ignored in place.ignored()]
 
     def _places(self) -> Iterator[tuple[str, tuple[str, ...], _IsKind]]:
         yield self.sockets_path, SOCKET_SUFFIXES, stat.S_ISSOCK

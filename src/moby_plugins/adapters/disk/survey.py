@@ -79,7 +79,7 @@ def observe(
         specs_paths=specs_paths,
         plugins=plugins,
         ignored_files=tuple(
-            each for each in discovery.strays() if f"/{DIRECTORY}/" not in each.path
+            each for each in discovery.ignored() if f"/{DIRECTORY}/" not in each.path
         ),
         failures=look.failures
         | dict(_failures(_open, look.of_kind(named, permissions.FILE)))

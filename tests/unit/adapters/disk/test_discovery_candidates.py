@@ -97,7 +97,7 @@ def test_the_discovery_of_this_machine_looks_where_settings_say(place: PluginDir
     found = new_local_discovery(Settings(sockets_path=place.sockets, specs_paths=paths))
 
     assert found.scan() == ["a"]
-    assert found.strays() == []
+    assert found.ignored() == []
 
 
 def test_a_candidate_is_a_value() -> None:

@@ -18,7 +18,7 @@ def place(tmp_path: Path) -> PluginDirectories:
 def strays(place: PluginDirectories) -> dict[str, str]:
     """The reasons, by path under the directories' own."""
     discovery = FilesystemDiscovery(place.sockets, (place.specs, place.more_specs))
-    return {os.path.relpath(stray.path, place.base): stray.reason for stray in discovery.strays()}
+    return {os.path.relpath(stray.path, place.base): stray.reason for stray in discovery.ignored()}
 
 
 def make(place: PluginDirectories, path: str) -> None:
@@ -78,7 +78,7 @@ def test_an_ending_that_was_meant_for_another_is_a_stray(
     make(place, path)
 
     assert strays(place) == {path: reason}
-    (stray,) = FilesystemDiscovery(place.sockets, (place.specs, place.more_specs)).strays()
+    (stray,) = FilesystemDiscovery(place.sockets, (place.specs, place.more_specs)).ignored()
     assert stray.name == name
 
 
@@ -149,4 +149,4 @@ def test_found_and_stray_never_meet(place: PluginDirectories) -> None:
     found = {discovery.candidates(name)[0].path for name in discovery.scan()}
 
     assert len(found) == 2
-    assert found.isdisjoint({stray.path for stray in discovery.strays()})
+    assert found.isdisjoint({stray.path for stray in discovery.ignored()})
