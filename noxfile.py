@@ -1,8 +1,9 @@
 """What depends on the Python, on each that is found: ``make pythons`` builds, and starts nox.
 
-``make`` is the front: it has all that must pass on one Python. The wheel and the sdist of ``dist``
-are tried as users get them: the wheel is installed in a new environment, and the tests are those of
-the unpacked sdist. nox names the Pythons that are not found, which are skipped.
+``make`` is the front: it has all that must pass on one Python. In the sessions ``unit``, the wheel
+and the sdist of ``dist`` are tried as users get them: the wheel is installed in a new environment,
+and the tests are those of the unpacked sdist. nox names the Pythons that are not found, which are
+skipped.
 """
 
 import shutil
@@ -54,5 +55,5 @@ def integration(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def wheel(session: nox.Session) -> None:
-    """Try the wheel and its commands in an environment with nothing else."""
+    """Build a wheel of the tree, and try its commands in an environment with nothing else."""
     session.run("bash", ".ci/try-wheel", str(Path(session.bin) / "python"), external=True)
