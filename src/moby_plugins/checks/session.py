@@ -469,7 +469,7 @@ class Session:
             while self._undo:
                 step = self._undo.pop()
                 if not step.certain and evolve(step, certain=True) in self._undo:
-                    continue  # an attempt that is covered by an equal call that succeeded
+                    continue  # an equal call is known to have succeeded, and is undone too
                 trouble = self._trouble(step)
                 if step.certain and trouble:
                     left.append(trouble)

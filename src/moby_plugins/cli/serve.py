@@ -189,7 +189,7 @@ def serve(
     settings: Settings,
     **tls: str | None,
 ) -> None:
-    """Serve APP, synchronous or asynchronous, until SIGTERM or Ctrl-C."""
+    """Serve APP (a PluginApp, a subsystem or a function) until SIGTERM or Ctrl-C."""
     module, application = app
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=log_level.upper())
     # The access log is requested by its own option, so the level does not apply to it.

@@ -75,7 +75,7 @@ PROGRESS = 1.0
 SWITCH = 2e-4
 # Seconds between two checks of whether to end.
 TICK = 0.1
-# How many ticks pass between two checks of connections that were open before.
+# How many ticks pass between two looks for hosts whose connections were open before the trace.
 TICKS_OF_A_LOOK = 10
 # A function that takes a factory of the app, and returns a context manager for the proxy.
 OpenProxy: TypeAlias = Callable[[MakeApp], AbstractContextManager[TracingProxy]]

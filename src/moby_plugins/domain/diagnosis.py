@@ -174,7 +174,7 @@ def _of_socket(seen: Observations, path: str, plugin: Plugin) -> Iterator[Findin
         return
     if number:
         last = seen.way(address.path)[-1]
-        # A component before the socket could not be passed.
+        # Whether a link or directory on the way to the socket could not be followed or entered.
         unseen = address.path in seen.ways and seen.kinds.get(last, LINK) == LINK
         refusal = OSError(number, errno.errorcode.get(number, str(number)))
         what, remedy = address.explain(refusal), _socket_remedy(seen, address.path, number)

@@ -151,8 +151,8 @@ def _with_halves(data: bytes, most: int) -> Any:
     whole = without_halves(data)
     room = most + len(data)
     if may_have_halves(whole):
-        # Escapes of pairs may remain: their strings are twice as wide, and one that is long is held
-        # twice while it is made so.
+        # Escapes of whole surrogate pairs may remain. A string with one takes four bytes for each
+        # character, and a long string is in memory twice while it is decoded.
         room -= len(data) * (2 if may_have_long_strings(data) else 1)
     if len(whole) <= _COUNTED_BYTES or memory_left(whole, room) >= 0:
         return at_once(whole, "replace")

@@ -15,7 +15,8 @@ import attrs
 MAX_TEXT = 300
 # The same for a sentence of this library that quotes such a text, which was cut before.
 MAX_SENTENCE = 500
-# The longest error text sent to a host: in any encoding shorter than what hosts read of an error.
+# The most characters of an error that are sent to a host: in any encoding fewer bytes than the
+# 1 MiB that hosts read of an error.
 MAX_ERROR_TEXT = 60_000
 HIDDEN = "***"
 # How similar two texts must be for one to count as a misspelling of the other, from 0 to 1.

@@ -124,7 +124,7 @@ class SocketStandIn:
     def _unlock(self) -> None:
         _remove(self._files.lock)
         os.close(self._lock)
-        with contextlib.suppress(OSError):  # it still has files of another plugin
+        with contextlib.suppress(OSError):  # the directory has files of other proxies
             os.rmdir(os.path.dirname(self._files.lock))
 
     @contextlib.contextmanager

@@ -119,7 +119,7 @@ def _nearest(named: str, body: bytes, left: list[RecordedCall]) -> Iterator[str]
 
 
 def _pieces(body: RecordedBody, broken: str) -> bytes | Iterator[bytes]:
-    # Small responses are given as bytes, as most plugins do.
+    # A body that was received in one piece is complete in memory; others are streamed.
     return body.data if len(body.pieces) <= 1 and not broken else _streamed(body, broken)
 
 
