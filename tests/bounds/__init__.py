@@ -1,1 +1,1 @@
-"""What bytes of others take in memory and time, measured: ``make bounds``."""
+"""Measurements of the memory and time that decoding foreign JSON takes: ``make bounds``."""

@@ -1,9 +1,8 @@
-"""What bytes of others take in memory and time, at both ends: ``make bounds``.
+"""The memory and time that decoding foreign JSON takes, for hosts and plugins: ``make bounds``.
 
-Each case runs in a process of its own, on one processor: what the process has at most is asked of
-the kernel, before and after. Exits with 1 where a bound is missed. Time is that of the processor,
-the best of rounds in which ``json.loads`` reads the same bytes in turn; a case that seems slow gets
-more of them.
+Each case runs in a process of its own, on one processor; the kernel reports the memory before and
+the peak. Exits with 1 if a bound is exceeded. Time is processor time: the best of several rounds,
+in which ``json.loads`` also decodes the same bytes; a case that seems slow gets more rounds.
 """
 
 import argparse
@@ -33,8 +32,8 @@ from moby_plugins.subsystems import Volume, VolumeDriver, remote
 MIB = 1 << 20
 MAX_MEMORY = 256 * MIB
 MAX_TIMES = 3.0
-# What may take more, with its bound, and why.
-_WIDE = "any of its strings may be wide, so it is read in pieces"
+# Cases that may take more time, with their bounds and the reason.
+_WIDE = "each string may have wide characters, so the JSON is decoded in pieces"
 SLOWER = {
     "100,000 volumes with rare characters": (3.5, _WIDE),
     "100,000 volumes with halves and rare characters": (
@@ -44,21 +43,21 @@ SLOWER = {
 }
 # A hundred line ends and halves of surrogate pairs.
 HALVES = r"\n\ud800" * 100
-# What takes so little that it tells nothing.
+# Shorter times are not compared.
 LEAST_SECONDS = 0.02
-# A case is measured until it is so far from its bound, but not more often.
+# A case is measured until its time is below this part of its bound, but at most so often.
 FAR, MOST_ROUNDS = 0.9, 4
 
 
 @frozen
 class Volumes:
-    """An answer to List, as a host reads it."""
+    """A response to List, as a host reads it."""
 
     volumes: tuple[Volume, ...] = field(metadata={"wire": "Volumes"})
 
 
 class Reader(VolumeDriver):
-    """A plugin of one method, which takes anything."""
+    """A subsystem with a method that takes any list."""
 
     @remote()
     def take(self, items: list[Any]) -> None:
@@ -66,14 +65,14 @@ class Reader(VolumeDriver):
 
 
 class Taking(Reader):
-    """The plugin's end of it."""
+    """The implementation of the subsystem."""
 
     def take(self, items: list[Any]) -> None:
-        """Nothing is done with it."""
+        """Ignore the argument."""
 
 
 def plain(body: bytes) -> bool:
-    """Decode ``body`` as a host decodes any response; whether it was within the bounds."""
+    """Decode ``body`` as a host decodes any response; return whether it was accepted."""
     try:
         wire.decode(body)
     except WireError:
@@ -82,7 +81,7 @@ def plain(body: bytes) -> bool:
 
 
 def as_volumes(body: bytes) -> bool:
-    """The same, into values of a type."""
+    """Decode ``body`` into values of a type; return whether it was accepted."""
     try:
         wire.decode(body, Volumes)
     except WireError:
@@ -91,7 +90,7 @@ def as_volumes(body: bytes) -> bool:
 
 
 def as_arguments(body: bytes) -> bool:
-    """The plugin's end: a request in chunks, read by a method."""
+    """Call a plugin with ``body`` in chunks; return whether it was accepted."""
     app = PluginApp(Taking())
     file = io.BytesIO(body)
     chunks = iter(lambda: file.read(1 << 16), b"")
@@ -99,7 +98,7 @@ def as_arguments(body: bytes) -> bool:
 
 
 class AsyncReader(AsyncSubsystem):
-    """The same subsystem on asyncio."""
+    """The same subsystem for asyncio."""
 
     interface = "VolumeDriver"
 
@@ -109,14 +108,14 @@ class AsyncReader(AsyncSubsystem):
 
 
 class AsyncTaking(AsyncReader):
-    """The plugin's end of it."""
+    """The implementation of the subsystem for asyncio."""
 
     async def take(self, items: list[Any]) -> None:
-        """Nothing is done with it."""
+        """Ignore the argument."""
 
 
 def as_awaited_arguments(body: bytes) -> bool:
-    """The asynchronous plugin's end, with the same request."""
+    """Call an asynchronous plugin with ``body`` in chunks; return whether it was accepted."""
 
     async def chunks() -> AsyncIterator[bytes]:
         file = io.BytesIO(body)
@@ -128,7 +127,7 @@ def as_awaited_arguments(body: bytes) -> bool:
 
 
 def real_volumes(count: int, rare: str = "") -> bytes:
-    """A List of so many volumes, with ``rare`` in the name of each."""
+    """Return a response to List with ``count`` volumes, and ``rare`` in the name of each."""
     volumes = [
         {
             "Name": f"volume-{n:012x}{rare}",
@@ -142,7 +141,7 @@ def real_volumes(count: int, rare: str = "") -> bytes:
 
 
 def chains(count: int, key: Callable[[int], str] = "{:x}".format, depth: int = 198) -> bytes:
-    """Objects of one key each, nested to the limit; all keys are different unless said."""
+    """Return nested objects of one key each; by default as deep as allowed, all keys different."""
     chain = (
         "".join(f'{{"{key(n * depth + level)}":' for level in range(depth)) + "0" + "}" * depth
         for n in range(count // (depth + 1))
@@ -151,31 +150,31 @@ def chains(count: int, key: Callable[[int], str] = "{:x}".format, depth: int = 1
 
 
 def each(item: Callable[[int], str], count: int) -> bytes:
-    """An array of so many items."""
+    """Return an array of ``count`` items."""
     return f"[{','.join(map(item, range(count)))}]".encode()
 
 
 def members(key: Callable[[int], str], count: int) -> bytes:
-    """One object of so many members."""
+    """Return an object of ``count`` members."""
     return "{{{}}}".format(",".join(f'"{key(n)}":0' for n in range(count))).encode()
 
 
 def text(unit: bytes, size: float, last: bytes = b"") -> bytes:
-    """One string."""
+    """Return an array of one string, which repeats ``unit``."""
     return b'["%b%b"]' % (unit * int(size / len(unit)), last)
 
 
 def halves(count: int, form: bytes) -> bytes:
-    """So many escapes of second halves of pairs, all different."""
+    """Return ``count`` escapes of different second halves of surrogate pairs."""
     return b"".join(form % (0xDC00 + n) for n in range(count))
 
 
 def items(item: bytes, count: int, key: bytes = b"Volumes") -> bytes:
-    """So many of the same."""
+    """Return an object with an array of ``count`` equal items."""
     return b'{"%b":[' % key + (item + b",") * (count - 1) + item + b"]}"
 
 
-# By name: who reads it, what is read at a scale from 0 to 1, and whether it is within the bounds.
+# By name: the reader, the input at a scale from 0 to 1, and whether it must be accepted.
 CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]] = {
     "1,000,000 empty objects": (plain, lambda s: items(b"{}", int(999_998 * s)), True),
     "1,000,000 empty arrays": (plain, lambda s: items(b"[]", int(999_998 * s)), True),
@@ -199,7 +198,7 @@ CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]]
         lambda s: b'["%b\xf0\x9f\x98\x80"]' % (b"x" * int(64 * MIB * s - 8)),
         True,
     ),
-    "the same, escaped": (
+    "64 MiB of text with one escaped rare character": (
         plain,
         lambda s: b'["%b\\ud83d\\ude00"]' % (b"x" * int(64 * MIB * s - 16)),
         True,
@@ -284,7 +283,7 @@ CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]]
         lambda s: items(b'"%b\xf0\x9f\x98\x80"' % (b"x" * 92), int(620_000 * s)),
         True,
     ),
-    "a million strings and a long rare one": (
+    "a million strings and a long one with a rare character": (
         plain,
         lambda s: b"[" + b'"",' * int(900_000 * s) + text(b"x", 56 * MIB * s, "😀".encode())[1:],
         True,
@@ -488,7 +487,7 @@ CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]]
         lambda s: items(rb'{"\ud800":0}', int(499_998 * s)),
         True,
     ),
-    "keys that become the same": (
+    "keys of halves, which all become the same key": (
         plain,
         lambda s: items(rb'{"\ud800":0,"\udc00":1}', int(333_000 * s)),
         True,
@@ -524,8 +523,8 @@ CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]]
         lambda s: b"[%b]" % (b" \n\t\r" * int(15 * MIB * s)),
         True,
     ),
-    "60 MiB of spaces before": (plain, lambda s: b" " * int(60 * MIB * s) + b"[]", True),
-    "60 MiB of spaces behind": (plain, lambda s: b"[]" + b" " * int(60 * MIB * s), True),
+    "60 MiB of spaces before an array": (plain, lambda s: b" " * int(60 * MIB * s) + b"[]", True),
+    "60 MiB of spaces after an array": (plain, lambda s: b"[]" + b" " * int(60 * MIB * s), True),
     "60 MiB of spaces and a rare character": (
         plain,
         lambda s: b"[%b" % (b" " * int(60 * MIB * s)) + '"😀"]'.encode(),
@@ -538,7 +537,7 @@ CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]]
     ),
     "64 MiB that is not UTF-8": (plain, lambda s: text(b"\xff", 63.9 * MIB * s), False),
     "a byte-order mark": (plain, lambda s: b"\xef\xbb\xbf" + real_volumes(int(100_000 * s)), False),
-    "100,000 volumes that break off": (plain, lambda s: real_volumes(int(100_000 * s))[:-2], False),
+    "100,000 volumes, cut off": (plain, lambda s: real_volumes(int(100_000 * s))[:-2], False),
     "64 MiB of brackets": (plain, lambda s: b"[" * int(64 * MIB * s), False),
     "16 MiB of empty objects": (plain, lambda s: items(b"{}", int(5_592_400 * s)), False),
     "64 MiB of zeros": (plain, lambda s: items(b"0", int(33_554_000 * s)), False),
@@ -554,12 +553,12 @@ CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]]
         lambda s: items(b"{}", int(2_796_000 * s), b"Items"),
         False,
     ),
-    "1,000,000 empty objects as an argument of a task": (
+    "1,000,000 empty objects as an argument, with asyncio": (
         as_awaited_arguments,
         lambda s: items(b"{}", int(999_998 * s), b"Items"),
         True,
     ),
-    "8 MiB of empty objects as an argument of a task": (
+    "8 MiB of empty objects as an argument, with asyncio": (
         as_awaited_arguments,
         lambda s: items(b"{}", int(2_796_000 * s), b"Items"),
         False,
@@ -569,7 +568,7 @@ CASES: dict[str, tuple[Callable[[bytes], bool], Callable[[float], bytes], bool]]
 
 @frozen
 class Measured:
-    """What a case came to: bytes and seconds."""
+    """The result of a case, in bytes and seconds."""
 
     name: str
     size: int
@@ -580,19 +579,19 @@ class Measured:
 
     @property
     def most_times(self) -> float:
-        """How many times what ``json.loads`` takes it may take."""
+        """How many times the time of ``json.loads`` the case may take."""
         return SLOWER.get(self.name, (MAX_TIMES, ""))[0]
 
     def problems(self, *, scale: float) -> list[str]:
-        """What is not as it must be."""
+        """Return all that is not as it must be."""
         reader, _, fits = CASES[self.name]
         found = []
         if self.memory > MAX_MEMORY + 2 * self.size:
             found.append(f"{self.name}: {self.memory / MIB:.0f} MiB")
         if scale == 1 and self.fits is not fits:
             found.append(f"{self.name}: {'refused' if fits else 'not refused'}")
-        # To make values of a type takes what their type takes, and what is refused is not compared:
-        # ``json.loads`` gives up elsewhere.
+        # Not compared are values of a type, because making these takes time of its own, and input
+        # that is refused, because ``json.loads`` stops at another byte.
         timed = fits and reader is not as_volumes and self.seconds > LEAST_SECONDS
         if scale == 1 and timed and self.seconds > self.most_times * self.loads:
             found.append(f"{self.name}: {self.seconds / self.loads:.1f} times json.loads")
@@ -600,14 +599,14 @@ class Measured:
 
 
 def measure(name: str, scale: float) -> Measured:
-    """One case, in a process of its own."""
+    """Measure a case in a process of its own."""
     command = [sys.executable, "-m", "tests.bounds.run", "--case", name, "--scale", str(scale)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Measured(**json.loads(done.stdout))
 
 
 def in_this_process(name: str, scale: float) -> dict[str, Any]:
-    """The same here; to be called once, for a process never has less than it had at most."""
+    """Measure a case in this process; only once, because the peak of its memory is kept."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     read, make, is_read = CASES[name]
     plain(b"{}")
@@ -651,7 +650,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def row(it: Measured) -> str:
-    """One line of the table."""
+    """Return a row of the table."""
     return (
         f"| {it.name} | {it.size / MIB:.1f} | {it.memory / MIB:.0f}"
         f" | {MAX_MEMORY // MIB + 2 * it.size / MIB:.0f} | {it.seconds:.2f} | {it.loads:.2f}"
@@ -660,15 +659,18 @@ def row(it: Measured) -> str:
 
 
 def report(measured: list[Measured]) -> str:
-    """For people: ``docs/bounds.md``."""
+    """Return the text of ``docs/bounds.md``."""
     head = """# Bounds
 
-Written by `make bounds`: what bytes of others take, each in a process of its own.
-Memory is beside that of the bytes themselves; time is the processor's. What is read into
-values of a type also takes what making them takes. All that is read takes at most three times
-`json.loads`, but for what stands below the table.
+Written by `make bounds`: the memory and time that decoding foreign JSON takes, each case in a
+process of its own. Memory is in addition to that of the input; seconds are processor time. Cases
+that are read may take at most three times as long as `json.loads`, except those below the table and
+those that are read into values of a type, because making the values takes time of its own.
 
-| what is read | MiB | memory, MiB | at most | seconds | `json.loads` | times | |
+A rare or wide character is one that needs four bytes, and makes Python take four bytes for each
+character of its string. A pair is an escaped surrogate pair; a half is one half of it alone.
+
+| input | MiB | memory, MiB | memory bound, MiB | seconds | `json.loads`, seconds | ratio | result |
 |---|---|---|---|---|---|---|---|
 """
     slower = [f"- {name}: at most {times:g} times; {why}." for name, (times, why) in SLOWER.items()]
@@ -676,7 +678,7 @@ values of a type also takes what making them takes. All that is read takes at mo
 
 
 def main() -> int:
-    """Measure all cases, or one for the process that asks."""
+    """Measure all cases, or one for the process that started this one."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--case", choices=CASES)
     options.add_argument("--scale", type=float, default=1.0)

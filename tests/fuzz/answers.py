@@ -1,4 +1,4 @@
-"""An answer that stands in a socket already, read by a client over each engine."""
+"""A response that is already in a socket, read by a client with each HTTP library."""
 
 import contextlib
 import socket
@@ -16,7 +16,7 @@ from moby_plugins.adapters.http.urllib3 import Urllib3Connection
 from moby_plugins.domain.address import Address
 
 ADDRESS = Address("unix:///shelf.sock")
-# What a pair of sockets takes without anyone reading.
+# What a pair of sockets takes although no end reads.
 MAX_BYTES = 32 << 10
 # Seconds; nothing here has anything to wait for.
 TIME_OUT = 5.0
@@ -26,7 +26,7 @@ ENGINES: tuple[Engine, ...] = (Urllib3Connection, HttptoolsConnection)
 
 
 def ask(engine: Engine, data: bytes) -> tuple[Any, PluginError | None]:
-    """What a call comes to whose answer is ``data``, and then the end: a value, or an error."""
+    """Return the result and the error of a call whose response is ``data`` and then the end."""
     ours, theirs = socket.socketpair()
     with theirs:
         theirs.sendall(data[:MAX_BYTES])

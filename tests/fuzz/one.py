@@ -1,4 +1,4 @@
-"""One target under atheris, in a process of its own: what ``tests.fuzz.run`` starts."""
+"""One target under atheris, in a process of its own, which ``tests.fuzz.run`` starts."""
 
 import logging
 import sys

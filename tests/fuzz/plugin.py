@@ -1,4 +1,4 @@
-"""A plugin of every subsystem whose methods all do the same: say that they were reached."""
+"""A plugin of each subsystem, whose methods all raise an error with the status ``REACHED``."""
 
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ def _reached(_: Subsystem, *arguments: Any) -> NoReturn:
 
 
 def app_of_all() -> PluginApp:
-    """The plugin."""
+    """Return the plugin."""
     parts = []
     for subsystem in ENGINE_SUBSYSTEMS:
         names = [remote.name for remote in subsystem.remotes.values()]
@@ -26,7 +26,7 @@ def app_of_all() -> PluginApp:
     return PluginApp(*parts, max_request_bytes=1 << 16)
 
 
-# Every method as it stands in a path, and one that there is not.
+# Each method as a path has it, and one that does not exist.
 METHODS = (
     "Plugin.Activate",
     "No.Such",

@@ -1,4 +1,4 @@
-"""What fuzzing begins with, by target: bytes as they really come, and some that are nearly so."""
+"""The first inputs of each target: real messages, and some that are slightly wrong."""
 
 import base64
 import json

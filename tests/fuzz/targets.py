@@ -1,7 +1,7 @@
-"""What is fuzzed: each takes any bytes, and raises where a promise does not hold.
+"""The targets of fuzzing: each takes any bytes, and raises if its promise does not hold.
 
-A documented error is a good outcome; any other exception is a find, and so is what
-contradicts itself.
+A documented error is a good outcome; any other exception is a fault, and so are results that
+contradict each other.
 """
 
 import json
@@ -39,7 +39,7 @@ REMOTES = tuple(
 
 
 def spec(data: bytes) -> None:
-    """A ``.spec`` or ``.json`` is a plugin or a ``SpecError``."""
+    """Reading a ``.spec`` or ``.json`` file gives a plugin or a ``SpecError``."""
     for file in ("shelf.spec", "shelf.json"):
         with suppress(SpecError):
             plugin = read_spec(NAME, file, data)
@@ -53,7 +53,7 @@ def spec(data: bytes) -> None:
 
 
 def address(data: bytes) -> None:
-    """A text is an address or a ``SpecError``; a path has an address that leads back to it."""
+    """A text gives an address or a ``SpecError``; the address of a path has the same path."""
     text = data.decode(errors="surrogateescape")
     with suppress(SpecError):
         found = Address(text)
@@ -69,7 +69,7 @@ def address(data: bytes) -> None:
 
 
 def manifest(data: bytes) -> None:
-    """An answer to the handshake is a manifest or a ``WireError``."""
+    """A response to the handshake gives a manifest or a ``WireError``."""
     with suppress(WireError):
         implements = wire.decode(data, Manifest).implements
         assert isinstance(implements, tuple)
@@ -77,23 +77,23 @@ def manifest(data: bytes) -> None:
 
 
 def answer(data: bytes) -> None:
-    """An answer over a socket is decoded or a ``PluginError``, over each engine alike."""
+    """A response gives a ``PluginError``, or the same value with each HTTP library."""
     outcomes = [ask(engine, data) for engine in ENGINES]
     assert all(str(error) for _, error in outcomes)
     values = [value for value, error in outcomes if error is None]
-    # The one may be stricter; where both take it for an answer, it is the same.
+    # One library may be stricter; where both accept the response, its value is the same.
     assert all(json.dumps(value) == json.dumps(values[0]) for value in values), outcomes
 
 
 def result(data: bytes) -> None:
-    """The body of an answer is what a method returns, its error, or a ``WireError``."""
+    """The body of a response gives a method's result, its error, or a ``WireError``."""
     remote = REMOTES[sum(data[:1]) % len(REMOTES)]
     with suppress(WireError, DriverError):
         remote.read_answer(wire.decode(data[1:]))
 
 
 def frames(data: bytes) -> None:
-    """Log frames are entries or a ``WireError``; an entry survives being written."""
+    """Log frames give entries or a ``WireError``; an entry that is encoded decodes to the same."""
     with suppress(WireError):
         for entry in decode_frames(BytesIO(data).read):
             assert type(entry) is LogEntry
@@ -101,7 +101,7 @@ def frames(data: bytes) -> None:
 
 
 def headers(data: bytes) -> None:
-    """The headers of a request are read whole or a ``ValueError``."""
+    """The headers of a request are read whole or give a ``ValueError``."""
     with suppress(ValueError):
         found: dict[bytes, bytes] = {}
         read_headers(BytesIO(data), found)
@@ -112,7 +112,7 @@ def headers(data: bytes) -> None:
 
 
 def dispatcher(data: bytes) -> None:
-    """Whatever a plugin is asked it answers; nothing breaks it, and nothing is its fault."""
+    """A plugin responds to each request with a documented status other than 500."""
     method, body = METHODS[sum(data[:1]) % len(METHODS)], data[1:]
     for sent in (body, [body[:7], body[7:]]):
         answered = APP(Request(method, sent, {}))

@@ -1,1 +1,1 @@
-"""A million calls with faults among them: ``python -m tests.soak.run``, by hand for minutes."""
+"""A million calls with faults among them, run by hand: ``python -m tests.soak.run``."""

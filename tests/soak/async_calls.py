@@ -1,4 +1,4 @@
-"""Calls of the soak's tasks: some are cancelled, at any turn of the loop and at any time."""
+"""Calls of the soak's tasks: some are cancelled, after random iterations of the loop or times."""
 
 import asyncio
 import gc
@@ -15,19 +15,19 @@ from tests.soak.faults import BREAKS, EVERY, TIME_OUT, Fault, fault_of
 from tests.soak.plugins import PIECES
 
 NAMES = ("raw", "served", "awaited")
-# More than have a turn at once, so that some wait for theirs.
+# More than the turns of a transport, so that some calls wait for a turn.
 TASKS = TURNS + 16
 CANCELLED = "cancelled by its task"
 TIMED_OUT = "cancelled by a time-out around it"
-# Of all calls, those that are to be cancelled; some have come to something by then.
+# The part of all calls that is to be cancelled; some of these end before.
 SHARE = 0.2
-# Turns of the loop, and seconds, after which a call is cancelled at most.
+# The most iterations of the loop, and seconds, after which a call is cancelled.
 MOST_TURNS, MOST_SECONDS = 40, 0.02
 
 
 @frozen
 class LoopCount:
-    """What a loop has while no call runs: its tasks, and turns that calls did not give back."""
+    """The tasks of a loop while no call runs, and the turns that calls did not give back."""
 
     tasks: int
     turns: int
@@ -122,7 +122,7 @@ async def call_in_loop(
 ) -> tuple[Tally, list[LoopCount]]:
     """Make the calls of each part in the running loop, with ``mark()`` after each part.
 
-    What the loop has is counted after each too.
+    The tasks and turns of the loop are also counted after each part.
     """
     counts = []
     async with new_local_registry(settings) as registry:
@@ -135,7 +135,7 @@ async def call_in_loop(
 
 
 async def _counted() -> LoopCount:
-    # What was cancelled last has some turns to end.
+    # The calls that were cancelled last need some iterations to end.
     for _ in range(MOST_TURNS):
         await asyncio.sleep(0)
     gc.collect()

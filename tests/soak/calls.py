@@ -1,4 +1,4 @@
-"""One call of the soak's threads, by its number, and whether a call came to what it must."""
+"""One call of the soak's threads, by its number, and the comparison with the expected outcome."""
 
 from collections import Counter
 
@@ -17,9 +17,9 @@ from tests.soak.faults import (
 )
 from tests.soak.plugins import PIECES
 
-# Seconds after which a call that should be answered counts as lost.
+# Seconds after which a call that should get a response counts as lost.
 LOST = 60.0
-# Calls after which a registry is made to forget a plugin.
+# Calls after which a plugin is invalidated in a registry.
 FORGOTTEN = 1000
 NAMES = ("raw", "served")
 FAULTS = {"raw": tuple(RAW), "served": SERVED, "awaited": SERVED}
@@ -27,13 +27,13 @@ FAULTS = {"raw": tuple(RAW), "served": SERVED, "awaited": SERVED}
 
 @frozen
 class Tally:
-    """What came of calls: how many were right, by what was to go wrong, and what was not."""
+    """The outcomes of calls: how many were as expected, by fault, and the others."""
 
     right: Counter[str] = field(factory=Counter)
     problems: list[str] = field(factory=list)
 
     def judge(self, number: int, name: str, fault: Fault | None, said: object) -> None:
-        """Count what call ``number`` to the plugin ``name`` came to."""
+        """Count the outcome of call ``number`` to the plugin ``name``."""
         problem = _problem(number, fault, said)
         if problem:
             self.problems.append(f"call {number} to {name}: {problem}")
@@ -41,7 +41,7 @@ class Tally:
             self.right[fault.name if fault else "answered"] += 1
 
     def add(self, other: "Tally") -> None:
-        """Count another's too."""
+        """Add the counts of another tally."""
         self.right.update(other.right)
         self.problems.extend(other.problems)
 
@@ -54,7 +54,7 @@ class Caller:
         self._registries = registries
 
     def call(self, number: int) -> None:
-        """Make call ``number`` and judge what comes of it."""
+        """Make call ``number`` and judge its outcome."""
         name = NAMES[number // EVERY % 2]
         registry = self._registries[number // (2 * EVERY) % len(self._registries)]
         fault = fault_of(number, FAULTS[name])
@@ -83,7 +83,7 @@ def _ask(client: Client, name: str, number: int, fault: Fault | None) -> str:
 
 
 def _problem(number: int, fault: Fault | None, said: object) -> str:
-    """What is wrong with what came of a call; "" where it is what it must be."""
+    """Return what is wrong with the outcome of a call, "" if it is as expected."""
     if fault is None or fault.error is None:
         return "" if said == str(number) else f"came to {said!r}"
     if type(said) is not fault.error:

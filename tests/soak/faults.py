@@ -1,4 +1,4 @@
-"""Which call goes wrong and how, as both ends know it: the number of a call decides."""
+"""Which call has which fault: both ends decide this by the number of the call."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,9 +7,9 @@ from attrs import frozen
 from moby_plugins import StatusError, TransportError, TransportTimeoutError, WireError
 from tests.dummy_plugin import Conversation, http
 
-# One call in so many goes wrong.
+# One call in so many has a fault.
 EVERY = 100
-# Seconds that a call has whose answer is late, and that the answer takes.
+# The time-out of a call whose response is late, and the seconds that the response takes.
 TIME_OUT, LATE = 0.05, 0.5
 
 WRONG = http(b'{"Said":"a stranger"}')
@@ -20,7 +20,7 @@ Deed = Callable[[Conversation, bytes], object]
 
 @frozen
 class Fault:
-    """What goes wrong, and the error that must come of it; ``None`` where the answer must come."""
+    """A fault, and the error that the call must raise; ``None`` if it must get its response."""
 
     name: str
     error: type[Exception] | None
@@ -45,22 +45,24 @@ def _is_late(conversation: Conversation, answer: bytes) -> None:
 
 
 RAW: Mapping[Fault, Deed] = {
-    Fault("no answer", TransportError): _hangs_up,
-    Fault("no HTTP", TransportError): lambda to, _: to.send(b"hello there\r\n\r\n"),
-    Fault("an answer too late", TransportTimeoutError): _is_late,
+    Fault("no response", TransportError): _hangs_up,
+    Fault("a response that is not HTTP", TransportError): lambda to, _: to.send(
+        b"hello there\r\n\r\n"
+    ),
+    Fault("a response after the time-out", TransportTimeoutError): _is_late,
     Fault("a body that is cut off", WireError): _is_cut_off,
     Fault("bad chunking", WireError): lambda to, _: to.send(
         OK + b"Transfer-Encoding: chunked\r\n\r\nno size\r\n"
     ),
-    Fault("no JSON", WireError): lambda to, _: to.send(http(b"hello")),
+    Fault("a body that is not JSON", WireError): lambda to, _: to.send(http(b"hello")),
     Fault("an error status", StatusError): lambda to, answer: to.send(
         answer.replace(b"200", b"500", 1)
     ),
-    Fault("a second answer behind the first", None): lambda to, answer: to.send(answer + WRONG),
-    Fault("an answer byte by byte", None): lambda to, answer: to.drip(answer, 0.0001),
+    Fault("a second response behind the first", None): lambda to, answer: to.send(answer + WRONG),
+    Fault("a response byte by byte", None): lambda to, answer: to.drip(answer, 0.0001),
 }
 
-# What goes wrong within a plugin that this library serves.
+# The faults of a plugin that this library serves.
 RAISES = Fault("a method that raises", StatusError)
 HANGS = Fault("a method that takes too long", TransportTimeoutError)
 BREAKS = Fault("a stream that breaks off", WireError)
@@ -68,5 +70,5 @@ SERVED = (RAISES, HANGS, BREAKS)
 
 
 def fault_of(number: int, faults: tuple[Fault, ...]) -> Fault | None:
-    """What goes wrong in call ``number`` to a plugin with these faults."""
+    """Return the fault of call ``number`` to a plugin with these faults, if it has one."""
     return faults[number // (4 * EVERY) % len(faults)] if number % EVERY == 0 else None

@@ -1,4 +1,4 @@
-"""What a process takes of the machine: descriptors, threads and memory, from /proc."""
+"""The descriptors, threads and memory of a process, from /proc."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ class Footprint:
 
 
 def footprint(process: int) -> Footprint:
-    """That of a process now."""
+    """Return the present footprint of a process."""
     directory = Path(f"/proc/{process}")
     return Footprint(
         len(list((directory / "fd").iterdir())),

@@ -1,6 +1,6 @@
 """The plugins of the soak, each a process: ``python -m tests.soak.plugins KIND SOCKET``.
 
-Every answer carries the number of its call, and what is to go wrong is told by the number.
+Each response has the number of its call, and the number decides which fault the call has.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ PIECES = 5
 
 
 class Echoes(Echo):
-    """The plugin's end; some numbers it fails to say."""
+    """Returns the number of a call, or has the fault of that number."""
 
     def say(self, text: str) -> str:
         fault = fault_of(int(text), SERVED)
@@ -38,7 +38,7 @@ class Echoes(Echo):
 
 
 class Layers(GraphDriver):
-    """A stream that says its number some times over, and a file that is counted."""
+    """``diff`` streams the number several times, and ``apply_diff`` counts the archive."""
 
     def diff(self, id: str, parent: str = "") -> Iterator[bytes]:
         for piece in range(PIECES):
@@ -75,7 +75,7 @@ class AsyncLayers(aio.AsyncGraphDriver):
 
 
 def converse(conversation: Conversation) -> None:
-    """Answer request after request; or not, where that is the number's fault."""
+    """Respond to each request, or have the fault of its number."""
     with suppress(Ended, OSError):
         while request := conversation.read_request():
             found = _NUMBER.search(request)

@@ -1,10 +1,10 @@
-"""Many calls, one in a hundred of which goes wrong: ``make soak CALLS=1000000``.
+"""Many calls, one in a hundred of which has a fault: ``make soak CALLS=1000000``.
 
-Threads call two plugins, each a process: one that this library serves, and one that is a raw
-socket and does mischief. Then tasks make as many calls to these and to one that is served in an
-event loop, in each kind of loop; some of those are cancelled. Each call has a number, which its
-answer must carry. At the end nothing may be lost, nothing crossed, nothing left open, and memory
-must be flat. Exits with 1 otherwise.
+Threads call two plugins, each in its own process: one that this library serves, and one on a raw
+socket that sends faulty responses. Then tasks make as many calls to these two and to one that is
+served in an event loop, in each kind of loop; some of these calls are cancelled. Each call has a
+number, which its response must have, too. At the end no call may be lost, no response crossed,
+nothing left open, and memory must not have grown. Exits with 1 otherwise.
 """
 
 import argparse
@@ -36,13 +36,13 @@ ROOT = Path(__file__).parents[2]
 THREADS = 8
 # Bytes that a process may grow by, from when a fifth of the calls was made to the end.
 GROWTH = 8 << 20
-# Seconds for processes to start, and for what was closed to be gone.
+# Seconds for processes to start, and for descriptors to be closed.
 PATIENCE = 30.0
 
 
 @frozen
 class Soak:
-    """What a soak came to. Footprints are by process: at a fifth of the calls, and at the end."""
+    """The result of a soak. Footprints are by process: after a fifth of the calls, at the end."""
 
     calls: int
     callers: str
@@ -54,7 +54,7 @@ class Soak:
     loops: dict[str, list[LoopCount]] = field(factory=dict)
 
     def problems(self) -> list[str]:
-        """All that is not as it must be."""
+        """Return all that is not as it must be."""
         found = [*self.tally.problems, *self.leaks]
         counted = sum(self.tally.right.values()) + len(self.tally.problems)
         if counted != self.calls:
@@ -69,23 +69,23 @@ class Soak:
         return found
 
     def report(self) -> str:
-        """For people."""
+        """Return the section of ``docs/soak.md``."""
         faults = {name: count for name, count in self.tally.right.items() if name != "answered"}
         lines = [
             f"{self.calls:,} calls by {self.callers}, in",
             f"{self.seconds:,.0f} s; {sum(faults.values()):,} of them with a fault or cancelled.",
             "",
-            "| what went wrong | calls, each of which came to what it must |",
+            "| fault | calls with the expected outcome |",
             "|---|---|",
             *(f"| {name} | {count:,} |" for name, count in sorted(faults.items())),
-            f"| nothing | {self.tally.right['answered']:,} |",
+            f"| none | {self.tally.right['answered']:,} |",
             "",
             _row(
                 "process",
-                "memory at a fifth of the calls",
-                "at the end",
-                "descriptors at a fifth",
-                "at the end",
+                "memory after a fifth of the calls",
+                "memory at the end",
+                "descriptors after a fifth",
+                "descriptors at the end",
                 "threads at the end",
             ),
             "|---|---|---|---|---|---|",
@@ -100,14 +100,18 @@ class Soak:
             lines += [
                 "",
                 _row(
-                    "loop", "tasks at a fifth", "at the end", "turns that are taken", "at the end"
+                    "event loop",
+                    "tasks after a fifth of the calls",
+                    "tasks at the end",
+                    "turns in use after a fifth",
+                    "turns in use at the end",
                 ),
                 "|---|---|---|---|---|",
             ]
         for name, (fifth, end) in self.loops.items():
             lines.append(_row(name, fifth.tasks, end.tasks, fifth.turns, end.turns))
         problems = self.problems()
-        lines += ["", f"Lost, crossed, leaked: {len(problems) or 'nothing'}."]
+        lines += ["", f"Lost calls, crossed responses and leaks: {len(problems) or 'none'}."]
         return "\n".join(lines + [f"- {problem}" for problem in problems[:20]])
 
 
@@ -117,7 +121,7 @@ def _row(*cells: object) -> str:
 
 @contextmanager
 def plugins(directory: Path, names: tuple[str, ...]) -> Iterator[dict[str, int]]:
-    """The plugins of these names, listening; their processes by name."""
+    """Run the plugins of these names until the end of the block; yield their processes by name."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
     with ExitStack() as stack, (directory / "log").open("w") as log:
         started = {}
@@ -156,7 +160,7 @@ def async_soak(calls: int, directory: Path) -> Soak:
     began = time.monotonic()
     factories = {kind: loop_factory(kind) for kind in LOOPS if find_spec(kind)}
     for factory in factories.values():
-        # What a kind of loop takes once and keeps is not ours: uvloop has descriptors of its own.
+        # Descriptors that a kind of loop opens once and keeps, as uvloop does, are not counted.
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(asyncio.sleep(0))
     with plugins(directory, async_calls.NAMES) as started:
@@ -239,7 +243,7 @@ def _leaks(processes: dict[str, int], before: dict[str, Footprint]) -> list[str]
             for name in processes
             if now[name].descriptors > before[name].descriptors
         ]
-        # A served plugin keeps the threads that it once needed, within its bound.
+        # A served plugin keeps the threads that it has started, within its bound.
         if now["the host"].threads > before["the host"].threads:
             leaks.append(f"the host has {now['the host'].threads} threads")
         return leaks
@@ -257,21 +261,22 @@ def _until(done: Callable[[], bool]) -> None:
 HEAD = """\
 # The soak
 
-Written by `make soak`. Threads call two plugins, each a process: one that this library serves, and
-a raw socket that does mischief. Tasks then call these, and one that is served in an event loop;
-some of their calls are cancelled, after a number of turns of the loop or a time that is drawn.
-Every call has a number, which its answer must carry.
+Written by `make soak`. Threads call two plugins, each in its own process: `served`, which this
+library serves, and `raw`, a raw socket that sends faulty responses. Then tasks call these two and
+`awaited`, which is served in an event loop; some of these calls are cancelled, after a random
+number of iterations of the loop or a random time. Each call has a number, which its response must
+have, too. A turn is a permission of a transport to have one of its calls under way.
 """
 SOAKS = {"threads": soak, "asyncio": async_soak}
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=1_000_000, help="of each kind of caller")
+    parser.add_argument("--calls", type=int, default=1_000_000, help="calls of each kind of caller")
     parser.add_argument("--only", choices=SOAKS, help="the callers, if not both kinds")
-    parser.add_argument("--report", type=Path, help="a file to be written")
-    # Of what goes wrong there is one line a call.
+    parser.add_argument("--report", type=Path, help="the file for the report")
+    # Each fault would log a line.
     logging.disable()
     arguments = parser.parse_args()
     done = {}

@@ -1,7 +1,7 @@
 """The types of subsystems on asyncio: read by mypy and pyright, and never run.
 
-What is wrong is ignored by name, in the eyes of both: where either has nothing against a line that
-is ignored, its check fails.
+Lines with a wrong type ignore the error by its name. A check fails if its type checker reports no
+error on such a line.
 """
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
@@ -36,7 +36,7 @@ from moby_plugins.subsystems import (
 
 
 async def a_proxy_is_awaited(client: aio.AsyncClient) -> None:
-    """Parameters by place, by name and by default; results of their type."""
+    """Arguments are given by position, by name or by default; results have their type."""
     driver = AsyncVolumeDriver(client, timeouts={"create": 1.0})
     assert_type(driver.client, aio.AsyncClient)
     assert_type(await driver.list(), Sequence[Volume])
@@ -55,7 +55,7 @@ async def a_proxy_is_awaited(client: aio.AsyncClient) -> None:
 
 
 async def a_stream_is_iterated(client: aio.AsyncClient) -> None:
-    """Of items, and of bytes."""
+    """A stream gives its items, or chunks of bytes."""
     async for entry in AsyncLogDriver(client).read_logs(LogInfo(), ReadConfig()):
         assert_type(entry, LogEntry)
     async for chunk in AsyncGraphDriver(client).diff("a", "b"):
@@ -66,7 +66,7 @@ async def a_stream_is_iterated(client: aio.AsyncClient) -> None:
 async def an_archive_may_be_asynchronous(
     client: aio.AsyncClient, parts: AsyncIterator[bytes]
 ) -> None:
-    """Bytes, iterables of both kinds; no text."""
+    """An archive may be bytes, or an iterable of either kind, and nothing else."""
     driver = AsyncGraphDriver(client)
     assert_type(await driver.apply_diff("a", "b", parts), int)
     await driver.apply_diff("a", "b", b"")
@@ -75,115 +75,115 @@ async def an_archive_may_be_asynchronous(
 
 
 class Shelves(AsyncVolumeDriver):
-    """Right overrides."""
+    """A driver whose overrides have the right types."""
 
     async def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
-        """As the method is."""
+        """Has the types of the subsystem's method."""
 
     async def path(self, name: str) -> str:
-        """As the method is."""
+        """Has the types of the subsystem's method."""
         return name
 
     async def list(self) -> tuple[Volume, ...]:
-        """A result that is narrower."""
+        """Has a narrower type of result."""
         return ()
 
 
 class Logs(AsyncLogDriver):
-    """An asynchronous generator."""
+    """A driver with an asynchronous generator."""
 
     async def read_logs(self, info: LogInfo, config: ReadConfig) -> AsyncIterator[LogEntry]:
-        """As the method is."""
+        """Has the types of the subsystem's method."""
         yield LogEntry()
 
 
 class Doorman(AsyncAuthZPlugin):
-    """A method beside the protocol's."""
+    """A plugin that overrides a method which is not part of the protocol."""
 
     async def authorize_unseen(self, request: AuthZRequest) -> Verdict:
-        """As the method is."""
+        """Has the types of the subsystem's method."""
         return await super().authorize_unseen(request)
 
 
 class PlainMethod(AsyncVolumeDriver):
-    """Refused by both, and where the class is made."""
+    """Both type checkers refuse it, and so does Python when the class is made."""
 
     def create(  # type: ignore[override]
         self, name: str, opts: Mapping[str, str] | None = None
     ) -> None:
-        """No coroutine."""
+        """Is not a coroutine."""
 
 
 class OtherParameter(AsyncVolumeDriver):
-    """Refused by both, and by ``AsyncPluginApp``."""
+    """Both type checkers refuse it, and so does ``AsyncPluginApp``."""
 
     async def create(self, nam: int) -> None:  # type: ignore[override]
-        """Nothing that a call fits."""
+        """Has a parameter of another name and type."""
 
 
 class OtherResult(AsyncVolumeDriver):
-    """Refused by both."""
+    """Both type checkers refuse it."""
 
     async def path(self, name: str) -> int:  # type: ignore[override]
-        """No path."""
+        """Has another type of result."""
         return 5
 
 
 class NoStream(AsyncLogDriver):
-    """Refused by both."""
+    """Both type checkers refuse it."""
 
     def read_logs(  # type: ignore[override]
         self, info: LogInfo, config: ReadConfig
     ) -> Sequence[LogEntry]:
-        """No stream."""
+        """Is not an asynchronous generator."""
         return []
 
 
 class Own(AsyncSubsystem):
-    """A subsystem in one class."""
+    """A subsystem of one's own, defined in one class."""
 
     @remote(result="Said", timeout=5.0)
     async def say(self, text: str, times: int = 1) -> str:
-        """The same again."""
+        """Return ``text``, repeated."""
         raise NotImplementedError
 
     @Streamed()
     def tail(self, lines: int) -> AsyncIterator[bytes]:
-        """So many lines."""
+        """Yield the last lines."""
         raise NotImplementedError
 
 
 class OfDefinition(AsyncSubsystem):
-    """One of a definition."""
+    """A subsystem that is made from ``VolumeDriver``, which is for threads."""
 
     definition = VolumeDriver
     path = awaited(VolumeDriver.path)
 
 
 class Says(Own):
-    """Its implementation, held to it by both checkers."""
+    """An implementation of ``Own``, whose types both checkers compare."""
 
     async def say(self, text: str, times: int = 1) -> str:
-        """As the method is."""
+        """Has the types of the subsystem's method."""
         return text * times
 
     async def tail(self, lines: int) -> AsyncIterator[bytes]:
-        """As the method is."""
+        """Has the types of the subsystem's method."""
         yield b""
 
 
 class SaysWrong(Own):
-    """What both refuse."""
+    """An implementation that both type checkers refuse."""
 
     def say(  # type: ignore[override]
         self, text: str, times: int = 1
     ) -> str:
-        """No coroutine."""
+        """Is not a coroutine."""
         return text
 
 
-async def ones_own_is_both_ends(client: aio.AsyncClient) -> None:
-    """The proxy's types are the definition's."""
+async def a_subsystem_of_ones_own_is_a_typed_proxy(client: aio.AsyncClient) -> None:
+    """The proxy has the types of the definition."""
     assert_type(await Own(client).say("a", times=2), str)
     assert_type(Own(client).tail(5), AsyncIterator[bytes])
     assert_type(await OfDefinition(client).path("a"), str)
@@ -197,8 +197,8 @@ async def ones_own_is_both_ends(client: aio.AsyncClient) -> None:
     )
 
 
-async def apps_take_parts_of_their_kind() -> None:
-    """And are served by what serves their kind."""
+async def an_asynchronous_app_takes_only_asynchronous_subsystems() -> None:
+    """Only the functions of ``moby_plugins.aio`` serve it."""
     app = AsyncPluginApp(Shelves(), Logs(), max_request_bytes=5)
     taken: Callable[[aio.AsyncRequest], Awaitable[aio.AsyncResponse]] = app
     assert_type(await app(aio.AsyncRequest("M.x")), aio.AsyncResponse)

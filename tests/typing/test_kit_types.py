@@ -32,7 +32,7 @@ from moby_plugins.testing.strategies import (
 
 
 def a_fault_server_takes_what_memory_takes(path: Path) -> None:
-    """Apps, tables, scripts and faults; a server connects as a transport in memory does."""
+    """It takes apps, tables, scripts and faults; its ``connect`` makes a transport."""
     with FaultServer.unix({"M.x": script(refused(), 1)}, path, clock=FakeClock()) as server:
         assert_type(server, FaultServer)
         assert_type(server.addr, str)
@@ -48,12 +48,12 @@ def a_fault_server_takes_what_memory_takes(path: Path) -> None:
 
 
 class TestMine(TransportContract):
-    """A suite is subclassed, with fixtures of its types."""
+    """A subclass of a contract suite, with fixtures of the types that the suite names."""
 
     REFUSED = "nobody there"
 
     def plugin_that(self) -> PluginThat:
-        """From a way to behave to a transport."""
+        """Return a function that makes a transport to a plugin with a given behaviour."""
 
         def connect(behaviour: Behaviour) -> Transport:
             return MemoryTransport(BEHAVIOURS[behaviour])
@@ -61,15 +61,15 @@ class TestMine(TransportContract):
         return connect
 
 
-def a_suite_takes_what_fills_the_port(clock: FakeClock) -> None:
-    """Its tests take the port's type."""
+def a_contract_suite_takes_an_implementation_of_its_port(clock: FakeClock) -> None:
+    """The tests of the suite have a parameter of the port's type."""
     taken: Clock = clock
     ClockContract().test_now_never_runs_backwards(taken)
     TestMine().plugin_that()("talks")  # type: ignore[arg-type]  # one of the ways
 
 
-def strategies_are_of_what_they_draw() -> None:
-    """So that what a property takes is checked."""
+def strategies_have_the_type_of_what_they_draw() -> None:
+    """Thus the type checker checks the parameters of a property."""
     assert_type(names(), SearchStrategy[str])
     assert_type(specs(), SearchStrategy[Spec])
     assert_type(retry_policies(), SearchStrategy[mp.RetryPolicy])

@@ -16,8 +16,8 @@ from moby_plugins.subsystems import NetworkDriver, Volume, VolumeDriver
 from moby_plugins.testing import FakeClock, MemoryDiscovery, MemoryTransport
 
 
-def the_front_door_gives_active_plugins() -> None:
-    """What the functions over the default registry return."""
+def module_functions_return_active_plugins() -> None:
+    """The functions over the default registry return these types."""
     assert_type(mp.scan(), list[str])
     assert_type(mp.get("db", "VolumeDriver"), mp.ActivePlugin)
     assert_type(mp.get("db", "VolumeDriver", retry=mp.RetryPolicy.never()), mp.ActivePlugin)
@@ -36,7 +36,7 @@ def the_front_door_gives_active_plugins() -> None:
 
 
 def an_active_plugin_is_a_plugin_with_a_client(active: mp.ActivePlugin) -> None:
-    """All of ``Plugin``, and ``.client``."""
+    """An active plugin has all of ``Plugin``, and ``client``."""
     plugin: mp.Plugin = active
     assert_type(active.client, mp.Client)
     assert_type(plugin.name, str)
@@ -50,8 +50,8 @@ def an_active_plugin_is_a_plugin_with_a_client(active: mp.ActivePlugin) -> None:
     plugin.name = "other"  # type: ignore[misc]  # a value
 
 
-def a_call_gives_what_it_was_asked_for(client: mp.Client) -> None:
-    """Without ``into`` an answer is anything, with it that type."""
+def a_call_returns_the_type_that_is_given_as_into(client: mp.Client) -> None:
+    """Without ``into`` a result has the type ``Any``, and with ``into`` that type."""
     assert_type(client.call("Plugin.Activate"), Any)
     assert_type(client.call("Plugin.Activate", {}), Any)
     assert_type(client.call("Plugin.Activate", None, mp.Manifest), mp.Manifest)
@@ -72,7 +72,7 @@ def a_stream_gives_bytes(client: mp.Client) -> None:
 
 
 def a_file_is_bytes_a_binary_file_or_chunks(client: mp.Client) -> None:
-    """Text is refused before it is sent."""
+    """The type checker refuses text, which has no encoding."""
     client.send_file("M.x", b"data")
     assert_type(client.send_file("M.x", b"data", mp.Manifest), mp.Manifest)
     client.send_file("M.x", BytesIO(b"data"))
@@ -81,7 +81,7 @@ def a_file_is_bytes_a_binary_file_or_chunks(client: mp.Client) -> None:
 
 
 def a_handler_takes_a_name_and_a_client(registry: mp.Registry) -> None:
-    """Handlers may return what they like."""
+    """A handler may return anything."""
 
     def handler(name: str, client: mp.Client) -> int:
         return len(name)
@@ -91,8 +91,8 @@ def a_handler_takes_a_name_and_a_client(registry: mp.Registry) -> None:
     registry.handle("VolumeDriver", lambda name: None)  # type: ignore[misc, arg-type]  # too few
 
 
-def a_registry_gives_what_the_front_door_gives(registry: mp.Registry) -> None:
-    """The methods behind the functions, and a few more."""
+def a_registry_returns_the_same_types_as_the_module_functions(registry: mp.Registry) -> None:
+    """The module functions call methods of the registry, which has a few more."""
     with registry as entered:
         assert_type(entered, mp.Registry)
     assert_type(registry.scan(), list[str])
@@ -107,23 +107,23 @@ def a_registry_gives_what_the_front_door_gives(registry: mp.Registry) -> None:
 
 
 class OfLists(VolumeDriver):
-    """An author may return any sequence."""
+    """A driver that returns a list, which is a sequence."""
 
     def list(self) -> "builtins.list[Volume]":
-        """A list."""
+        """Return a list."""
         return []
 
 
 class OfTuples(VolumeDriver):
-    """A tuple, as a host gets one."""
+    """A driver that returns a tuple, as a host gets it."""
 
     def list(self) -> tuple[Volume, ...]:
-        """A tuple."""
+        """Return a tuple."""
         return ()
 
 
 def plugins_are_given_or_found_by_settings(settings: mp.Settings) -> None:
-    """Addresses or plugins by name, and a discovery of one's own."""
+    """Settings take addresses or plugins by name, and a function that makes a discovery."""
     discovery: Discovery = mp.StaticDiscovery({"db": "tcp://h:1"})
     mp.new_local_registry(settings, discovery=discovery)
     mp.Settings(plugins={"db": "tcp://h:1"}, discovery="local")
@@ -135,8 +135,8 @@ def plugins_are_given_or_found_by_settings(settings: mp.Settings) -> None:
     mp.Settings(discovery=discovery)  # type: ignore[arg-type]  # what makes one
 
 
-def values_take_what_is_natural() -> None:
-    """Tuples, lists and mappings, as the documentation shows them."""
+def values_take_tuples_lists_and_mappings() -> None:
+    """Arguments may have the types that the documentation shows."""
     mp.Manifest(implements=("VolumeDriver",))
     mp.Manifest(["VolumeDriver"])
     mp.TLSOptions(ca_file="/ca.pem", min_version=772)
@@ -151,8 +151,8 @@ def values_take_what_is_natural() -> None:
     mp.TLSOptions(insecure_skip_verify="no")  # type: ignore[arg-type]  # a boolean
 
 
-def errors_carry_what_programs_ask_for(error: mp.PluginError) -> None:
-    """Attributes that a program may decide by."""
+def errors_have_attributes_for_programs(error: mp.PluginError) -> None:
+    """Errors have attributes by which a program can decide what to do."""
     assert_type(error.attempts, int)
     assert_type(error.elapsed, float)
     match error:
@@ -168,8 +168,8 @@ def errors_carry_what_programs_ask_for(error: mp.PluginError) -> None:
             pass
 
 
-def fakes_fill_the_ports(address: Any) -> None:
-    """What tests use can stand wherever the real thing stands."""
+def fakes_implement_the_ports(address: Any) -> None:
+    """A fake can be given wherever a port is expected."""
     clock: Clock = FakeClock()
     discovery: Discovery = MemoryDiscovery(["db"])
     memory = MemoryTransport({"M.x": 1})

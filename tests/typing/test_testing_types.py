@@ -24,7 +24,7 @@ from moby_plugins.testing import (
 
 
 def a_registry_in_memory_is_a_registry(fake_clock: FakeClock) -> None:
-    """It can be given wherever a registry is wanted, and has the clock of tests."""
+    """It can be given wherever a registry is expected, and has the clock of tests."""
     registry = MemoryRegistry(clock=fake_clock, retry=mp.RetryPolicy.never())
     taken: mp.Registry = registry
     assert_type(taken.scan(), list[str])
@@ -37,8 +37,8 @@ def a_registry_in_memory_is_a_registry(fake_clock: FakeClock) -> None:
     assert_type(future[0].result(), mp.ActivePlugin)
 
 
-def all_that_plays_a_plugins_part_can_be_added(registry: MemoryRegistry) -> None:
-    """Implementations, apps, functions, tables, scripts and faults, and nothing else."""
+def a_registry_in_memory_takes_each_kind_of_plugin(registry: MemoryRegistry) -> None:
+    """It takes implementations, apps, functions, tables, scripts and faults, and nothing else."""
     assert_type(registry.add("shelf", VolumeDriver()), MemoryTransport)
     registry.add("shelf", PluginApp(VolumeDriver()), addr="tcp://host:1")
     registry.add("shelf", lambda request: mp.Response(200, request.read()))
@@ -48,15 +48,15 @@ def all_that_plays_a_plugins_part_can_be_added(registry: MemoryRegistry) -> None
     registry.add("shelf", 3)  # type: ignore[arg-type]
 
 
-def transports_are_made_and_strict_ones_of_tables(make: MemoryTransports) -> None:
-    """A function has nothing to use up."""
+def transports_take_any_plugin_and_strict_ones_only_tables(make: MemoryTransports) -> None:
+    """A strict transport checks that all replies were used, which a function does not have."""
     assert_type(make({"M.x": 1}), MemoryTransport)
     assert_type(make.strict({"M.x": script(1)}), MemoryTransport)
     make.strict(lambda _: mp.Response(200, b""))  # type: ignore[arg-type]
 
 
-def calls_are_a_sequence_that_can_be_asked(plugin: MemoryTransport) -> None:
-    """By index, by slice, by method."""
+def calls_are_a_sequence_that_can_be_filtered(plugin: MemoryTransport) -> None:
+    """Calls are found by index, by slice or by method."""
     assert_type(plugin.calls, Calls)
     assert_type(plugin.calls[0], Call)
     assert_type(plugin.calls[1:], Calls)
@@ -69,14 +69,14 @@ def calls_are_a_sequence_that_can_be_asked(plugin: MemoryTransport) -> None:
 
 
 def sockets_and_specs_are_paths(plugin_dir: PluginDirectory) -> None:
-    """What was made can be given on."""
+    """Each method returns the path that it made."""
     assert_type(plugin_dir.socket("shelf"), Path)
     assert_type(plugin_dir.symlink("other", plugin_dir.spec("far", "tcp://host:1")), Path)
     assert_type(plugin_dir.settings, mp.Settings)
 
 
 def a_live_plugin_has_an_address_and_a_client(live_plugin: LivePlugins) -> None:
-    """Started with whatever can be served."""
+    """It takes an implementation, an app or a function, but no table of replies."""
     live = live_plugin(VolumeDriver(), "shelf")
     assert_type(live, LivePlugin)
     assert_type(live.addr, str)

@@ -29,7 +29,7 @@ from moby_plugins.tracing import (
 
 
 def a_trace_is_an_app(transport: Transport, settings: mp.Settings) -> None:
-    """It is made of a transport, and told of calls."""
+    """A trace takes a transport, and a function that it calls with each recorded call."""
     calls: list[RecordedCall] = []
     app = Trace(transport, time.monotonic, calls.append)
     assert_type(app(mp.Request("M.x")), mp.Response)
@@ -43,14 +43,14 @@ def a_trace_is_an_app(transport: Transport, settings: mp.Settings) -> None:
 
 
 def a_recording_is_written_and_read(path: Path, call: RecordedCall) -> None:
-    """Calls go in, and come back in a value."""
+    """Calls are added to a file, and loaded as a tuple."""
     with open_recording(path, Recording(plugin="shelf")) as file:
         file.add(masked_call(call))
     assert_type(load_recording(path).calls, tuple[RecordedCall, ...])
 
 
-def a_recording_plays_both_parts(path: Path, app: PluginApp) -> None:
-    """By body, in order, or as a test likes."""
+def a_recording_replays_a_plugin_or_a_host(path: Path, app: PluginApp) -> None:
+    """A test may compare bodies, ignore them, or use a function of its own."""
     assert_type(MemoryTransport.replay(path), MemoryTransport)
     MemoryTransport.replay("file", any_body)
     MemoryTransport.replay("file", lambda recorded, actual: same_body(recorded, actual[:4]))
@@ -58,12 +58,12 @@ def a_recording_plays_both_parts(path: Path, app: PluginApp) -> None:
     assert_replayed(path, app, lambda body: body.replace(b"/a", b"/b"))
 
 
-def a_diagnosis_is_findings(settings: mp.Settings) -> None:
-    """Each with its texts."""
+def a_diagnosis_is_a_tuple_of_findings(settings: mp.Settings) -> None:
+    """Each finding has texts, such as its remedy."""
     assert_type(diagnose(settings), tuple[Finding, ...])
     assert_type([finding.remedy for finding in diagnose()], list[str])
 
 
 def an_app_without_an_answer(_: mp.Request) -> mp.Response:
-    """It says why, for the log."""
+    """``NoAnswerError`` takes the reason, which is logged."""
     raise NoAnswerError("gone")

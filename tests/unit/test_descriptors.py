@@ -1,4 +1,4 @@
-"""What is tried again where the system refuses a descriptor, with holders that are none."""
+"""What is tried again when the system refuses a descriptor; the holders of others are fakes."""
 
 import errno
 import gc
@@ -66,10 +66,10 @@ class Step:
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
 @pytest.mark.parametrize("made", [refused, spec_error])
-def test_all_holders_make_room_and_it_goes_on(
+def test_when_descriptors_run_out_all_holders_close_theirs_and_the_step_is_retried(
     made: Callable[[int], Exception], number: int
 ) -> None:
-    """Those of all registries; for an error of the system and for one of ours that it caused."""
+    """``EMFILE`` and ``ENFILE`` count, also as the cause of an error of this library."""
     descriptors, pools = Descriptors(), [Pool(1), Pool(0), Pool(2)]
     for pool in pools:
         descriptors.add(pool)
@@ -80,8 +80,8 @@ def test_all_holders_make_room_and_it_goes_on(
     assert [pool.asked for pool in pools] == [1, 1, 1]
 
 
-def test_it_is_tried_once_more_where_others_have_made_room() -> None:
-    """Another thread may have had all holders let go since; but no more often than that."""
+def test_a_step_is_retried_once_if_no_holder_has_anything_to_close() -> None:
+    """Another thread may have had the holders close theirs; a second refusal is raised."""
     assert Descriptors().tried(Step(refused(errno.EMFILE))) == 2
 
     step = Step(*[refused(errno.EMFILE)] * 9)
@@ -90,8 +90,8 @@ def test_it_is_tried_once_more_where_others_have_made_room() -> None:
     assert step.tried == 2
 
 
-def test_it_is_not_tried_for_ever() -> None:
-    """Where other threads take whatever is let go."""
+def test_a_step_is_tried_at_most_eight_times() -> None:
+    """Other threads might take each descriptor that is freed."""
     descriptors, step = Descriptors(), Step(*[refused(errno.EMFILE)] * 99)
 
     class Endless(Pool):
@@ -116,8 +116,8 @@ def test_it_is_not_tried_for_ever() -> None:
         KeyboardInterrupt(),
     ],
 )
-def test_another_error_has_nothing_closed(error: BaseException) -> None:
-    """It is raised at once."""
+def test_an_error_that_is_no_lack_of_descriptors_closes_nothing(error: BaseException) -> None:
+    """It is raised at once, without another attempt."""
     descriptors, pool, step = Descriptors(), Pool(1), Step(error)
     descriptors.add(pool)
 
@@ -127,8 +127,8 @@ def test_another_error_has_nothing_closed(error: BaseException) -> None:
     assert (pool.held, step.tried) == (1, 1)
 
 
-def test_a_holder_that_is_gone_is_not_asked() -> None:
-    """Being listed keeps none alive."""
+def test_a_holder_that_was_collected_is_not_asked_to_close_anything() -> None:
+    """Holders are kept by weak references, so that being listed keeps none of them alive."""
     descriptors = Descriptors()
     pool = Pool(1)
     gone = weakref.ref(pool)
@@ -151,8 +151,8 @@ class Connection:
         return 3 if self.is_open else -1
 
 
-def test_it_waits_for_a_call_that_uses_a_connection() -> None:
-    """Until there is a descriptor: a call that ends closes its own, or gives it up."""
+def test_a_step_is_retried_after_a_pause_while_a_call_uses_a_connection() -> None:
+    """The call's end will free a descriptor, so the step goes on until it succeeds."""
     descriptors, connection = Descriptors(), Connection()
     descriptors.add_used(connection)
     pauses: list[int] = []
@@ -166,8 +166,8 @@ def test_it_waits_for_a_call_that_uses_a_connection() -> None:
     assert len(pauses) == 4  # two attempts, and a pause
 
 
-def test_it_does_not_wait_for_what_is_closed() -> None:
-    """Nor without a connection, nor for one that is collected: others hold all descriptors."""
+def test_a_step_does_not_wait_for_closed_or_collected_connections() -> None:
+    """Then no call of this process will free a descriptor, so the refusal is raised at once."""
     descriptors, closed, collected = Descriptors(), Connection(), Connection()
     for connection in (closed, collected):
         descriptors.add_used(connection)
@@ -184,8 +184,8 @@ def test_it_does_not_wait_for_what_is_closed() -> None:
     assert step.tried == 2
 
 
-def test_it_waits_no_longer_than_there_is_time() -> None:
-    """It ends with the refusal once a pause says so."""
+def test_a_step_stops_waiting_for_a_descriptor_when_no_time_is_left() -> None:
+    """The refusal is raised once ``pause`` returns false."""
     descriptors, connection = Descriptors(), Connection()
     descriptors.add_used(connection)
     left = [True, True, False]
@@ -197,8 +197,8 @@ def test_it_waits_no_longer_than_there_is_time() -> None:
 
 
 @every("number", [errno.EMFILE, errno.ENFILE])
-def test_a_c_extension_that_finds_no_descriptor_is_loaded_again(number: int) -> None:
-    """Its loader says so in words alone; another error of an import is raised at once."""
+def test_loading_a_c_extension_is_retried_when_descriptors_have_run_out(number: int) -> None:
+    """Only the text of the ``ImportError`` shows that; any other one is raised at once."""
     no_file = ImportError(f"_ssl.so: cannot open shared object file: {os.strerror(number)}")
     assert Descriptors().tried(Step(no_file)) == 2
 
@@ -208,8 +208,8 @@ def test_a_c_extension_that_finds_no_descriptor_is_loaded_again(number: int) -> 
     assert step.tried == 1
 
 
-def test_a_function_is_called_again_where_it_finds_no_descriptor() -> None:
-    """With the same arguments; it keeps its name."""
+def test_a_decorated_function_is_retried_when_descriptors_have_run_out() -> None:
+    """``with_descriptors`` passes the same arguments again, and keeps the function's name."""
     step = Step(refused(errno.EMFILE))
 
     @with_descriptors
@@ -221,15 +221,15 @@ def test_a_function_is_called_again_where_it_finds_no_descriptor() -> None:
     assert (load.__name__, load.__doc__) == ("load", "Load it.")
 
 
-def test_a_process_that_has_descriptors_is_told_nothing() -> None:
-    """The look takes none for good."""
+def test_checking_for_free_descriptors_raises_nothing_if_there_are_some() -> None:
+    """``check_descriptors`` raises only if the process can open no more."""
     for _ in range(3):
         check_descriptors()
     assert not is_refusal(None)
 
 
-def test_observers_are_kept_where_a_client_is_made_again() -> None:
-    """What can be read but once is not lost with the attempt that found no descriptor."""
+def test_a_client_made_again_after_a_lack_of_descriptors_keeps_its_observers() -> None:
+    """An iterator of observers can be read only once, and the failed attempt must not use it up."""
     refusals = [refused(errno.EMFILE)]
 
     def connect(address: Address, tls: TLSOptions | None, /) -> Transport:

@@ -1,4 +1,4 @@
-"""What is public is at a door, says so, and is what documents and examples import."""
+"""The public modules (doors) and their names, which alone documents and examples import."""
 
 import ast
 import copy
@@ -58,8 +58,8 @@ DOCUMENTS = [
 
 
 @every("door", DOORS)
-def test_a_door_says_what_is_public(door: str) -> None:
-    """Each has a literal ``__all__``, whose names are there, and a docstring."""
+def test_each_public_module_has_a_docstring_and_a_correct_list_of_names(door: str) -> None:
+    """Each name in ``__all__`` exists, and is listed once."""
     module = import_module(door)
 
     assert module.__doc__
@@ -67,7 +67,7 @@ def test_a_door_says_what_is_public(door: str) -> None:
     assert len(module.__all__) == len({*module.__all__})
 
 
-def test_what_a_transport_needs_is_behind_one_door() -> None:
+def test_the_module_ports_has_all_names_that_a_transport_needs() -> None:
     """The values that are exchanged, and the reasons of errors, are names of ``ports``."""
     from moby_plugins import ports
 
@@ -78,8 +78,8 @@ def test_what_a_transport_needs_is_behind_one_door() -> None:
 
 
 @EACH_RESIDENT
-def test_a_resident_says_that_it_lives_at_its_door(kind: type) -> None:
-    """``__module__`` is the door's name as plain text, in a ``repr`` too."""
+def test_the_module_attribute_of_a_public_class_is_its_public_module(kind: type) -> None:
+    """``__module__`` is the name from which users import the class, and is in its ``repr`` too."""
     doors = [door for door, name in RESIDENTS if name == kind.__name__]
 
     assert str(kind.__module__) in doors
@@ -89,8 +89,8 @@ def test_a_resident_says_that_it_lives_at_its_door(kind: type) -> None:
 
 
 @EACH_RESIDENT
-def test_a_resident_can_be_pickled(kind: type) -> None:
-    """By its door, so that a pickle outlives a module that is moved."""
+def test_a_public_class_is_pickled_by_the_name_of_its_public_module(kind: type) -> None:
+    """So a pickle can be loaded even after the class has moved to another internal module."""
     assert copy.deepcopy(kind) is kind
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         pickled = pickle.dumps(kind, protocol)
@@ -101,15 +101,15 @@ def test_a_resident_can_be_pickled(kind: type) -> None:
 
 
 @EACH_RESIDENT
-def test_the_source_of_a_resident_is_found(kind: type) -> None:
+def test_inspect_finds_the_source_of_a_public_class(kind: type) -> None:
     """``inspect`` gives the text of the class, and the file that it is in."""
     assert re.match(rf"class {kind.__name__}\b", inspect.getsource(kind))
     assert inspect.getsourcefile(kind) == sys.modules[kind.__module__].__file__
 
 
 @EACH_RESIDENT
-def test_the_types_of_a_resident_are_resolved(kind: type) -> None:
-    """``get_type_hints`` works on the class, and on whatever it defines."""
+def test_type_hints_of_public_classes_can_be_resolved(kind: type) -> None:
+    """``get_type_hints`` works on the class, and on each function that it defines."""
     typing.get_type_hints(kind)
     for method in vars(kind).values():
         if inspect.isfunction(method):
@@ -117,8 +117,8 @@ def test_the_types_of_a_resident_are_resolved(kind: type) -> None:
 
 
 @every("door", DOORS)
-def test_the_types_of_all_that_is_public_are_resolved(door: str) -> None:
-    """``get_type_hints`` works on each class and function of a door, and on methods."""
+def test_type_hints_of_all_public_names_can_be_resolved(door: str) -> None:
+    """``get_type_hints`` works on each public class and function, and on their methods."""
     unresolved: dict[str, NameError] = {}
     for name in PUBLIC[door]:
         public = getattr(import_module(door), name)
@@ -133,8 +133,8 @@ def test_the_types_of_all_that_is_public_are_resolved(door: str) -> None:
     assert unresolved == {}
 
 
-def test_a_traceback_names_the_door() -> None:
-    """A user reads the name that a program imports."""
+def test_a_traceback_shows_the_public_module_of_an_exception() -> None:
+    """Users read the name by which they can import the exception."""
     from moby_plugins import StatusError
     from moby_plugins.serving import NoAnswerError
 
@@ -160,8 +160,8 @@ def imported(text: str) -> set[str]:
 
 
 @every("page", DOCUMENTS)
-def test_documents_and_examples_import_from_doors_alone(page: Path) -> None:
-    """A reader copies them, and is to have nothing in hand that may change."""
+def test_documents_and_examples_import_from_public_modules_alone(page: Path) -> None:
+    """Readers copy them, and must not depend on internal modules, which may change."""
     text = page.read_text("utf-8")
     wrong = []
     for each in imported(text) if page.suffix == ".py" or "```python" in text else ():

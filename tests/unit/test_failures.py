@@ -1,4 +1,4 @@
-"""What is logged where code of others fails: bounded lines, whatever its exceptions say."""
+"""The log of failures in users' code: lines of bounded length, whatever the exceptions hold."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -51,10 +51,10 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
         (UnicodeError("x"), "UnicodeError: x", 40),
     ],
 )
-def test_a_refusal_is_one_line(
+def test_an_exception_that_refuses_a_call_is_logged_as_one_line(
     error: Exception, text: str, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says what was refused, why and where, and shows no stack."""
+    """Such an exception, a ``ValueError`` for example, is logged with its origin and no stack."""
     log_failed_call("M.x failed", raised(error))
 
     [record] = caplog.records
@@ -75,10 +75,10 @@ def test_a_refusal_is_one_line(
         AssertionError(),
     ],
 )
-def test_anything_else_has_its_stack(
+def test_any_other_exception_is_logged_with_its_stack(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its author sees where it came from; handlers of other kinds get the exception too."""
+    """It is taken for a bug; the record also has the exception as ``exc_info``."""
     log_failed_call("M.x failed", raised(error))
 
     first, second, *rest = lines(caplog)
@@ -89,8 +89,10 @@ def test_anything_else_has_its_stack(
     assert caplog.records[0].exc_info == (type(error), error, error.__traceback__)
 
 
-def test_causes_are_told_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
-    """As Python prints them: the first cause first, and how one led to the other."""
+def test_causes_of_an_exception_are_logged_in_the_order_of_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first cause comes first, followed by what it led to, as Python prints them."""
     cause = raised(KeyError("first"))
     log_failure("M.x failed", raised(RuntimeError("last"), cause))
 
@@ -103,8 +105,10 @@ def test_causes_are_told_in_their_order(caplog: pytest.LogCaptureFixture) -> Non
     ]
 
 
-def test_a_context_is_told_unless_it_was_suppressed(caplog: pytest.LogCaptureFixture) -> None:
-    """``raise … from None`` means what it says."""
+def test_the_context_of_an_exception_is_logged_unless_it_was_suppressed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """After ``raise … from None`` the log does not show the exception that was being handled."""
     error, suppressed = RuntimeError("last"), RuntimeError("last")
     error.__context__ = suppressed.__context__ = ValueError("first")
     suppressed.__suppress_context__ = True
@@ -119,10 +123,10 @@ def test_a_context_is_told_unless_it_was_suppressed(caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, ValueError, OSError, LookupError, SystemExit])
-def test_no_line_is_longer_than_four_kibibytes(
+def test_no_logged_line_is_longer_than_four_kibibytes(
     kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In any encoding; and no text of an exception, a note or a group begins a line."""
+    """This holds in any encoding; no text of an exception, a note or a group begins a line."""
     error = kind(HOSTILE)
     error.add_note(HOSTILE)
     group = BaseExceptionGroup(HOSTILE, [kind(HOSTILE)] * 100)
@@ -139,8 +143,10 @@ def test_no_line_is_longer_than_four_kibibytes(
         assert max(sizes) <= LINE_BYTES
 
 
-def test_long_stacks_and_chains_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
-    """The last calls are shown, and the last of many causes; a circle of causes ends."""
+def test_long_stacks_and_chains_of_causes_are_logged_in_part(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The last calls and the last causes are shown, and a circle of causes comes to an end."""
 
     def deep(left: int) -> None:
         if left:
@@ -165,8 +171,10 @@ def test_long_stacks_and_chains_are_bounded(caplog: pytest.LogCaptureFixture) ->
     assert written[-1] == "RuntimeError: deep"
 
 
-def test_the_origin_of_a_response_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Where a plugin's author calls another plugin, the log says which."""
+def test_an_error_of_another_plugin_is_logged_with_its_name_and_address(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A plugin may call another plugin; the log then shows which one responded with the error."""
     error = DriverError("M.x", "full")
     sign(error, "db", "tcp://h:1")
 
@@ -178,8 +186,10 @@ def test_the_origin_of_a_response_is_logged(caplog: pytest.LogCaptureFixture) ->
     ]
 
 
-def test_a_log_that_is_switched_off_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """No record is made."""
+def test_no_log_record_is_made_if_the_logger_is_switched_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A failure makes no record if the logger's level is above ``ERROR``."""
     caplog.set_level(logging.CRITICAL, "moby_plugins")
 
     log_failure("M.x failed", raised(RuntimeError("x")))
@@ -188,7 +198,7 @@ def test_a_log_that_is_switched_off_costs_nothing(caplog: pytest.LogCaptureFixtu
 
 
 class Strict(logging.Handler):
-    """A handler that lets nothing be logged, as some do that end a program at its first error."""
+    """A handler that raises at every record, as some do to end a program at its first error."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -210,16 +220,16 @@ def strict(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.parametrize("strict", [SystemExit(3), RuntimeError("no log")], indirect=True)
 @pytest.mark.usefixtures("strict")
-def test_what_a_handler_of_the_log_raises_is_passed_over() -> None:
-    """What failed is answered all the same."""
+def test_an_exception_of_a_log_handler_is_ignored() -> None:
+    """A failing log handler must not prevent the response to the call that failed."""
     log_failure("M.x failed", raised(RuntimeError("a mistake")))
     log_failed_call("M.x failed", raised(ValueError("a refusal")))
 
 
 @pytest.mark.parametrize("strict", [KeyboardInterrupt()], indirect=True)
 @pytest.mark.usefixtures("strict")
-def test_an_interrupt_while_something_is_logged_is_the_callers() -> None:
-    """Ctrl-C comes at any time."""
+def test_a_keyboard_interrupt_while_a_failure_is_logged_is_raised() -> None:
+    """Ctrl-C may come at any time, and must reach the caller."""
     with pytest.raises(KeyboardInterrupt):
         log_failure("M.x failed", raised(RuntimeError("a mistake")))
 
@@ -236,10 +246,10 @@ def test_an_interrupt_while_something_is_logged_is_the_callers() -> None:
         lambda text: type(f"x\n{text}", (ValueError,), {})(text),
     ],
 )
-def test_a_refusal_of_several_texts_is_one_short_line(
+def test_an_exception_with_several_long_texts_is_logged_as_one_short_line(
     error: Callable[[str], Exception], char: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each text has its bound, and so has the line, also for a stream that escapes all of it."""
+    """Each text is shortened, and the line stays below 4 KiB even if all of it is escaped."""
     log_failed_call(f"M.{char * 1000} failed", raised(error(char * 10_000)))
 
     [line] = lines(caplog)
@@ -248,7 +258,7 @@ def test_a_refusal_of_several_texts_is_one_short_line(
 
 
 class OddCauseError(Exception):
-    """One whose cause cannot be asked for."""
+    """An exception whose ``__cause__`` raises when it is read."""
 
     @property
     def __cause__(self) -> BaseException | None:  # type: ignore[override]
@@ -271,10 +281,10 @@ def noted(notes: Any) -> Exception:
         TransportError(None, None, 5),  # type: ignore[arg-type]
     ],
 )
-def test_an_exception_that_cannot_be_shown_is_logged_all_the_same(
+def test_an_exception_whose_attributes_raise_is_logged_nevertheless(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its text, notes and causes are code of others; what failed and its class are known."""
+    """The log has at least the message and the class, even if text or causes are unusable."""
     log_failed_call("M.x failed", error)
 
     written = lines(caplog)
@@ -283,10 +293,10 @@ def test_an_exception_that_cannot_be_shown_is_logged_all_the_same(
     assert len(written) < 100
 
 
-def test_of_several_calls_each_is_made_and_the_first_exception_is_raised(
+def test_call_all_makes_every_call_and_raises_the_first_exception(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What is not raised is logged; no exception is left in a cycle."""
+    """The exceptions of later calls are logged instead."""
     called: list[int] = []
 
     def call(number: int, error: BaseException | None = None) -> Callable[[], object]:
@@ -308,8 +318,8 @@ def test_of_several_calls_each_is_made_and_the_first_exception_is_raised(
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
-def test_of_several_calls_an_interrupt_is_raised_before_an_error(interrupt: BaseException) -> None:
-    """It is meant for the caller, whichever came first."""
+def test_call_all_raises_an_interrupt_rather_than_an_error(interrupt: BaseException) -> None:
+    """``KeyboardInterrupt`` and ``SystemExit`` are meant for the caller, in any order."""
 
     def fail() -> None:
         raise ValueError
@@ -323,8 +333,10 @@ def test_of_several_calls_an_interrupt_is_raised_before_an_error(interrupt: Base
         assert caught.value is interrupt
 
 
-def test_the_name_of_a_file_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Generated code may have any, and a function too."""
+def test_a_file_name_in_a_stack_cannot_forge_a_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Generated code may have a file name with line breaks, which are escaped."""
     odd = compile("1/0", "t\n2026-01-01 CRITICAL sshd: forged", "exec")
     try:
         exec(odd)  # noqa: S102  our own text

@@ -1,4 +1,4 @@
-"""What ``import moby_plugins`` offers."""
+"""What the public modules offer: their names, docstrings and version."""
 
 import ast
 import inspect
@@ -53,8 +53,8 @@ def test_public_names_are_sorted_and_complete(door: ModuleType) -> None:
 
 
 @FRONT_DOORS
-def test_type_checkers_see_what_is_there(door: ModuleType) -> None:
-    """Each public name is what the imports for type checkers say it is, and they say no more."""
+def test_type_checkers_see_exactly_the_public_names_that_exist(door: ModuleType) -> None:
+    """The imports for type checkers name the same objects as ``__all__`` at run time."""
     tree = ast.parse(Path(str(door.__file__)).read_text(encoding="utf-8"))
     declared = {
         alias.name: getattr(import_module(str(node.module)), alias.name)
@@ -67,8 +67,8 @@ def test_type_checkers_see_what_is_there(door: ModuleType) -> None:
     assert declared == {name: getattr(door, name) for name in door.__all__}
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    """As of any module, for type checkers and at run time."""
+def test_an_unknown_name_in_a_public_module_is_an_attribute_error() -> None:
+    """Names are imported on first use; a mistyped one fails at once, for type checkers too."""
     with pytest.raises(AttributeError, match="'moby_plugins' has no attribute 'gett'"):
         _ = moby_plugins.gett  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"'moby_plugins\.testing' has no attribute 'Fake'"):
@@ -82,14 +82,14 @@ def explained(thing: object) -> bool:
 
 
 @ALL_DOORS
-def test_every_public_name_is_explained(door: ModuleType) -> None:
-    """Whatever can be called has a docstring of its own."""
+def test_every_public_class_and_function_has_a_docstring(door: ModuleType) -> None:
+    """The docstring must be its own; one that is inherited does not count."""
     assert [name for name in door.__all__ if not explained(getattr(door, name))] == []
 
 
 @ALL_DOORS
-def test_every_public_method_is_explained(door: ModuleType) -> None:
-    """So has whatever a public class offers, inherited or not."""
+def test_every_public_method_has_a_docstring(door: ModuleType) -> None:
+    """This holds for all methods that a public class offers, inherited ones included."""
     methods = {
         f"{kind.__name__}.{name}": method
         for kind in (getattr(door, name) for name in door.__all__)
@@ -103,8 +103,8 @@ def test_every_public_method_is_explained(door: ModuleType) -> None:
     assert [name for name, method in methods.items() if not method.__doc__] == []
 
 
-def test_the_version_is_the_packages() -> None:
-    """``__version__`` is what the installed package calls itself."""
+def test_the_version_is_that_of_the_installed_package() -> None:
+    """``moby_plugins.__version__`` is the version in the package's metadata."""
     from importlib.metadata import version
 
     assert moby_plugins.__version__ == version("moby-plugins")

@@ -1,4 +1,4 @@
-"""Tests lie where a newcomer looks for them: ``CONTRIBUTING.md`` tells the places."""
+"""Tests lie where a newcomer looks for them: in the places that ``CONTRIBUTING.md`` names."""
 
 import re
 from pathlib import Path
@@ -42,8 +42,8 @@ def test_unit_tests_mirror_the_sources() -> None:
     assert lost == OF_A_ROOM
 
 
-def test_integration_tests_have_one_place_for_each_kind() -> None:
-    """Each directory is told in the document, and no test lies beside them."""
+def test_each_directory_of_integration_tests_is_listed_in_contributing() -> None:
+    """No test lies outside of these directories, one for each kind of test."""
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     told = set(re.findall(r"^\| `integration/(\w+)` \|", page, re.MULTILINE))
     kinds = {test.parent.name for test in INTEGRATION.glob("*/test_*.py")}

@@ -1,4 +1,4 @@
-"""No test reaches into the library: what is to be exchanged is an argument."""
+"""No test patches the library: what a test replaces is an argument."""
 
 import ast
 from pathlib import Path
@@ -23,7 +23,7 @@ def patching(source: str) -> list[int]:
 
 
 def test_no_test_patches_anything() -> None:
-    """Ruff forbids the libraries made for it; pytest's own ``monkeypatch`` is looked for here."""
+    """Ruff forbids the libraries for patching; this test finds uses of pytest's ``monkeypatch``."""
     sources = {path: path.read_text(encoding="utf-8") for path in TESTS.rglob("*.py")}
 
     assert len(sources) > 50
@@ -40,6 +40,6 @@ def test_no_test_patches_anything() -> None:
         ("monkeypatch.setenv('A', 'b')\nsetattr(own, 'name', 1)", []),
     ],
 )
-def test_patching_is_seen(source: str, lines: list[int]) -> None:
-    """The check above would notice."""
+def test_the_search_for_patching_finds_every_form_of_it(source: str, lines: list[int]) -> None:
+    """It returns the lines that patch; setting an environment variable does not count."""
     assert patching(source) == lines

@@ -1,4 +1,4 @@
-"""The guide "Observe" tells of every metric and log line that there is, and of no other."""
+"""The guide "Observe" describes every metric and log line that exists, and no other."""
 
 import ast
 import re
@@ -67,8 +67,8 @@ LINES = [
 ]
 
 
-def test_each_line_of_the_log_is_explained() -> None:
-    """By its words; one that is made elsewhere by what the page says of it."""
+def test_the_guide_explains_every_message_that_is_logged() -> None:
+    """A message is found by its fixed words, or by its module's entry in ``TOLD_OTHERWISE``."""
     rows = [row for row in PAGE.splitlines() if row.startswith("| ")]
     missing = []
     for module, text in LINES:
@@ -97,8 +97,8 @@ def exported() -> set[str]:
     }
 
 
-def test_each_metric_is_in_the_tables() -> None:
-    """And no other."""
+def test_the_guide_lists_exactly_the_metrics_that_are_exported() -> None:
+    """Its tables name each metric of the Prometheus observer, and no other."""
     tables = PAGE.partition("| host: ")[2].partition("The number of series")[0]
     told = {name for name in re.findall(r"`(\w+)`", tables) if name != "moby_plugins_"}
     there = {re.sub(r"^moby_plugins_|_(bucket|count|sum)$", "", name) for name in exported()}
@@ -111,8 +111,8 @@ RULES = [rule for group in yaml.safe_load(BLOCK)["groups"] for rule in group["ru
 
 
 @every("rule", RULES)
-def test_a_rule_is_about_metrics_that_are_exported(rule: dict[str, str]) -> None:
-    """By their names and their labels."""
+def test_alerting_rules_in_the_guide_use_exported_metrics_and_labels(rule: dict[str, str]) -> None:
+    """Each metric that a rule names is exported, and each label is in the tables."""
     names = set(re.findall(r"\bmoby_plugins_\w+", rule["expr"]))
     tables = PAGE.partition("| host: ")[2].partition("The number of series")[0]
     labels = set(re.findall(r"\{(\w+)[!=]|by \((\w+)", rule["expr"]))
@@ -125,6 +125,6 @@ def test_a_rule_is_about_metrics_that_are_exported(rule: dict[str, str]) -> None
     assert rule["annotations"]
 
 
-def test_there_is_a_rule_for_each_of_the_five_failures() -> None:
-    """Unreachable, not activated, failing, slow, given up."""
+def test_the_guide_has_an_alerting_rule_for_each_of_five_failures() -> None:
+    """A plugin is unreachable, not activated, failing or slow, or its hosts hang up."""
     assert len(RULES) == 5

@@ -1,4 +1,4 @@
-"""The table of behaviours names tests that exist."""
+"""The table of behaviours in docs/parity.md names tests that exist."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ PAGE = TESTS.parent / "docs" / "parity.md"
 
 
 def test_every_test_that_the_table_names_exists() -> None:
-    """A row without its test would be a claim."""
+    """Each row of the table in docs/parity.md names one; without it, it would be a mere claim."""
     cited = re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE.read_text())
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and "`" in line]
 

@@ -11,8 +11,8 @@ from moby_plugins.testing import FakeClock
 SECONDS = 10.0
 
 
-def test_setting_calls_back_once() -> None:
-    """What was registered, in the thread that sets; a second time calls nothing."""
+def test_setting_a_cancellation_calls_each_callback_once() -> None:
+    """Callbacks run in the thread that calls ``set``; a second ``set`` calls nothing."""
     cancel, called = Cancellation(), []
 
     with cancel.calling(lambda: called.append(threading.get_ident())):
@@ -23,8 +23,8 @@ def test_setting_calls_back_once() -> None:
     assert (cancel.is_set(), called) == (True, [threading.get_ident()])
 
 
-def test_a_callback_that_raises_keeps_no_other_from_being_called() -> None:
-    """All are called, the last one first; then what was raised passes."""
+def test_a_callback_that_raises_does_not_keep_others_from_being_called() -> None:
+    """All callbacks are called, the last registered first; then ``set`` raises the exception."""
     cancel, called = Cancellation(), []
 
     def fail() -> None:
@@ -41,8 +41,8 @@ def test_a_callback_that_raises_keeps_no_other_from_being_called() -> None:
     assert called == [2, 1]
 
 
-def test_what_is_registered_late_is_called_at_once() -> None:
-    """Where it is set already."""
+def test_a_callback_registered_after_the_cancellation_is_called_at_once() -> None:
+    """If the cancellation is set already, ``calling`` itself calls the callback."""
     cancel, called = Cancellation(), []
     cancel.set()
 
@@ -51,8 +51,8 @@ def test_what_is_registered_late_is_called_at_once() -> None:
     assert called == [1]
 
 
-def test_a_block_that_has_ended_is_not_called_and_leaves_nothing() -> None:
-    """However it ended: one cancellation may serve for a whole program."""
+def test_a_callback_is_forgotten_at_the_end_of_its_block() -> None:
+    """The block may raise; one cancellation can serve a whole program without growing."""
     cancel, called = Cancellation(), []
     for _ in range(100):
         with pytest.raises(KeyError), cancel.calling(lambda: called.append(1)):
@@ -63,8 +63,8 @@ def test_a_block_that_has_ended_is_not_called_and_leaves_nothing() -> None:
     assert (called, len(cancel._callbacks)) == ([], 0)  # noqa: SLF001
 
 
-def test_each_registers_for_itself() -> None:
-    """The same callback, in two places, is two."""
+def test_a_callback_that_is_registered_twice_is_called_twice() -> None:
+    """The end of one block does not remove the same callback's other registrations."""
     cancel, called = Cancellation(), []
 
     def note() -> None:
@@ -78,8 +78,8 @@ def test_each_registers_for_itself() -> None:
     assert called == [1, 1]
 
 
-def test_its_repr_tells_whether_it_is_set() -> None:
-    """For the one who debugs."""
+def test_the_repr_of_a_cancellation_shows_whether_it_is_set() -> None:
+    """So does the ``repr`` of its event; both help with debugging."""
     cancel = Cancellation()
     before = repr(cancel), repr(cancel.event)
     cancel.set()
@@ -96,15 +96,19 @@ def event(request: pytest.FixtureRequest) -> WakeEvent:
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, 0.005])
-def test_waiting_for_what_does_not_happen_ends(event: WakeEvent, timeout: float) -> None:
-    """With the time-out, and false; nothing is left of the wait."""
+def test_a_wait_for_an_event_that_is_not_set_ends_with_its_timeout(
+    event: WakeEvent, timeout: float
+) -> None:
+    """``wait`` returns false, and the event keeps no trace of the wait."""
     assert event.wait(timeout) is False
     assert (event.is_set(), event._asleep) == (False, [])  # noqa: SLF001
 
 
 @pytest.mark.parametrize("timeout", [None, float("inf"), 1e9, SECONDS])
-def test_all_that_wait_are_woken(event: WakeEvent, timeout: float | None) -> None:
-    """However many they are, and those that come later."""
+def test_setting_an_event_wakes_all_threads_that_wait_for_it(
+    event: WakeEvent, timeout: float | None
+) -> None:
+    """``wait`` returns true in all of them, and also if it is called after ``set``."""
     woken: list[bool] = []
     threads = [threading.Thread(target=lambda: woken.append(event.wait(timeout))) for _ in range(8)]
     for thread in threads:
@@ -119,8 +123,8 @@ def test_all_that_wait_are_woken(event: WakeEvent, timeout: float | None) -> Non
     assert event._asleep == []  # noqa: SLF001
 
 
-def test_it_stays_set(event: WakeEvent) -> None:
-    """What has ended does not begin again."""
+def test_an_event_that_is_set_cannot_be_cleared(event: WakeEvent) -> None:
+    """``clear`` raises ``RuntimeError``, because a cancelled wait must not begin again."""
     event.set()
 
     with pytest.raises(RuntimeError, match="cannot be cleared"):
@@ -128,8 +132,8 @@ def test_it_stays_set(event: WakeEvent) -> None:
     assert event.is_set()
 
 
-def test_a_fake_clock_lists_the_sleeps_that_can_be_ended() -> None:
-    """And no other wait."""
+def test_a_fake_clock_lists_waits_for_a_sleep_event_as_sleeps() -> None:
+    """Waits for a ``SleepEvent`` are in ``FakeClock.sleeps``; waits for other events are not."""
     clock = FakeClock()
     event = SleepEvent()
     clock.at(6, event.set)

@@ -19,8 +19,8 @@ def readme() -> str:
     return (ROOT / "README.md").read_text("utf-8")
 
 
-def test_the_readme_has_room_on_a_screen_and_a_half() -> None:
-    """It says what this is and where to read on; the rest is in the documents."""
+def test_the_readme_has_at_most_125_lines() -> None:
+    """It says what the project is and where to read on; the documents have the rest."""
     assert len(readme().splitlines()) <= 125
     assert "waits up to 15 s" in readme()
 
@@ -33,8 +33,8 @@ def test_each_link_of_the_readme_leads_to_a_file() -> None:
     assert [target for target in targets if not (ROOT / target).is_file()] == []
 
 
-def test_an_index_shows_the_readme_with_links_that_lead_to_the_repository() -> None:
-    """It has no files beside the text: links and pictures lead to those of the release."""
+def test_links_of_the_readme_on_a_package_index_lead_to_the_repository() -> None:
+    """An index has no files beside the README: links and pictures lead to those of the release."""
     hook = project()["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
     repository = project()["project"]["urls"]["Repository"]
     host, _, place = repository.removeprefix("https://").partition("/")
@@ -54,7 +54,7 @@ def test_an_index_shows_the_readme_with_links_that_lead_to_the_repository() -> N
 
 
 def test_classifiers_name_the_pythons_that_ci_must_pass() -> None:
-    """Each that the workflow runs, but those that may still fail there."""
+    """They are the versions in the workflow's matrix, without those that may still fail there."""
     workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
     (matrix,) = re.findall(r"python: \[(.*)\]", workflow)
     run = set(re.findall(r"3\.\d+", matrix)) - set(

@@ -1,4 +1,4 @@
-"""The table of attacks names tests that exist."""
+"""The tables of attacks in docs/security.md name tests that exist."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ PAGE = TESTS.parent / "docs" / "security.md"
 
 
 def test_every_attack_has_a_test_that_exists() -> None:
-    """A row without its test would be a claim."""
+    """Each row of the tables in docs/security.md names tests, without which it would be a claim."""
     rows = [
         line for line in PAGE.read_text().splitlines() if re.match(r"\| (?!attack|failure)", line)
     ]

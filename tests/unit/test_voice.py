@@ -14,7 +14,8 @@ RIDDLES = (
     *("anew", "crew", "crews", "crumb", "crumbs", "heard", "in vain", "kindly", "loaf", "loaves"),
     *("meanwhile", "news", "nobody", "somebody", "whatever comes", "whoever"),
 )
-WORDS = re.compile(rf"\b({'|'.join(RIDDLES)})\b", re.IGNORECASE)
+# Within a name, an underscore ends a word.
+WORDS = re.compile(rf"(?<![A-Za-z])({'|'.join(RIDDLES)})(?![A-Za-z])", re.IGNORECASE)
 # Texts in which such a word stays, and why.
 ALLOWED = {
     "release of a gateway that nobody requested": "the id of a check, which users' commands name",
@@ -39,11 +40,14 @@ def texts_of(source: str) -> str:
 
 
 def prose_of(source: str) -> str:
-    """Return the docstrings and comments of a module."""
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    documented = (node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds))
+    """Return the docstrings and comments of a module, and the names of its tests."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    kinds = (ast.Module, ast.ClassDef, *functions)
+    documented = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
     docstrings = [ast.get_docstring(node) or "" for node in documented]
-    return "\n".join([*docstrings, *re.findall(r"(?:^|\s)#\s.*", source)])
+    names = [node.name for node in documented if isinstance(node, functions)]
+    tests = [name for name in names if name.startswith("test_")]
+    return "\n".join([*docstrings, *tests, *re.findall(r"(?:^|\s)#\s.*", source)])
 
 
 def found(paths: Iterable[Path], text_of: Callable[[str], str]) -> dict[str, list[str]]:
@@ -70,7 +74,7 @@ def test_modules_avoid_the_words() -> None:
 
 
 def test_tests_avoid_the_words() -> None:
-    """In docstrings and comments; what a test sends or expects may be any text."""
+    """In docstrings, comments and names of tests; what a test sends or expects may be any text."""
     assert found((ROOT / "tests").rglob("*.py"), prose_of) == {}
 
 
@@ -91,5 +95,12 @@ def test_documents_avoid_the_words() -> None:
     ],
 )
 def test_a_word_is_seen(source: str, words: list[str]) -> None:
-    """The checks above would notice, and names are not their business."""
+    """The checks above would notice a word; names other than those of tests are not checked."""
     assert refused(texts_of(source)) == words
+
+
+def test_a_word_in_the_name_of_a_test_is_seen() -> None:
+    """The name of a test is a sentence; that of another function is not."""
+    source = "def test_nobody_waits(): ...\ndef nobody(): ...\ndef test_newspapers(): ..."
+
+    assert refused(prose_of(source)) == ["nobody"]

@@ -1,4 +1,4 @@
-"""What ``make docs`` looks for in the site that it built."""
+"""The checks that ``make docs`` makes of the site that it built."""
 
 from pathlib import Path
 
@@ -22,16 +22,16 @@ ALL = {
 }
 
 
-def test_a_reference_with_every_name_lacks_none() -> None:
-    """Each door's ``__all__``, and the fixtures."""
+def test_a_reference_with_every_public_name_is_complete() -> None:
+    """Public names are those in ``__all__`` of each public module, and the pytest fixtures."""
     assert missing(ALL) == []
     assert len(ALL) > 200
     assert "moby_plugins.testing.pytest_plugin.fake_clock" in ALL
 
 
 @pytest.mark.parametrize("name", ["moby_plugins.Client", "moby_plugins.checks.check"])
-def test_a_name_that_the_reference_lacks_is_named(name: str) -> None:
-    """With the page that should have it; a name on another page does not count."""
+def test_a_public_name_that_the_reference_lacks_is_reported(name: str) -> None:
+    """The report says which page should have it; the same name on another page does not count."""
     without = {each: where for each, where in ALL.items() if each != name}
     elsewhere = ALL | {name: f"index.html#{name}"}
 
@@ -50,8 +50,8 @@ def test_a_name_that_the_reference_lacks_is_named(name: str) -> None:
         '<img src="http://example/x.png">',
     ],
 )
-def test_what_a_page_loads_from_elsewhere_is_found(html: str) -> None:
-    """Scripts, styles, fonts and pictures: a site is read without a net."""
+def test_resources_that_a_page_loads_from_other_hosts_are_found(html: str) -> None:
+    """They are scripts, styles, fonts and pictures: the site must be readable without a network."""
     assert len(loaded_from(html)) == 1
 
 
@@ -64,13 +64,13 @@ def test_what_a_page_loads_from_elsewhere_is_found(html: str) -> None:
         '<img src="images/x.svg">',
     ],
 )
-def test_where_a_page_leads_to_is_not_loaded(html: str) -> None:
-    """A link is followed by a reader alone."""
+def test_links_and_local_resources_do_not_count_as_loaded_from_other_hosts(html: str) -> None:
+    """A link is only followed by a reader, and the site's own files need no network."""
     assert loaded_from(html) == []
 
 
-def test_fonts_of_a_style_sheet_are_found() -> None:
-    """By ``url`` and ``@import``, but for data in the sheet itself."""
+def test_resources_that_a_style_sheet_loads_from_other_hosts_are_found() -> None:
+    """They stand in ``url`` and ``@import``; data in the sheet and local files do not count."""
     sheet = (
         "@import 'https://a/b.css'; x{y:url(//c/d.woff)} z{y:url(data:image/svg+xml;x)} u{url(e)}"
     )
@@ -78,8 +78,8 @@ def test_fonts_of_a_style_sheet_are_found() -> None:
     assert loaded_from_sheet(sheet) == ["https://a/b.css", "//c/d.woff"]
 
 
-def test_links_out_of_the_pages_lead_to_their_copies(tmp_path: Path) -> None:
-    """To a page that was copied or made; of a link to another file, the text is left."""
+def test_links_to_files_outside_of_docs_lead_to_their_copies_in_the_site(tmp_path: Path) -> None:
+    """A link to a file of which the site has no copy is replaced by its text."""
     docs = ROOT / "docs"
     pages = {
         docs / "guide.md": tmp_path / "guide.md",
@@ -97,8 +97,8 @@ def test_links_out_of_the_pages_lead_to_their_copies(tmp_path: Path) -> None:
     )
 
 
-def test_a_link_whose_name_has_brackets_is_led_too(tmp_path: Path) -> None:
-    """As code may have them: what is no page of the site would else be a broken link."""
+def test_a_link_whose_text_has_brackets_is_converted_too(tmp_path: Path) -> None:
+    """Code in a link's text may have brackets; left as it is, the link would be broken."""
     text = "[`image.sh IMAGE [DIR]`](../examples/rootfs/image.sh): and [a](../README.md), `x[0]`"
 
     told = led(ROOT / "docs/production.md", tmp_path / "production.md", {}, text)

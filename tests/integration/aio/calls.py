@@ -1,4 +1,4 @@
-"""Calls of asynchronous tests, and plugins that know one from another."""
+"""Helpers of asynchronous tests: calls, and behaviours of plugins."""
 
 import re
 from collections.abc import Awaitable

@@ -1,4 +1,4 @@
-"""Fixtures of asynchronous tests over sockets: the loops, and the ways to a plugin."""
+"""Fixtures of asynchronous tests over sockets: each kind of event loop and of address."""
 
 import asyncio
 from collections.abc import Callable, Iterator

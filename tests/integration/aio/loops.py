@@ -1,4 +1,4 @@
-"""Coroutines that run in each kind of event loop."""
+"""Run coroutines in an event loop of a given kind."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,4 +1,4 @@
-"""``asgi(app)`` under servers of others, uvicorn and hypercorn: and what they cannot do."""
+"""``asgi(app)`` under uvicorn and hypercorn, and what uvicorn cannot do."""
 
 import asyncio
 import contextlib
@@ -89,8 +89,8 @@ def on_unix(directory: Path) -> tuple[socket.socket, str]:
 
 
 @both
-def test_a_plugin_is_an_asgi_application(under: Under, short_path: Path) -> None:
-    """Calls, errors, bounds, streams and uploads, over a UNIX socket."""
+def test_a_plugin_can_be_served_by_an_asgi_server(under: Under, short_path: Path) -> None:
+    """Calls, errors, size limits, streams and uploads work over a UNIX socket."""
     echoes = AsyncEchoes()
     app = AsyncPluginApp(echoes, AsyncLayers(), AsyncVolumes(), max_request_bytes=1 << 20)
 
@@ -130,8 +130,10 @@ ODD = {
 
 @both
 @pytest.mark.parametrize("case", ODD)
-def test_what_a_server_is_too_kind_about_is_looked_at_again(under: Under, case: str) -> None:
-    """Over TCP; nothing is called."""
+def test_invalid_requests_that_an_asgi_server_lets_through_are_refused(
+    under: Under, case: str
+) -> None:
+    """A GET, an invalid target or a browser's Origin over TCP gets status 4xx and calls nothing."""
     echoes = AsyncEchoes()
     request, status = ODD[case]
     if b"GET" not in request:
@@ -151,8 +153,8 @@ def test_what_a_server_is_too_kind_about_is_looked_at_again(under: Under, case: 
 
 
 @both
-def test_a_call_whose_host_has_gone_is_cancelled(under: Under, short_path: Path) -> None:
-    """Within a second, before its answer and in a quiet stream."""
+def test_a_call_whose_host_hangs_up_is_cancelled(under: Under, short_path: Path) -> None:
+    """A call without a response and an idle stream are cancelled within a second."""
     app, quiet = Waiting(30), Quiet()
 
     async def main() -> None:
@@ -178,10 +180,10 @@ def test_a_call_whose_host_has_gone_is_cancelled(under: Under, short_path: Path)
 
 @both
 @pytest.mark.parametrize("size", [10_000, 2 << 20])
-def test_a_call_whose_host_leaves_its_upload_is_cancelled(
+def test_a_call_whose_host_hangs_up_during_an_upload_is_cancelled(
     under: Under, short_path: Path, size: int
 ) -> None:
-    """Within a second, although the method does not read the rest of the body."""
+    """The call is cancelled within a second, although the method does not read the whole body."""
     app = Waiting(30)
     head = f"POST /Any.Thing HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
     chunked = b"POST /Any.Thing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -203,7 +205,7 @@ def test_a_call_whose_host_leaves_its_upload_is_cancelled(
 def test_a_stream_that_never_waits_is_ended_when_its_host_hangs_up(
     under: Under, size: int, short_path: Path
 ) -> None:
-    """Although neither the stream nor the server ever waits."""
+    """The stream's generator is closed, although it never yields to the event loop."""
     app = Endless(size)
     sock, addr = on_unix(short_path)
 
@@ -220,7 +222,7 @@ def test_a_stream_that_never_waits_is_ended_when_its_host_hangs_up(
 
 @both
 def test_a_large_response_is_sent_whole(under: Under, short_path: Path) -> None:
-    """With its length."""
+    """A response of 200,000 bytes has a Content-Length, and all of its bytes arrive."""
 
     async def app(request: AsyncRequest) -> AsyncResponse:
         return AsyncResponse(200, b"a" * 200_000)
@@ -234,8 +236,10 @@ def test_a_large_response_is_sent_whole(under: Under, short_path: Path) -> None:
 
 
 @both
-def test_what_breaks_off_is_no_whole_answer(under: Under, short_path: Path) -> None:
-    """An exception in the middle of a body."""
+def test_a_body_that_raises_midway_leaves_the_response_incomplete(
+    under: Under, short_path: Path
+) -> None:
+    """The host gets the data before the exception, but not the end of the chunked body."""
 
     async def app(request: AsyncRequest) -> AsyncResponse:
         async def body() -> AsyncIterator[bytes]:
@@ -283,7 +287,7 @@ def long_head(addr: str) -> bytes:
 
 
 class Slow(AsyncEchoes):
-    """Takes its time to answer."""
+    """A plugin that takes 0.2 seconds for each response."""
 
     async def say(self, text: str) -> str:
         await asyncio.sleep(0.2)
@@ -298,8 +302,10 @@ CANNOT: dict[str, tuple[Callable[[str], bytes], bytes]] = {
 
 @pytest.mark.xfail(strict=True, reason="uvicorn cannot do it, and so is not underneath (0046)")
 @pytest.mark.parametrize("case", CANNOT)
-def test_what_uvicorn_would_have_to_do(case: str, short_path: Path) -> None:
-    """Where one of these passes, it is time to look at uvicorn again."""
+def test_uvicorn_serves_half_closed_hosts_and_limits_request_heads(
+    case: str, short_path: Path
+) -> None:
+    """An unexpected pass means that uvicorn has closed a gap that decision 0046 names."""
     act, expected = CANNOT[case]
 
     async def main() -> bytes:
@@ -311,8 +317,10 @@ def test_what_uvicorn_would_have_to_do(case: str, short_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CANNOT)
-def test_what_a_server_of_our_own_does(case: str, short_path: Path) -> None:
-    """The same hosts."""
+def test_our_own_server_serves_half_closed_hosts_and_limits_request_heads(
+    case: str, short_path: Path
+) -> None:
+    """A host that has ended its sending gets its response; a head of 8 MiB gets status 413."""
     act, expected = CANNOT[case]
 
     async def main() -> bytes:

@@ -1,4 +1,4 @@
-"""Bodies of responses: back-pressure, ends, and what becomes of one that is left."""
+"""Bodies of responses: back-pressure, how a body ends, and bodies that are dropped unread."""
 
 import asyncio
 import gc
@@ -27,8 +27,8 @@ def pours(conversation: Conversation) -> None:
         conversation.send(data)
 
 
-def test_a_reader_that_is_slow_keeps_little(reach: Reach, run: Run) -> None:
-    """Less than half a MiB of what the plugin pours is held, and all of it comes in the end."""
+def test_a_slow_reader_buffers_little_of_a_large_response(reach: Reach, run: Run) -> None:
+    """Less than half a MiB of 64 MiB is buffered while the reader pauses; then all is read."""
 
     async def test() -> None:
         response = await reached.transport.send(request(), 60.0)
@@ -47,8 +47,10 @@ def test_a_reader_that_is_slow_keeps_little(reach: Reach, run: Run) -> None:
         run(test())
 
 
-def test_a_body_that_was_dropped_takes_its_connection_along(reach_unix: Reach, run: Run) -> None:
-    """A response that no task has got, as its call was cancelled late, leaves nothing open."""
+def test_a_response_that_is_dropped_unread_closes_its_connection(
+    reach_unix: Reach, run: Run
+) -> None:
+    """A response without a reference, as after a late cancellation, leaves no descriptor open."""
 
     async def test() -> None:
         await called(reached.transport) if reached.plugin.connections else None
@@ -65,8 +67,10 @@ def test_a_body_that_was_dropped_takes_its_connection_along(reach_unix: Reach, r
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-def test_an_end_without_close_notify_is_a_cut(kind: str, short_path: Path, run: Run) -> None:
-    """Under TLS a body that lasts until the connection ends is not whole if that just breaks."""
+def test_a_tls_body_that_ends_without_close_notify_is_an_error(
+    kind: str, short_path: Path, run: Run
+) -> None:
+    """A body without a length that ends like this is complete over TCP, but not under TLS."""
 
     def behave(conversation: Conversation) -> None:
         conversation.read_request()
@@ -85,8 +89,8 @@ def test_an_end_without_close_notify_is_a_cut(kind: str, short_path: Path, run: 
                 run(test())
 
 
-def test_an_end_with_close_notify_is_an_end(short_path: Path, run: Run) -> None:
-    """Also where the plugin keeps the connection below open."""
+def test_a_tls_body_that_ends_with_close_notify_is_complete(short_path: Path, run: Run) -> None:
+    """The body ends with the close_notify, even if the plugin keeps the TCP connection open."""
 
     def behave(conversation: Conversation) -> None:
         conversation.read_request()
@@ -105,10 +109,10 @@ def test_an_end_with_close_notify_is_an_end(short_path: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, 10.0])
-def test_what_came_before_a_body_broke_is_read_first(
+def test_data_before_a_malformed_chunk_is_read_before_the_error(
     timeout: float | None, reach: Reach, run: Run
 ) -> None:
-    """Then the error; and again the error, not an end."""
+    """The first read returns the data; every later read raises ``WireError``."""
 
     def behave(conversation: Conversation) -> None:
         conversation.read_request()

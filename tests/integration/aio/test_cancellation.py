@@ -1,4 +1,4 @@
-"""Calls that are cancelled at any turn of the loop: nothing is crossed, and nothing is left."""
+"""Calls that are cancelled at any iteration of the loop mix up no responses and leak nothing."""
 
 import asyncio
 import contextlib
@@ -64,8 +64,10 @@ async def one(transport: AsyncTransport, number: int, dice: random.Random) -> bo
     return was_cancelled
 
 
-def test_no_answer_is_crossed_and_nothing_is_left(reach_unix: Reach, run: Run) -> None:
-    """After 10,000 cancellations, by time-outs, groups and hand, over what is left of them."""
+def test_ten_thousand_cancellations_mix_up_no_responses_and_leak_nothing(
+    reach_unix: Reach, run: Run
+) -> None:
+    """Time-outs, task groups and ``cancel`` leave no task, no descriptor and no used slot."""
     dice = random.Random(18)  # noqa: S311  nothing is secret here
 
     async def test() -> None:
@@ -92,8 +94,10 @@ def test_no_answer_is_crossed_and_nothing_is_left(reach_unix: Reach, run: Run) -
         run(test())
 
 
-def test_each_turn_of_the_loop(reach: Reach, run: Run) -> None:
-    """A call and an upload, cancelled after so many turns; the next gets its own answer."""
+def test_a_call_cancelled_at_any_iteration_of_the_loop_spoils_no_other(
+    reach: Reach, run: Run
+) -> None:
+    """Whenever a call is cancelled, the next call of the transport gets its own response."""
 
     async def test() -> None:
         transport = reached.transport
@@ -111,8 +115,8 @@ def test_each_turn_of_the_loop(reach: Reach, run: Run) -> None:
         run(test())
 
 
-def test_a_close_among_many_calls_ends_them_all(reach: Reach, run: Run) -> None:
-    """Those with a turn, those that dial, and those that wait; with one kind of error."""
+def test_closing_a_transport_ends_all_of_its_calls(reach: Reach, run: Run) -> None:
+    """Each of 100 calls that run, dial or wait gets its response or a ``TransportError``."""
 
     async def test() -> None:
         before = descriptors()

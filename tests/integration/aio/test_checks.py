@@ -1,4 +1,4 @@
-"""The checks of a plugin, against asynchronous plugins on sockets: none fails or warns."""
+"""The library's checks of plugins, against asynchronous plugins on sockets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +19,10 @@ PLUGINS: dict[str, tuple[Callable[[Path], AsyncSubsystem], str]] = {
 
 @pytest.mark.parametrize("kind", PLUGINS)
 @pytest.mark.parametrize("scheme", ["unix", "tcp"])
-def test_no_check_has_anything_against_it(
+def test_no_check_fails_or_warns_for_an_asynchronous_plugin(
     kind: str, scheme: str, short_path: Path, tmp_path: Path
 ) -> None:
-    """Of the protocol, of what it does after mistakes, of descriptors and of its processor."""
+    """The examples pass the checks of protocol, recovery, descriptors and processor time."""
     make, subsystem = PLUGINS[kind]
     app = AsyncPluginApp(make(tmp_path))
     if scheme == "unix":

@@ -1,4 +1,4 @@
-"""Connections of the asynchronous transport: dialled, kept, replaced, given up for others."""
+"""Connections of the asynchronous transport: dialled, kept, replaced, closed to make room."""
 
 import asyncio
 import os
@@ -49,8 +49,10 @@ def full_queue(path: Path) -> Iterator[socket.socket]:
                 each.close()
 
 
-def test_a_full_queue_is_no_connection(short_path: Path, run: Run) -> None:
-    """The call waits for a place, and ends at its deadline; cancelled or closed it ends at once."""
+def test_a_call_waits_while_the_accept_queue_of_a_plugin_is_full(
+    short_path: Path, run: Run
+) -> None:
+    """The wait ends at the call's deadline, and at once when the call is cancelled or closed."""
     path = short_path / "p.sock"
 
     async def test() -> None:
@@ -71,8 +73,8 @@ def test_a_full_queue_is_no_connection(short_path: Path, run: Run) -> None:
         run(test())
 
 
-def test_a_place_in_the_queue_is_taken_once_there_is_one(short_path: Path, run: Run) -> None:
-    """The plugin is asked again, every 50 ms at most."""
+def test_a_full_accept_queue_is_dialled_again_until_it_has_room(short_path: Path, run: Run) -> None:
+    """The call gets its response; between two dials pass 50 ms at most."""
     path = short_path / "p.sock"
 
     def accept(listener: socket.socket) -> None:
@@ -115,7 +117,7 @@ def hang_up_queued(listener: socket.socket) -> None:
 
 
 def test_a_connection_serves_call_after_call(reach: Reach, run: Run) -> None:
-    """And 64 at once are kept for the next 64."""
+    """Five calls in a row share one connection; three times 64 calls at once share 64."""
 
     async def test() -> None:
         for number in range(5):
@@ -132,7 +134,7 @@ def test_a_connection_serves_call_after_call(reach: Reach, run: Run) -> None:
 
 
 def test_an_idle_connection_that_the_plugin_closed_is_replaced(reach: Reach, run: Run) -> None:
-    """Before anything is sent: whether the loop has seen its end or not."""
+    """A call dials again before it sends, whether the loop has seen the end or not."""
     closed = threading.Semaphore(0)
 
     def behave(conversation: Conversation) -> None:
@@ -153,8 +155,8 @@ def test_an_idle_connection_that_the_plugin_closed_is_replaced(reach: Reach, run
         run(test())
 
 
-def test_a_request_that_was_sent_is_not_sent_again_unseen(reach: Reach, run: Run) -> None:
-    """A plugin that reads it over a used connection, and hangs up, is an error."""
+def test_a_request_is_not_silently_sent_again_after_a_hang_up(reach: Reach, run: Run) -> None:
+    """If a plugin reads a request on a reused connection and hangs up, the call is an error."""
 
     async def test() -> None:
         assert await called(reached.transport) == b"1"
@@ -173,8 +175,8 @@ def test_a_request_that_was_sent_is_not_sent_again_unseen(reach: Reach, run: Run
         assert reached.plugin.connections == 0
 
 
-def test_what_was_not_asked_for_ends_an_idle_connection(reach: Reach, run: Run) -> None:
-    """It is not the answer to the next call."""
+def test_an_unrequested_response_closes_the_idle_connection(reach: Reach, run: Run) -> None:
+    """A second response to one request is not taken for the response to the next call."""
 
     def behave(conversation: Conversation) -> None:
         while conversation.read_request():
@@ -189,8 +191,8 @@ def test_what_was_not_asked_for_ends_an_idle_connection(reach: Reach, run: Run) 
         run(test())
 
 
-def test_so_many_calls_have_a_turn_at_once(reach_unix: Reach, run: Run) -> None:
-    """64 of them; the others wait, within their deadline, and each gets its turn."""
+def test_at_most_64_calls_of_a_transport_run_at_once(reach_unix: Reach, run: Run) -> None:
+    """Of 200 calls the others wait for a connection, and each gets its response."""
     most = 0
     now: set[Conversation] = set()
 
@@ -213,8 +215,8 @@ def test_so_many_calls_have_a_turn_at_once(reach_unix: Reach, run: Run) -> None:
     assert most <= TURNS
 
 
-def test_a_call_that_waits_for_its_turn_can_end(reach_unix: Reach, run: Run) -> None:
-    """At its deadline, cancelled or closed; and the turns of cancelled calls are others'."""
+def test_a_call_that_waits_for_a_free_connection_can_be_ended(reach_unix: Reach, run: Run) -> None:
+    """The deadline, a cancellation and ``close`` end the wait; cancelled calls free their slots."""
 
     async def test() -> None:
         holding = [asyncio.create_task(failed(called(reached.transport))) for _ in range(TURNS)]
@@ -238,8 +240,8 @@ def test_a_call_that_waits_for_its_turn_can_end(reach_unix: Reach, run: Run) -> 
         run(test())
 
 
-def test_a_stream_gives_its_turn_back(reach_unix: Reach, run: Run) -> None:
-    """With 64 of them open, and more, a call goes through."""
+def test_open_streams_do_not_keep_calls_from_running(reach_unix: Reach, run: Run) -> None:
+    """A call gets its response while more than 64 streams of the transport are open."""
 
     def behave(conversation: Conversation) -> None:
         asked = conversation.read_request()
@@ -261,8 +263,10 @@ def test_a_stream_gives_its_turn_back(reach_unix: Reach, run: Run) -> None:
         run(test())
 
 
-def test_idle_connections_are_bounded_together(short_path: Path, run: Run) -> None:
-    """What several transports of a registry keep is so many at most."""
+def test_idle_connections_are_limited_over_all_transports_of_a_registry(
+    short_path: Path, run: Run
+) -> None:
+    """Of five transports that share a limit of three, two have their connection closed."""
     idle = IdleConnections(3)
     ended = threading.Semaphore(0)
 
@@ -288,10 +292,8 @@ def test_idle_connections_are_bounded_together(short_path: Path, run: Run) -> No
             plugin.close()
 
 
-def test_idle_connections_make_room_where_descriptors_are_refused(
-    short_path: Path, run: Run
-) -> None:
-    """A call is made that needs one; and where nothing can be closed, the error says so."""
+def test_an_idle_connection_is_closed_when_descriptors_run_out(short_path: Path, run: Run) -> None:
+    """A call can connect then; if no connection is idle, it fails with the system's error."""
     idle = IdleConnections()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -333,8 +335,8 @@ def test_idle_connections_make_room_where_descriptors_are_refused(
             second.close()
 
 
-def test_a_name_s_addresses_share_the_time_out(run: Run) -> None:
-    """One that does not answer leaves time for the next; the name is resolved in a thread."""
+def test_the_addresses_of_a_host_name_share_the_time_out(run: Run) -> None:
+    """An address that does not respond leaves time for the next; a thread resolves the name."""
     plugin = DummyPlugin.on_tcp(answering(http(b"1")))
     port = int(plugin.addr.rpartition(":")[2])
     from moby_plugins.adapters.aio.dialing import AsyncTCPDialer
@@ -367,7 +369,7 @@ def test_a_name_s_addresses_share_the_time_out(run: Run) -> None:
 
 
 def test_a_response_says_whether_its_connection_is_new(reach: Reach, run: Run) -> None:
-    """A complete one, one that is read later, and the one after a connection that was closed."""
+    """``new_connection`` is true for the first call over a connection, false for later ones."""
 
     async def news(size: int) -> bool | None:
         response = await made.send(request(b"x" * size), 5)
@@ -392,8 +394,10 @@ def test_a_response_says_whether_its_connection_is_new(reach: Reach, run: Run) -
         run(test())
 
 
-def test_an_observer_is_told_whether_a_connection_is_new(reach_unix: Reach, run: Run) -> None:
-    """Of calls and of streams."""
+def test_an_observer_learns_whether_a_call_used_a_new_connection(
+    reach_unix: Reach, run: Run
+) -> None:
+    """``CallEnded.new_connection`` is true for the first call, false for a later call or stream."""
     notes = Notes()
 
     async def test(addr: str) -> None:

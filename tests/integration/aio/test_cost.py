@@ -29,7 +29,7 @@ FOR_OTHERS = {"retry", "delay_after", "pause", "Tries.__init__", "read_limited",
 
 @frozen
 class Mounted:
-    """The answer to VolumeDriver.Mount."""
+    """The JSON of a response to VolumeDriver.Mount."""
 
     mountpoint: str
     err: str = ""
@@ -60,10 +60,10 @@ async def counted(client: AsyncClient) -> Counter[str]:
 
 
 @pytest.mark.parametrize("timeout", [None, 5.0])
-def test_a_call_takes_no_step_for_what_it_does_not_need(
+def test_a_call_runs_no_code_that_it_does_not_need(
     timeout: float | None, short_path: Path, new_loop: LoopFactory
 ) -> None:
-    """A bound on its functions, and none of them for a second attempt or a body in parts."""
+    """A call takes at most 50 function calls, and none for retries or for bodies in parts."""
     answer = keeps_answering(b'{"Mountpoint":"/mnt/books","Err":""}')
 
     async def main() -> Counter[str]:

@@ -1,4 +1,4 @@
-"""The host in FastAPI: what it answers over HTTP while plugins come late, and hang."""
+"""The example host in FastAPI: its HTTP responses while plugins start late, hang or are missing."""
 
 import asyncio
 import json
@@ -41,8 +41,8 @@ async def get(app: FastAPI, path: str) -> tuple[int, Any]:
     return sent[0]["status"], json.loads(body)
 
 
-def test_volumes_over_http(fake_loop: FakeTimeLoop) -> None:
-    """A plugin that comes at 3 s is waited for; one that hangs or is missing is 504 at 5 s."""
+def test_a_fastapi_host_waits_up_to_five_seconds_for_a_plugin(fake_loop: FakeTimeLoop) -> None:
+    """A plugin that starts after 3 s gives status 200, a hung or missing one 504 after 5 s."""
     registry = AsyncMemoryRegistry()
     registry.add("hung", {**TABLE, "VolumeDriver.List": hangs()})
     fake_loop.at(3, lambda: registry.add("shelf", TABLE))

@@ -1,4 +1,4 @@
-"""Hosts that hang up while an event loop makes an answer: their calls are cancelled, and soon."""
+"""Hosts that hang up on a plugin in an event loop: their calls are cancelled within a second."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ SECOND = 1.0
 
 
 class Waiting:
-    """An app whose call waits, and tells how it ended."""
+    """An app whose call waits, and records how the wait ended."""
 
     def __init__(self, seconds: float = 2.5) -> None:
         self.seconds = seconds
@@ -57,7 +57,7 @@ class Waiting:
 
 
 class Served:
-    """What serves an app over each kind of connection, and what dials it."""
+    """Serves an app over one kind of connection, and dials it."""
 
     def __init__(self, kind: str, directory: Path, tmp_path: Path) -> None:
         self.kind = kind
@@ -100,10 +100,10 @@ async def within(seconds: float, holds: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.parametrize("hang", [close, end_sending, reset])
-def test_a_call_is_cancelled_within_a_second(
+def test_a_call_is_cancelled_within_a_second_of_its_host_hanging_up(
     loop: str, kind: Served, hang: Callable[[socket.socket], None]
 ) -> None:
-    """But a UNIX socket's host may end its sending, and is answered; ``hung_up`` tells threads."""
+    """``hung_up`` is set as well; only a half-closed UNIX socket still gets its response."""
     app = Waiting()
     kept = kind.kind == "unix" and hang is end_sending
 
@@ -127,8 +127,10 @@ def test_a_call_is_cancelled_within_a_second(
     assert kept or took <= 0.1 + SECOND
 
 
-def test_a_short_call_is_answered_however_its_host_ended(loop: str, kind: Served) -> None:
-    """A host on TCP that ends its sending at once, as ``nc -N`` does, gets a quick answer."""
+def test_a_short_call_gets_its_response_on_a_half_closed_connection(
+    loop: str, kind: Served
+) -> None:
+    """A host on TCP that ends its sending at once, as ``nc -N`` does, gets a quick response."""
     app = Waiting(0.01)
 
     def ask(addr: str) -> bytes:
@@ -180,8 +182,10 @@ def follow(kind: Served, addr: str) -> socket.socket:
     return sock
 
 
-def test_a_quiet_stream_ends_within_a_second_of_its_host(loop: str, kind: Served) -> None:
-    """Abandoned 30 times, nothing is left: no task, no descriptor, and the next is answered."""
+def test_an_idle_stream_is_cancelled_within_a_second_of_its_host_hanging_up(
+    loop: str, kind: Served
+) -> None:
+    """After 30 such streams no task and no descriptor is left, and the next call is served."""
     quiet = Quiet()
 
     def ask(addr: str) -> bytes:
@@ -207,8 +211,8 @@ def test_a_quiet_stream_ends_within_a_second_of_its_host(loop: str, kind: Served
     assert quiet.cancelled == 30
 
 
-def test_an_early_answer_is_heard(loop: str, kind: Served) -> None:
-    """100 hosts that send on and on are told 413, and not only that the connection broke."""
+def test_a_host_that_continues_to_send_receives_an_early_response(loop: str, kind: Served) -> None:
+    """100 hosts that send a body over the limit all receive status 413, not only a reset."""
     app = AsyncPluginApp(Quiet(), max_request_bytes=1000)
     size = 4 << 20
 
@@ -233,8 +237,8 @@ def test_an_early_answer_is_heard(loop: str, kind: Served) -> None:
     run(loop, main())
 
 
-def test_a_last_response_is_taken_whatever_its_host_still_sends(loop: str, kind: Served) -> None:
-    """What is not a request, with 4 MiB behind it, is told so; the connection then ends."""
+def test_a_host_that_sends_no_http_receives_status_400(loop: str, kind: Served) -> None:
+    """The response arrives although 4 MiB follow the invalid line; the connection then ends."""
 
     def ask(addr: str) -> bytes:
         with kind.dial(addr) as sock:
@@ -263,7 +267,7 @@ def test_a_last_response_is_taken_whatever_its_host_still_sends(loop: str, kind:
 def test_a_call_that_goes_on_although_it_was_cancelled_is_logged(
     loop: str, short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As at the threaded end, after ten seconds; here after less."""
+    """A warning names the call that still runs a while after its host hung up."""
     may_end = threading.Event()
 
     async def deaf(request: AsyncRequest) -> AsyncResponse:
@@ -293,8 +297,10 @@ def test_a_call_that_goes_on_although_it_was_cancelled_is_logged(
     ]
 
 
-def test_a_crowd_beyond_all_places_stops_nobody(loop: str, short_path: Path) -> None:
-    """The connection that has waited for its peer for longest makes room; calls are let run."""
+def test_silent_connections_beyond_the_limit_do_not_keep_others_from_being_served(
+    loop: str, short_path: Path
+) -> None:
+    """The connection that was silent for longest is closed for a new one; running calls go on."""
     app = Waiting(0.5)
 
     async def main() -> None:
@@ -329,8 +335,10 @@ def test_a_crowd_beyond_all_places_stops_nobody(loop: str, short_path: Path) -> 
         (post("Any.Thing", b"abc")[:-1], b"HTTP/1.1 400 "),
     ],
 )
-def test_a_silent_peer_is_told_so(loop: str, short_path: Path, sent: bytes, status: bytes) -> None:
-    """A request that does not come, or does not go on, is the connection's end."""
+def test_a_host_that_stops_in_the_middle_of_a_request_gets_status_408_or_400(
+    loop: str, short_path: Path, sent: bytes, status: bytes
+) -> None:
+    """The connection is closed after the response, also if no byte of a request ever came."""
 
     async def main() -> None:
         sock = socket.socket(socket.AF_UNIX)
@@ -346,8 +354,10 @@ def test_a_silent_peer_is_told_so(loop: str, short_path: Path, sent: bytes, stat
     run(loop, main())
 
 
-def test_a_head_that_drips_has_its_time_as_a_whole(loop: str, short_path: Path) -> None:
-    """Bytes that keep coming do not move it; an idle connection is closed without a word."""
+def test_bytes_that_drip_do_not_extend_the_time_out_of_a_request_head(
+    loop: str, short_path: Path
+) -> None:
+    """Such a head gets status 408; an idle connection is closed without a response."""
 
     def drip(addr: str) -> tuple[bytes, float]:
         with dial(addr) as sock:
@@ -383,10 +393,10 @@ def test_a_head_that_drips_has_its_time_as_a_whole(loop: str, short_path: Path) 
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
-def test_a_stream_whose_author_never_waits_holds_no_other_call_up(
+def test_a_stream_that_never_waits_holds_up_no_other_call(
     loop: str, kind: Served, size: int
 ) -> None:
-    """While its host reads, and after it has hung up, when the generator ends within a second."""
+    """Other calls take less than a second, and a hang-up ends the generator within a second."""
     ended: list[float] = []
 
     async def app(request: AsyncRequest) -> AsyncResponse:
@@ -426,7 +436,7 @@ def test_a_stream_whose_author_never_waits_holds_no_other_call_up(
 
 
 class Endless:
-    """An app whose stream never waits, and whose end takes a while."""
+    """An app whose stream never waits, and whose clean-up takes a while."""
 
     def __init__(self, size: int = 500) -> None:
         self.size = size
@@ -448,7 +458,7 @@ class Endless:
 def test_a_stream_that_never_waits_is_ended_and_cleans_up(
     loop: str, kind: Served, size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The cancellation comes before its ``finally``, and not in it; nothing is logged."""
+    """After a hang-up the generator's ``finally`` runs to its end, and nothing is logged."""
     app = Endless(size)
 
     async def main() -> None:
@@ -464,8 +474,10 @@ def test_a_stream_that_never_waits_is_ended_and_cleans_up(
     assert caplog.messages == []
 
 
-def test_a_host_that_is_connected_does_not_delay_the_stop(loop: str, kind: Served) -> None:
-    """It is idle, and under TLS it says no goodbye."""
+def test_an_idle_host_that_stays_connected_does_not_delay_the_stop_of_the_server(
+    loop: str, kind: Served
+) -> None:
+    """The server stops at once, also where the host sends no close_notify under TLS."""
 
     async def main() -> float:
         async with kind.up(Endless()) as (addr, task):

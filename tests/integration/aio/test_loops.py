@@ -1,4 +1,4 @@
-"""One transport in several loops, threads and processes, and when loops end before it."""
+"""One transport in several event loops, threads and processes, also after its loop has ended."""
 
 import asyncio
 import contextvars
@@ -24,8 +24,8 @@ from tests.integration.descriptors import descriptors, soon
 from tests.integration.loops import LoopFactory
 
 
-def test_a_second_run_dials_again(reach: Reach, run: Run) -> None:
-    """A connection that was open as its loop closed is closed, without a warning."""
+def test_a_transport_dials_again_in_a_second_event_loop(reach: Reach, run: Run) -> None:
+    """A connection that was open when its loop was closed is closed, without a warning."""
 
     async def test() -> None:
         assert await called(reached.transport, b"a", 5.0) == b"a"
@@ -40,8 +40,10 @@ def test_a_second_run_dials_again(reach: Reach, run: Run) -> None:
         assert soon(before) <= before
 
 
-def test_a_loop_that_closes_leaves_nothing_that_warns(reach: Reach, new_loop: LoopFactory) -> None:
-    """Neither an idle connection, nor a body unread, nor a call that no one has ended."""
+def test_a_closed_event_loop_leaves_no_descriptor_and_no_warning(
+    reach: Reach, new_loop: LoopFactory
+) -> None:
+    """The transport closes an idle connection and an unread body of the closed loop."""
 
     async def test() -> None:
         assert await called(reached.transport, b"a") == b"a"
@@ -62,7 +64,7 @@ def test_a_loop_that_closes_leaves_nothing_that_warns(reach: Reach, new_loop: Lo
 
 
 def test_loops_in_threads_share_a_transport(reach: Reach, new_loop: LoopFactory) -> None:
-    """Each has connections of its own, and its own answers."""
+    """Each thread's loop has a connection of its own, and each call its own response."""
 
     def calls(number: int) -> None:
         async def test() -> None:
@@ -79,8 +81,10 @@ def test_loops_in_threads_share_a_transport(reach: Reach, new_loop: LoopFactory)
         assert reached.plugin.connections == 3
 
 
-def test_a_close_from_another_thread_ends_calls_at_once(reach: Reach, run: Run) -> None:
-    """Without waiting for them: those that wait for an answer, and those that read."""
+def test_closing_a_transport_from_another_thread_ends_its_calls_at_once(
+    reach: Reach, run: Run
+) -> None:
+    """Calls that wait for a response and reads of a body raise; ``close`` waits for none."""
 
     def behave(conversation: Conversation) -> None:
         if conversation.read_request().endswith(b"stream"):
@@ -114,8 +118,10 @@ def timed(do: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def test_a_close_without_a_running_loop(reach: Reach, new_loop: LoopFactory) -> None:
-    """Between two runs of a loop, and after it: what is idle is closed then."""
+def test_a_transport_can_be_closed_while_its_loop_does_not_run(
+    reach: Reach, new_loop: LoopFactory
+) -> None:
+    """Idle connections of a loop that is between two runs are closed at once."""
 
     async def test() -> None:
         assert await called(reached.transport, b"a", 5.0) == b"a"
@@ -130,8 +136,8 @@ def test_a_close_without_a_running_loop(reach: Reach, new_loop: LoopFactory) -> 
         loop.close()
 
 
-def test_a_transport_that_no_one_closed_leaves_no_connection(reach: Reach, run: Run) -> None:
-    """Connections end with the last reference to it, while the loop runs on."""
+def test_a_transport_that_was_never_closed_leaves_no_connection(reach: Reach, run: Run) -> None:
+    """Connections end with the last reference to their transport, while the loop runs on."""
 
     async def test() -> None:
         before = descriptors()
@@ -147,8 +153,10 @@ def test_a_transport_that_no_one_closed_leaves_no_connection(reach: Reach, run: 
         run(test())
 
 
-def test_a_connection_keeps_no_context(reach_unix: Reach, run: Run) -> None:
-    """What a caller's context holds is not held by the connection that its call dialled."""
+def test_a_connection_keeps_no_reference_to_the_context_of_its_caller(
+    reach_unix: Reach, run: Run
+) -> None:
+    """The value of a caller's context variable is freed while the connection stays open."""
 
     class Held:
         """What a context variable refers to."""
@@ -174,8 +182,8 @@ def test_a_connection_keeps_no_context(reach_unix: Reach, run: Run) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_the_child_of_a_fork_dials_again(reach: Reach, run: Run) -> None:
-    """And leaves what its parent has open alone: connections, calls and the loop."""
+def test_a_forked_child_dials_a_connection_of_its_own(reach: Reach, run: Run) -> None:
+    """The parent's connections, calls and event loop are not affected."""
 
     async def in_the_child() -> None:
         assert await called(reached.transport, b"child", 5.0) == b"child"
@@ -211,8 +219,10 @@ def test_the_child_of_a_fork_dials_again(reach: Reach, run: Run) -> None:
         assert reached.plugin.connections <= 3
 
 
-def test_threads_that_end_leave_no_places(reach_unix: Reach, new_loop: LoopFactory) -> None:
-    """A transport keeps nothing of loops that are closed, once it is used in another."""
+def test_a_transport_keeps_no_connections_of_closed_event_loops(
+    reach_unix: Reach, new_loop: LoopFactory
+) -> None:
+    """After twenty loops in turn, only the connection of the last loop is open."""
 
     async def test() -> None:
         assert await called(reached.transport, b"a", 5.0) == b"a"
@@ -226,8 +236,8 @@ def test_threads_that_end_leave_no_places(reach_unix: Reach, new_loop: LoopFacto
         assert soon(before + 2) <= before + 2
 
 
-def test_a_call_that_failed_keeps_nothing(reach: Reach, run: Run) -> None:
-    """Transport and connection go with the last reference, without the garbage collector."""
+def test_a_failed_call_keeps_no_reference_to_its_transport(reach: Reach, run: Run) -> None:
+    """The transport is freed with its last reference, without the garbage collector."""
 
     async def test() -> None:
         transport = reached.renewed()
@@ -247,11 +257,9 @@ def test_a_call_that_failed_keeps_nothing(reach: Reach, run: Run) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
-def test_eager_tasks(reach: Reach) -> None:
-    """Tasks that begin before they are scheduled call, and are cancelled, as others do.
-
-    In asyncio's own loop: uvloop does not know them yet.
-    """
+def test_eager_tasks_can_call_and_be_cancelled(reach: Reach) -> None:
+    """Tasks that begin before they are scheduled get their own responses, as other tasks do."""
+    # In asyncio's own loop: uvloop does not know eager tasks yet.
 
     async def test() -> None:
         loop = asyncio.get_running_loop()

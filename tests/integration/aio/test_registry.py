@@ -1,4 +1,4 @@
-"""Registries and clients of tasks over real sockets, in each kind of loop."""
+"""Asynchronous registries and clients over real sockets, in each kind of event loop."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from tests.integration.descriptors import descriptors, soon
 
 
 class Shelves(VolumeDriver):
-    """A plugin of threads, some of whose calls wait until the test lets them go."""
+    """A threaded plugin whose calls of ``get`` wait until the test lets them go."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,10 +39,10 @@ def settings(plugin_dir: PluginDirectory) -> Settings:
     )
 
 
-def test_a_host_finds_calls_and_closes(
+def test_a_registry_finds_and_calls_plugins_and_leaves_no_descriptor(
     run: Run, live_plugin: LivePlugins, plugin_dir: PluginDirectory, settings: Settings
 ) -> None:
-    """All that answer are found, those that do not are told; no descriptor is left."""
+    """``get_all`` returns the 12 plugins that respond; ``on_failure`` gets the 5 stale sockets."""
     for number in range(12):
         live_plugin(Shelves(), f"shelf{number:02}")
     for number in range(5):
@@ -67,10 +67,10 @@ def test_a_host_finds_calls_and_closes(
     assert soon(before) <= before
 
 
-def test_a_registry_serves_one_run_after_the_other(
+def test_a_registry_can_be_used_in_one_event_loop_after_another(
     run: Run, live_plugin: LivePlugins, settings: Settings
 ) -> None:
-    """What is active stays so; each loop has connections of its own."""
+    """A plugin that was activated in the first loop stays active in the second."""
     live_plugin(Shelves(), "shelf")
     registry = new_local_registry(settings)
 
@@ -83,10 +83,10 @@ def test_a_registry_serves_one_run_after_the_other(
     run(registry.aclose())
 
 
-def test_calls_that_are_cancelled_cross_no_answers(
+def test_cancelled_calls_mix_up_no_responses(
     run: Run, live_plugin: LivePlugins, settings: Settings
 ) -> None:
-    """A call that the plugin keeps waiting ends by its caller's time-out; the next is right."""
+    """When half of the waiting calls are cancelled, the others get their own responses."""
     shelves = Shelves()
     addr = f"unix://{settings.sockets_path}/shelf.sock"
     live_plugin(shelves, "shelf")
@@ -107,8 +107,10 @@ def test_calls_that_are_cancelled_cross_no_answers(
     run(main())
 
 
-def test_fake_time_and_real_sockets(live_plugin: LivePlugins, plugin_dir: PluginDirectory) -> None:
-    """A real plugin answers in no time on the loop; one that is dead takes its 15 s there."""
+def test_a_loop_with_fake_time_calls_plugins_on_real_sockets(
+    live_plugin: LivePlugins, plugin_dir: PluginDirectory
+) -> None:
+    """A live plugin responds in no fake time; retries of a dead one take their 15 fake seconds."""
     live_plugin(Shelves(), "shelf")
     plugin_dir.stale_socket("stale")
 

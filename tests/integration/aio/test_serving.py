@@ -90,7 +90,7 @@ def dial(addr: str, context: ssl.SSLContext | None = None) -> socket.socket:
 
 
 def test_a_plugin_is_served_until_its_task_is_cancelled(loop: str, short_path: Path) -> None:
-    """On a socket of its mode, which is gone when the coroutine has ended."""
+    """The plugin's socket has mode 0660, and is removed when the coroutine ends."""
 
     async def main() -> None:
         async with served(
@@ -108,8 +108,8 @@ def test_a_plugin_is_served_until_its_task_is_cancelled(loop: str, short_path: P
     run(loop, main())
 
 
-def test_a_path_of_its_own_is_taken_as_it_is(loop: str, short_path: Path) -> None:
-    """And a stale socket there is replaced."""
+def test_a_plugin_can_be_served_at_a_path(loop: str, short_path: Path) -> None:
+    """The path is used without a change, and a stale socket there is replaced."""
     path = short_path / "mine" / "plugin"
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as stale:
@@ -128,7 +128,7 @@ def test_a_path_of_its_own_is_taken_as_it_is(loop: str, short_path: Path) -> Non
 
 
 def test_a_plugin_on_tcp_has_a_spec_while_it_is_served(loop: str, short_path: Path) -> None:
-    """A browser's request is refused there."""
+    """The spec file is removed at the end; a request of a browser gets status 403."""
 
     async def main() -> None:
         async with served(
@@ -143,10 +143,10 @@ def test_a_plugin_on_tcp_has_a_spec_while_it_is_served(loop: str, short_path: Pa
     assert list(short_path.iterdir()) == []
 
 
-def test_a_plugin_can_speak_tls(
+def test_a_plugin_can_be_served_over_tls(
     loop: str, short_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One after the other, beside a peer that shakes no hands; no end of one is warned of."""
+    """Three hosts are served although another connection never begins its handshake."""
     cert, key = Certificates(tmp_path).server_files()
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -181,8 +181,10 @@ WRONG: list[tuple[Callable[..., Awaitable[None]], dict[str, Any], type[Exception
 
 
 @pytest.mark.parametrize("case", range(len(WRONG)))
-def test_what_cannot_be_served_is_an_error(loop: str, short_path: Path, case: int) -> None:
-    """And nothing is made."""
+def test_invalid_arguments_of_serve_unix_and_serve_tcp_are_errors(
+    loop: str, short_path: Path, case: int
+) -> None:
+    """An invalid name, mode, drain, app, ``tls`` or address raises before a file is made."""
     serve, options, error = WRONG[case]
     where = "sockets_path" if serve is serve_unix else "specs_path"
     arguments = {"app": AsyncPluginApp(AsyncEchoes()), where: str(short_path), **options}
@@ -196,7 +198,7 @@ def test_what_cannot_be_served_is_an_error(loop: str, short_path: Path, case: in
 
 
 def test_a_live_socket_is_never_replaced(loop: str, short_path: Path) -> None:
-    """Whichever end has it."""
+    """``serve_unix`` raises ``SpecError`` where a threaded plugin already listens."""
 
     async def main() -> None:
         with (
@@ -209,8 +211,10 @@ def test_a_live_socket_is_never_replaced(loop: str, short_path: Path) -> None:
     run(loop, main())
 
 
-def test_the_loop_runs_on_while_a_lock_is_waited_for(loop: str, short_path: Path) -> None:
-    """Cancelled while it waits, it ends at once, and leaves nothing."""
+def test_the_loop_runs_on_while_serve_unix_waits_for_a_lock_file(
+    loop: str, short_path: Path
+) -> None:
+    """A cancellation ends the wait at once, and no socket is left."""
     lock = short_path / ".echo.sock.lock"
 
     async def main() -> None:
@@ -234,8 +238,10 @@ def test_the_loop_runs_on_while_a_lock_is_waited_for(loop: str, short_path: Path
     assert [path for path in short_path.iterdir() if path != lock] == []
 
 
-def test_a_server_may_be_cancelled_at_any_moment_and_again(loop: str, short_path: Path) -> None:
-    """Before it listens, while it opens its socket, and after: nothing is left each time."""
+def test_serve_unix_may_be_cancelled_at_any_moment_and_repeatedly(
+    loop: str, short_path: Path
+) -> None:
+    """Cancelling before, during or after the start leaves no socket and no descriptor."""
 
     async def main() -> None:
         await asyncio.to_thread(int)
@@ -259,8 +265,10 @@ def test_a_server_may_be_cancelled_at_any_moment_and_again(loop: str, short_path
     run(loop, main())
 
 
-def test_a_running_call_is_answered_although_the_server_ends(loop: str, short_path: Path) -> None:
-    """Within ``drain`` seconds; the socket is gone by then."""
+def test_a_running_call_gets_its_response_although_the_server_ends(
+    loop: str, short_path: Path
+) -> None:
+    """The call may take ``drain`` seconds; the socket is removed before it ends."""
     volumes = AsyncVolumes()
 
     async def main() -> None:
@@ -283,7 +291,7 @@ def test_a_running_call_is_answered_although_the_server_ends(loop: str, short_pa
 
 
 class Stubborn(AsyncVolumeDriver):
-    """Its ``path`` waits, and may refuse to end."""
+    """A plugin whose ``path`` waits, and may go on after it was cancelled."""
 
     def __init__(self, *, is_deaf: bool = False) -> None:
         super().__init__()
@@ -307,10 +315,10 @@ PATH = post("VolumeDriver.Path", b'{"Name":"a"}')
 
 
 @pytest.mark.parametrize("is_deaf", [False, True])
-def test_a_call_that_does_not_end_is_cut_off(
+def test_a_call_that_takes_longer_than_drain_is_cancelled_and_cut_off(
     loop: str, short_path: Path, *, is_deaf: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After ``drain`` seconds it is cancelled, its connection closed; one that goes on is told."""
+    """The connection is closed; a call that goes on after its cancellation is logged."""
     driver = Stubborn(is_deaf=is_deaf)
 
     async def main() -> None:
@@ -337,8 +345,8 @@ def test_a_call_that_does_not_end_is_cut_off(
     ] * is_deaf
 
 
-def test_who_is_cancelled_once_more_does_not_drain(loop: str, short_path: Path) -> None:
-    """Calls are cut off at once."""
+def test_a_second_cancellation_ends_running_calls_at_once(loop: str, short_path: Path) -> None:
+    """The server does not wait the 60 s of ``drain`` for the calls."""
     driver = Stubborn()
 
     async def main() -> None:
@@ -360,8 +368,8 @@ def test_who_is_cancelled_once_more_does_not_drain(loop: str, short_path: Path) 
     run(loop, main())
 
 
-def test_idle_connections_do_not_hold_the_end(loop: str, short_path: Path) -> None:
-    """They are closed at once."""
+def test_idle_connections_do_not_delay_the_end_of_the_server(loop: str, short_path: Path) -> None:
+    """The server closes idle connections at once, although ``drain`` is 60 s."""
 
     async def main() -> None:
         async with served(
@@ -380,8 +388,8 @@ def test_idle_connections_do_not_hold_the_end(loop: str, short_path: Path) -> No
     run(loop, main())
 
 
-def test_a_socket_that_listens_no_more_ends_the_serving(loop: str, short_path: Path) -> None:
-    """With an error, and without its file."""
+def test_a_listening_socket_that_is_shut_down_ends_the_server(loop: str, short_path: Path) -> None:
+    """``serve_unix`` raises ``PluginError`` and removes the file of the socket."""
     path = short_path / "echo.sock"
 
     async def main() -> None:
@@ -401,7 +409,7 @@ def test_a_socket_that_listens_no_more_ends_the_serving(loop: str, short_path: P
 
 
 def test_each_request_has_a_context_of_its_own(loop: str, short_path: Path) -> None:
-    """What one sets in it the next does not see: pipelined, or after a body that was waited for."""
+    """A context variable that one request sets is unset in the next on its connection."""
     told = ContextVar("told", default="nothing")
 
     async def app(request: AsyncRequest) -> AsyncResponse:
@@ -429,8 +437,8 @@ def test_each_request_has_a_context_of_its_own(loop: str, short_path: Path) -> N
     run(loop, main())
 
 
-def test_many_pipelined_requests_are_answered(loop: str, short_path: Path) -> None:
-    """More than Python may call within each other, each with the method's name."""
+def test_twelve_hundred_pipelined_requests_get_their_responses(loop: str, short_path: Path) -> None:
+    """1,200 requests are more than the nested calls that Python allows."""
     many = 1200
 
     async def app(request: AsyncRequest) -> AsyncResponse:
@@ -451,8 +459,8 @@ def test_many_pipelined_requests_are_answered(loop: str, short_path: Path) -> No
     run(loop, main())
 
 
-def test_no_handler_of_signals_is_installed(loop: str, short_path: Path) -> None:
-    """The program's own stay, while it is served and after."""
+def test_serving_installs_no_signal_handlers(loop: str, short_path: Path) -> None:
+    """The program's own handlers stay in place while a plugin is served."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     async def main() -> None:
@@ -466,7 +474,7 @@ def test_no_handler_of_signals_is_installed(loop: str, short_path: Path) -> None
 
 
 def test_two_plugins_share_a_loop(loop: str, short_path: Path) -> None:
-    """And a host in the same loop calls them."""
+    """Two plugins that are served in one event loop both respond."""
 
     async def main() -> None:
         async with (
@@ -484,8 +492,8 @@ def test_two_plugins_share_a_loop(loop: str, short_path: Path) -> None:
     run(loop, main())
 
 
-def test_a_large_upload_and_a_stream_pass(loop: str, short_path: Path) -> None:
-    """50 MB of unknown length in, and what is streamed comes as it is made."""
+def test_a_large_upload_and_an_endless_stream_are_served(loop: str, short_path: Path) -> None:
+    """50 MiB of unknown length are received, and a stream is sent as it is produced."""
 
     def call(addr: str) -> tuple[int, bytes]:
         with new_client(addr) as client:
@@ -506,8 +514,8 @@ def test_a_large_upload_and_a_stream_pass(loop: str, short_path: Path) -> None:
     run(loop, main())
 
 
-def test_a_coroutine_function_can_be_served(loop: str, short_path: Path) -> None:
-    """With what it raises answered."""
+def test_a_coroutine_function_can_be_served_as_an_app(loop: str, short_path: Path) -> None:
+    """What the function returns is the response; a ``SystemExit`` in it is status 500."""
 
     async def app(request: AsyncRequest) -> AsyncResponse:
         if request.method == "Any.Exit":
@@ -538,8 +546,10 @@ def told_at(url: str) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("directory", ["sockets_path", "specs_path"])
-def test_metrics_are_served_beside_an_app(loop: str, directory: str, short_path: Path) -> None:
-    """From before the first call until after the last: health is 503 while running calls end."""
+def test_a_metrics_server_runs_from_before_the_first_call_to_after_the_last(
+    loop: str, directory: str, short_path: Path
+) -> None:
+    """``/health`` gives status 503 while the last calls end; then the port is closed."""
     registry = CollectorRegistry()
     metrics = MetricsServer("0", registry=registry)
     started, may_end = asyncio.Event(), asyncio.Event()
@@ -575,10 +585,10 @@ def test_metrics_are_served_beside_an_app(loop: str, directory: str, short_path:
     run(loop, test())
 
 
-def test_metrics_that_cannot_listen_keep_the_plugin_from_being_served(
+def test_a_metrics_server_that_cannot_listen_keeps_the_plugin_from_being_served(
     loop: str, short_path: Path
 ) -> None:
-    """Nothing is announced, and what is no metrics server is refused first of all."""
+    """A port in use is a ``SpecError``, another type a ``TypeError``; no file is made."""
     wrong: Any = print
 
     async def test() -> None:
@@ -594,10 +604,10 @@ def test_metrics_that_cannot_listen_keep_the_plugin_from_being_served(
     assert not list(short_path.iterdir())
 
 
-def test_metrics_are_stopped_though_the_task_is_cancelled_as_they_start(
+def test_a_metrics_server_is_stopped_though_the_task_is_cancelled_as_it_starts(
     loop: str, short_path: Path
 ) -> None:
-    """Of another's class, which starts slowly."""
+    """A user's metrics server that is slow to start is stopped after it has started."""
     happened: list[str] = []
     starting, may_start = threading.Event(), threading.Event()
 

@@ -36,8 +36,10 @@ async def plain(app: AsyncPluginApp, sockets: str) -> None:
 
 
 @pytest.mark.parametrize("serve", [shielded, plain])
-def test_a_running_call_is_answered_by_a_task_of_asyncio(serve: Serve, short_path: Path) -> None:
-    """In a task of anyio it is cut off at once; in both, the socket is gone."""
+def test_a_running_call_is_completed_only_if_serving_is_shielded_from_cancel_scopes(
+    serve: Serve, short_path: Path
+) -> None:
+    """In a task of an anyio group the call is cut off; in both cases the socket is removed."""
     volumes = AsyncVolumes()
     came: list[object] = []
 

@@ -57,7 +57,7 @@ def starts(path: Path) -> dict[str, Callable[..., Any]]:
 def test_a_plugin_is_served_while_all_threads_of_the_executor_are_busy(
     loop: str, scheme: str, short_path: Path, *, measured: bool
 ) -> None:
-    """It starts at once, and ends at once when it is cancelled."""
+    """Serving starts and ends without a thread of the loop's default executor."""
 
     async def main() -> None:
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -76,10 +76,10 @@ def test_a_plugin_is_served_while_all_threads_of_the_executor_are_busy(
 
 
 @pytest.mark.parametrize("scheme", ["unix", "tcp"])
-def test_a_start_that_is_cancelled_waits_for_no_other_work(
+def test_a_cancelled_start_does_not_wait_for_a_busy_executor(
     loop: str, scheme: str, short_path: Path
 ) -> None:
-    """At any moment of it; and leaves no file and no descriptor."""
+    """Whenever the start is cancelled, it ends at once and leaves no file and no descriptor."""
 
     async def main() -> None:
         await asyncio.sleep(0)
@@ -98,10 +98,8 @@ def test_a_start_that_is_cancelled_waits_for_no_other_work(
     run(loop, main())
 
 
-def test_what_is_called_with_the_address_may_be_a_coroutine_function(
-    loop: str, short_path: Path
-) -> None:
-    """It is awaited while calls are answered; what it raises ends the serving."""
+def test_on_serving_may_be_a_coroutine_function(loop: str, short_path: Path) -> None:
+    """The coroutine is awaited while calls are served; an exception in it ends the serving."""
     said: list[object] = []
 
     async def calls(address: str) -> None:
@@ -118,8 +116,8 @@ def test_what_is_called_with_the_address_may_be_a_coroutine_function(
     assert os.listdir(short_path) == []
 
 
-def test_a_task_that_is_started_with_the_address_is_its_own(loop: str, short_path: Path) -> None:
-    """It is neither waited for nor cancelled with the serving."""
+def test_a_task_that_on_serving_returns_is_left_alone(loop: str, short_path: Path) -> None:
+    """Serving neither waits for the task nor cancels it."""
     started: list[asyncio.Task[None]] = []
 
     async def main() -> None:
@@ -138,15 +136,15 @@ def test_a_task_that_is_started_with_the_address_is_its_own(loop: str, short_pat
     run(loop, main())
 
 
-def test_what_cannot_be_called_with_the_address_is_refused(loop: str, short_path: Path) -> None:
-    """Before anything is opened."""
+def test_an_on_serving_that_is_not_callable_is_a_type_error(loop: str, short_path: Path) -> None:
+    """``on_serving=5`` is refused before a socket is opened."""
     with pytest.raises(TypeError, match=r"^on_serving must be a function of an address, not 5$"):
         run(loop, starts(short_path)["unix"](on_serving=5))
     assert os.listdir(short_path) == []
 
 
 class Held:
-    """An opening that waits for something that cannot be asked to stop, such as a name server."""
+    """Opens a socket slowly, and cannot be interrupted, as where a name server is slow."""
 
     def __init__(self) -> None:
         self.begun, self.may_go_on, self.ended = (threading.Event() for _ in range(3))
@@ -160,8 +158,10 @@ class Held:
 
 @pytest.mark.parametrize("late", [False, True], ids=["while it is waited for", "later"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_what_a_cancelled_start_has_opened_is_closed(loop: str, times: int, *, late: bool) -> None:
-    """By the task, or by the thread if that takes too long, also once the loop is closed."""
+def test_a_socket_that_a_cancelled_start_has_opened_is_closed(
+    loop: str, times: int, *, late: bool
+) -> None:
+    """If opening takes too long, its thread closes the socket later, even after the loop ended."""
     held = Held()
 
     async def main() -> None:

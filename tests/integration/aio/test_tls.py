@@ -31,8 +31,10 @@ def over_tls(plugin: DummyPlugin, options: TLSOptions | None) -> AsyncSocketTran
     return connect(Address(plugin.addr.replace("tcp:", "https:")), options)
 
 
-def test_a_silent_handshake_ends_at_the_deadline(run: Run, certificates: Certificates) -> None:
-    """Cancelled or closed it ends at once; and nothing is left open."""
+def test_a_tls_handshake_without_a_reply_ends_at_the_deadline(
+    run: Run, certificates: Certificates
+) -> None:
+    """A cancellation or ``close`` ends the handshake at once, and no descriptor is left."""
 
     async def test() -> None:
         before = descriptors()
@@ -53,8 +55,8 @@ def test_a_silent_handshake_ends_at_the_deadline(run: Run, certificates: Certifi
         run(test())
 
 
-def test_a_certificate_is_verified(run: Run, certificates: Certificates) -> None:
-    """Another authority's is refused, and so is another name; the error says why."""
+def test_the_certificate_of_a_plugin_is_verified(run: Run, certificates: Certificates) -> None:
+    """A certificate of another authority or another host is refused, and the error says why."""
 
     async def test(options: TLSOptions | None, addr: str, reason: str) -> None:
         transport = connect(Address(addr), options)
@@ -70,8 +72,8 @@ def test_a_certificate_is_verified(run: Run, certificates: Certificates) -> None
         run(test(options, other, "IP address mismatch"))
 
 
-def test_what_speaks_no_tls_is_an_error(run: Run, certificates: Certificates) -> None:
-    """A plugin in plain text, and one that hangs up in the handshake."""
+def test_a_plugin_that_does_not_speak_tls_is_an_error(run: Run, certificates: Certificates) -> None:
+    """Plain text in place of a handshake, or a hang-up during it, is a ``TransportError``."""
 
     async def test() -> None:
         transport = over_tls(plugin, TLSOptions(certificates.ca_file))
@@ -88,8 +90,10 @@ def test_what_speaks_no_tls_is_an_error(run: Run, certificates: Certificates) ->
             run(test())
 
 
-def test_a_client_certificate_is_shown_or_missed(run: Run, certificates: Certificates) -> None:
-    """A plugin that asks for one refuses a host without: an error, and no time-out."""
+def test_a_client_certificate_is_shown_to_a_plugin_that_asks(
+    run: Run, certificates: Certificates
+) -> None:
+    """The call of a host without a certificate is an error, and not a time-out."""
 
     async def test(options: TLSOptions) -> object:
         transport = over_tls(plugin, options)
@@ -106,8 +110,10 @@ def test_a_client_certificate_is_shown_or_missed(run: Run, certificates: Certifi
     assert not isinstance(caught.value, TransportTimeoutError)
 
 
-def test_tickets_of_a_session_are_no_response(run: Run, certificates: Certificates) -> None:
-    """What TLS sends by itself while a connection is idle leaves it of use."""
+def test_tls_session_tickets_are_not_taken_for_a_response(
+    run: Run, certificates: Certificates
+) -> None:
+    """A connection on which TLS sends tickets while it is idle serves the next calls."""
     connections: list[Conversation] = []
 
     def behave(conversation: Conversation) -> None:
@@ -130,10 +136,10 @@ def test_tickets_of_a_session_are_no_response(run: Run, certificates: Certificat
         assert len(connections) == 1
 
 
-def test_a_response_that_comes_with_the_handshake_s_end(
+def test_a_response_that_arrives_with_the_end_of_the_handshake_is_received(
     run: Run, certificates: Certificates
 ) -> None:
-    """It is received, though the loop has nothing more to tell of."""
+    """The response is read although the socket does not become readable another time."""
 
     async def test() -> None:
         address = Address(plugin.addr.replace("tcp://127.0.0.1", "https://localhost"))
@@ -163,8 +169,8 @@ def test_a_response_that_comes_with_the_handshake_s_end(
         run(test())
 
 
-def test_files_are_checked_when_the_transport_is_made(certificates: Certificates) -> None:
-    """As those of synchronous transports: no regular file, none at all, no PEM."""
+def test_tls_files_are_checked_when_the_transport_is_made(certificates: Certificates) -> None:
+    """A FIFO, a missing file and a file that is not PEM are a ``SpecError`` at once."""
     directory = Path(certificates.ca_file).parent
     os.mkfifo(directory / "fifo")
     (directory / "text").write_text("no PEM")
@@ -175,13 +181,13 @@ def test_files_are_checked_when_the_transport_is_made(certificates: Certificates
     assert time.monotonic() - began < 1
 
 
-def test_files_that_were_not_read_in_time_are_read_by_the_first_dial(
+def test_tls_files_that_were_not_read_in_time_are_read_by_the_first_dial(
     run: Run, certificates: Certificates
 ) -> None:
-    """In a thread, within the call's time; the loop goes on."""
+    """The transport can be made all the same, and its calls get their responses."""
 
     class Slow(Lookups):
-        """What takes its time to begin."""
+        """Lookups in which no TLS file is read in time."""
 
         def context(self, *_: object) -> ssl.SSLContext:
             raise TimeoutError("as on a file system that has gone away")

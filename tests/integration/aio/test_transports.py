@@ -1,4 +1,4 @@
-"""The asynchronous transport over real sockets keeps both contracts, in each kind of loop."""
+"""The asynchronous transport and server pass the contract tests, in each kind of event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -62,10 +62,8 @@ BODIES: dict[str, Callable[[], AsyncContent]] = {
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_an_answer_during_an_upload_is_received_each_time(
-    body: str, reach: Reach, run: Run
-) -> None:
-    """Of 100 plugins that refuse and hang up, 100 are understood."""
+def test_a_response_during_an_upload_is_always_received(body: str, reach: Reach, run: Run) -> None:
+    """The status 413 of each of 100 plugins that refuse an upload and hang up is received."""
     # Bytes are cut off by a reset on TCP, whose answer the system then drops.
     behaviour = refuses_and_hangs_up if body == "endless" else refuses_and_stays
 
@@ -83,10 +81,10 @@ def test_an_answer_during_an_upload_is_received_each_time(
 
 
 @pytest.mark.parametrize("timeout", [0.3, None])
-def test_a_plugin_that_does_not_read_takes_little_of_an_iterable(
+def test_little_of_an_iterable_is_taken_for_a_plugin_that_does_not_read(
     timeout: float | None, reach: Reach, run: Run
 ) -> None:
-    """Less than 2 MiB; the call ends at its deadline, or as it is cancelled."""
+    """Less than 2 MiB are taken; the call ends at its deadline or when it is cancelled."""
     taken: list[int] = []
 
     async def test() -> None:
@@ -102,8 +100,8 @@ def test_a_plugin_that_does_not_read_takes_little_of_an_iterable(
     assert 0 < sum(taken) < 2 * MIB
 
 
-def test_an_upload_leaves_time_for_others(reach_unix: Reach, run: Run) -> None:
-    """An iterable that never waits, and a plugin that reads as fast, do not keep the loop."""
+def test_an_upload_lets_other_tasks_of_the_loop_run(reach_unix: Reach, run: Run) -> None:
+    """An iterable that never waits does not block the loop, though the plugin reads as fast."""
 
     def reads(conversation: Conversation) -> None:
         with contextlib.suppress(OSError):
@@ -123,8 +121,8 @@ def test_an_upload_leaves_time_for_others(reach_unix: Reach, run: Run) -> None:
         run(test())
 
 
-def test_a_close_ends_an_upload(reach: Reach, run: Run) -> None:
-    """Whether it waits for room to send, or for its iterable."""
+def test_closing_a_transport_ends_its_uploads(reach: Reach, run: Run) -> None:
+    """An upload ends whether it waits for room to send or for its iterable."""
 
     async def test() -> None:
         calls = [

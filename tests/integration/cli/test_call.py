@@ -16,8 +16,10 @@ from tests.integration.engine.test_rclone import rclone_at
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def test_arguments_come_from_the_line_a_file_or_standard_input(machine: Machine) -> None:
-    """What is created each way is there afterwards; the answer is printed as JSON."""
+def test_call_takes_arguments_from_the_command_line_a_file_or_standard_input(
+    machine: Machine,
+) -> None:
+    """The volume created in each way exists afterwards; the response is printed as JSON."""
     (machine.root / "created.json").write_text('{"Name": "two"}')
     with machine.shelf():
         for arguments, sent in [
@@ -33,8 +35,8 @@ def test_arguments_come_from_the_line_a_file_or_standard_input(machine: Machine)
     assert names == ["one", "three", "two"]
 
 
-def test_an_address_will_do_for_a_name(machine: Machine) -> None:
-    """What holds a slash is an address, and nothing is looked up."""
+def test_call_takes_an_address_in_place_of_a_name(machine: Machine) -> None:
+    """A ``unix://`` address is called as it is, and no plugin is looked up."""
     with machine.shelf() as path:
         moved = path.rename(machine.root / "elsewhere")
         ran = machine.run("call", f"unix://{moved}", "VolumeDriver.List", "{}")
@@ -42,8 +44,8 @@ def test_an_address_will_do_for_a_name(machine: Machine) -> None:
     assert json.loads(ran.stdout) == {"Volumes": []}
 
 
-def test_one_call_is_one_request(machine: Machine) -> None:
-    """No handshake, and no second attempt; without arguments there is no body."""
+def test_call_sends_one_request(machine: Machine) -> None:
+    """There is no handshake and no second attempt; without arguments the request has no body."""
     with DummyPlugin.on_unix(machine.sockets / "p.sock", Conversation.read_request) as plugin:
         ran = machine.run("call", "p", "A.B")
         connections = plugin.connections
@@ -71,10 +73,10 @@ def test_one_call_is_one_request(machine: Machine) -> None:
         (http(b"{}", length=10), "VolumeDriver.Get", 8, "cut off"),
     ],
 )
-def test_an_error_goes_to_standard_error_and_decides_the_status(
+def test_a_failed_call_is_reported_on_standard_error_and_by_the_exit_status(
     machine: Machine, answer: bytes, method: str, status: int, said: str
 ) -> None:
-    """Standard output stays empty, so that nothing is taken for an answer."""
+    """Standard output stays empty, so that no script takes the message for a response."""
     with DummyPlugin.on_unix(machine.sockets / "p.sock", answering(answer)):
         ran = machine.run("call", "p", method, "{}")
 
@@ -94,10 +96,10 @@ def test_an_error_goes_to_standard_error_and_decides_the_status(
         (http(b"<html>"), 8, {"status": None, "answer": None, "kind": "WireError"}),
     ],
 )
-def test_programs_read_the_response_or_the_error_as_json(
+def test_call_prints_the_response_or_the_error_as_json(
     machine: Machine, answer: bytes, status: int, told: dict[str, object]
 ) -> None:
-    """With the status of HTTP; standard error says nothing, and the exit status is the same."""
+    """The object also has the HTTP status; standard error is empty, the exit status as usual."""
     with DummyPlugin.on_unix(machine.sockets / "p.sock", answering(answer)):
         ran = machine.run("call", "p", "VolumeDriver.List", "{}", "--json")
 
@@ -110,8 +112,8 @@ def test_programs_read_the_response_or_the_error_as_json(
     assert printed == {"method": "VolumeDriver.List"} | told
 
 
-def test_a_plugin_that_is_not_there_is_an_error_in_json_too(machine: Machine) -> None:
-    """Whatever went wrong, there is an object."""
+def test_a_plugin_that_is_not_found_is_an_error_in_json_too(machine: Machine) -> None:
+    """With ``--json`` an object is printed even if no plugin was called."""
     ran = machine.run("call", "none", "A.B", "--json")
 
     assert ran.returncode == 3
@@ -119,8 +121,8 @@ def test_a_plugin_that_is_not_there_is_an_error_in_json_too(machine: Machine) ->
 
 
 @requires("rclone", "rclone")
-def test_a_plugin_that_others_wrote_is_called(machine: Machine) -> None:
-    """What rclone answers is printed, and what it refuses is told."""
+def test_call_works_with_the_volume_plugin_of_rclone(machine: Machine) -> None:
+    """A response of rclone is printed, and an error of rclone is reported."""
     with rclone_at(machine.sockets / "rclone.sock", machine.root):
         listed = machine.run("call", "rclone", "VolumeDriver.List", "{}")
         refused = machine.run("call", "rclone", "VolumeDriver.Get", '{"Name": "none"}')
@@ -134,7 +136,7 @@ def test_a_plugin_that_others_wrote_is_called(machine: Machine) -> None:
 
 
 def test_a_response_that_takes_too_long_is_given_up(machine: Machine) -> None:
-    """``--timeout`` bounds the call."""
+    """``--timeout`` bounds the call, and the exit status is 6."""
     with DummyPlugin.on_unix(machine.sockets / "p.sock", Conversation.hang):
         began = time.monotonic()
         ran = machine.run("call", "p", "A.B", "--timeout", "0.5")
@@ -158,10 +160,10 @@ def test_a_response_that_takes_too_long_is_given_up(machine: Machine) -> None:
         (["p"], "Missing argument 'METHOD'"),
     ],
 )
-def test_what_cannot_be_sent_is_told_before_anything_is(
+def test_invalid_arguments_of_call_are_refused_before_anything_is_sent(
     machine: Machine, arguments: list[str], said: str
 ) -> None:
-    """The usage comes with it, and the status is 2."""
+    """The message comes with the usage, and the exit status is 2."""
     ran = machine.run("call", *arguments)
 
     assert (ran.returncode, ran.stdout) == (2, "")
@@ -169,8 +171,8 @@ def test_what_cannot_be_sent_is_told_before_anything_is(
     assert "Usage: moby-plugins call" in ran.stderr
 
 
-def test_raw_prints_the_bytes_as_they_are(machine: Machine) -> None:
-    """JSON or not, to the last byte."""
+def test_raw_prints_the_bytes_of_the_response_unchanged(machine: Machine) -> None:
+    """The response need not be JSON, and is printed to the last byte."""
     answer = answering(http(b"\x00\xff{not json}\n"))
     with DummyPlugin.on_unix(machine.sockets / "p.sock", answer):
         printed = subprocess.check_output(
@@ -183,7 +185,7 @@ def test_raw_prints_the_bytes_as_they_are(machine: Machine) -> None:
 
 
 def test_a_stream_is_printed_as_it_comes_until_interrupted(machine: Machine) -> None:
-    """A line is there before the next was sent; Ctrl-C ends an endless one with 130."""
+    """A line is printed before the next is sent; Ctrl-C ends the command with exit status 130."""
 
     def behave(conversation: Conversation) -> None:
         conversation.read_request()
@@ -202,8 +204,8 @@ def test_a_stream_is_printed_as_it_comes_until_interrupted(machine: Machine) -> 
         assert process.stderr.read() == ""
 
 
-def test_a_file_is_sent_whole(machine: Machine) -> None:
-    """With its length from a file, in chunks from a pipe; both say nothing but the answer."""
+def test_send_sends_a_file_or_standard_input_as_the_body(machine: Machine) -> None:
+    """A file is sent with its length, a pipe in chunks; only the response is printed."""
     requests: list[bytes] = []
     content = bytes(range(256)) * 1000
     (machine.root / "layer").write_bytes(content)
@@ -230,8 +232,8 @@ def slowly(conversation: Conversation) -> None:
     conversation.send(http(b"{}"))
 
 
-def test_a_terminal_shows_how_far_it_is(machine: Machine) -> None:
-    """The bar is gone at the end, and what is left is the answer."""
+def test_a_terminal_shows_the_progress_of_a_sent_file(machine: Machine) -> None:
+    """The progress bar is cleared at the end, and the response is left."""
     (machine.root / "layer").write_bytes(bytes(20 << 20) + b"END")
     command = machine.command("call", "p", "G.A", "--send", str(machine.root / "layer"))
     with (
@@ -245,7 +247,7 @@ def test_a_terminal_shows_how_far_it_is(machine: Machine) -> None:
     assert terminal.plain.rstrip().endswith("{}")
 
 
-def test_a_reader_that_has_enough_is_no_error(machine: Machine) -> None:
+def test_call_ends_without_a_message_when_the_reader_closes_the_pipe(machine: Machine) -> None:
     """``call … --stream | head -1`` ends when head does, without a traceback."""
 
     def behave(conversation: Conversation) -> None:
@@ -276,10 +278,10 @@ def test_a_reader_that_has_enough_is_no_error(machine: Machine) -> None:
         ("@/dev/zero", "@/dev/zero: the arguments are larger than 67108864 bytes"),
     ],
 )
-def test_arguments_that_cannot_be_read_are_an_error_of_usage(
+def test_arguments_that_are_nested_too_deeply_or_too_large_are_an_error_of_usage(
     machine: Machine, given: str, said: str
 ) -> None:
-    """Neither a traceback, nor all of the machine's memory."""
+    """The command ends without a traceback, and does not fill the machine's memory."""
     ran = machine.run("call", "unix:///nowhere.sock", "A.B", given)
 
     assert ran.returncode == 2

@@ -55,7 +55,7 @@ def unpassed(shown: dict[str, Any]) -> dict[str, str]:
 def test_the_examples_keep_to_the_protocol(
     machine: Machine, program: str, subsystem: str, found: dict[str, str]
 ) -> None:
-    """The findings are true: no Capabilities, and a metrics collector that is not managed."""
+    """The few findings are true, such as a missing Capabilities, and known to this test."""
     argument = machine.root / "argument"
     if program == "authz_plugin.py":
         argument.write_text(POLICY)
@@ -74,8 +74,10 @@ def test_the_examples_keep_to_the_protocol(
         assert not any(argument.iterdir())  # nothing is left
 
 
-def test_a_metrics_collector_is_checked_by_its_address(machine: Machine) -> None:
-    """Where no host finds it, as a managed plugin; a host's own directory is not such a place."""
+def test_a_metrics_collector_passes_only_at_an_address_where_no_host_finds_it(
+    machine: Machine,
+) -> None:
+    """In a directory of plugins it fails: a metrics collector has to be a managed plugin."""
     with example(machine, "metrics_plugin.py", machine.root / "argument") as path:
         elsewhere = machine.root / "meter.sock"
         elsewhere.symlink_to(path)
@@ -89,8 +91,8 @@ def test_a_metrics_collector_is_checked_by_its_address(machine: Machine) -> None
     assert f"hosts find {path}" in found.stdout
 
 
-def test_a_volume_plugin_is_checked_for_podman(machine: Machine) -> None:
-    """Only what Podman wants; the example has neither Capabilities nor need of them."""
+def test_a_volume_plugin_can_be_checked_for_podman_alone(machine: Machine) -> None:
+    """``--host podman`` runs only the checks of what Podman uses, which has no authz plugins."""
     with machine.shelf():
         ran = machine.run("check", "shelf", "--host", "podman", "--json")
         other = machine.run("check", "shelf", "--host", "podman", "--subsystem", "authz")
@@ -102,8 +104,8 @@ def test_a_volume_plugin_is_checked_for_podman(machine: Machine) -> None:
     assert other.returncode == 2
 
 
-def test_a_source_is_explained_without_a_plugin(machine: Machine) -> None:
-    """A section, a trap, or all of a check's sources; as JSON too."""
+def test_explain_prints_parts_of_the_protocol_without_a_plugin(machine: Machine) -> None:
+    """``--explain`` takes a section, a numbered trap or several of them; ``--json`` works too."""
     trap = machine.run("check", "--explain", "B11 trap 12")
     both = json.loads(machine.run("check", "--explain", "P1, b11 trap 2", "--json").stdout)
 
@@ -113,8 +115,8 @@ def test_a_source_is_explained_without_a_plugin(machine: Machine) -> None:
     assert both["b11 trap 2"].startswith("2. 201/204 are failures")
 
 
-def test_a_name_without_its_subsystem_chooses(machine: Machine) -> None:
-    """As JSON and the documents have it."""
+def test_a_check_can_be_chosen_by_its_name_without_the_subsystem(machine: Machine) -> None:
+    """``--check`` takes the name of a check as the JSON and the documents show it."""
     with machine.shelf():
         ran = machine.run("check", "shelf", "--check", "unknown keys", "--json")
 
@@ -122,8 +124,8 @@ def test_a_name_without_its_subsystem_chooses(machine: Machine) -> None:
     assert (found["subsystem"], found["check"]) == ("VolumeDriver", "unknown keys")
 
 
-def test_a_driver_that_needs_options_says_where_they_go(machine: Machine) -> None:
-    """Where Create fails and none were given."""
+def test_a_failed_create_without_options_suggests_volume_opt(machine: Machine) -> None:
+    """With the options that the driver needs, given by ``--volume-opt``, the check passes."""
     (machine.root / "volumes").mkdir()
     needy = refuses_if(lambda args: not args.get("Opts"), "VolumeDriver.Create")
     with LivePlugins(machine.sockets) as start:
@@ -136,8 +138,8 @@ def test_a_driver_that_needs_options_says_where_they_go(machine: Machine) -> Non
     assert given.returncode == 0
 
 
-def test_who_follows_the_document_has_a_plugin_that_passes(machine: Machine) -> None:
-    """The first program of docs/writing-a-plugin.md, served and checked as that says."""
+def test_the_first_program_of_the_guide_passes_the_checks(machine: Machine) -> None:
+    """The program is in docs/writing-a-plugin.md, and is served and checked as that page says."""
     page = WRITING.read_text(encoding="utf-8")
     program = page.partition("```python\n")[2].partition("```")[0]
     (machine.root / "scratch.py").write_text(program)
@@ -152,8 +154,8 @@ def test_who_follows_the_document_has_a_plugin_that_passes(machine: Machine) -> 
         assert f"\n{line}\n" in page
 
 
-def test_people_read_a_table(machine: Machine) -> None:
-    """A line for each check with what it expects, and one that counts."""
+def test_check_prints_a_table(machine: Machine) -> None:
+    """There is a line for each check with what it expects, and a last line with the counts."""
     with machine.shelf() as path:
         ran = machine.run("check", f"unix://{path}", "--check", "volumedriver: cap*")
 
@@ -167,8 +169,8 @@ def test_people_read_a_table(machine: Machine) -> None:
     assert ran.returncode == 0
 
 
-def test_build_servers_read_junit(machine: Machine) -> None:
-    """``--junit`` writes a file beside what is printed."""
+def test_check_writes_a_junit_report_for_build_servers(machine: Machine) -> None:
+    """``--junit`` writes the findings to a file, in addition to what is printed."""
     with machine.shelf():
         machine.run("check", "shelf", "--subsystem", "VolumeDriver", "--junit", "report.xml")
 
@@ -179,8 +181,8 @@ def test_build_servers_read_junit(machine: Machine) -> None:
     assert len(suite) > 30
 
 
-def test_reading_only_changes_nothing(machine: Machine) -> None:
-    """``--read-only`` makes no volume, not even for a moment."""
+def test_check_with_read_only_makes_no_volume(machine: Machine) -> None:
+    """``--read-only`` runs only the checks that change nothing, not even for a moment."""
     with machine.shelf():
         before = (machine.root / "volumes").stat().st_mtime_ns
         ran = machine.run("check", "shelf", "--read-only", "--json")
@@ -193,8 +195,8 @@ def test_reading_only_changes_nothing(machine: Machine) -> None:
     assert before == after
 
 
-def test_the_checks_can_be_listed(machine: Machine) -> None:
-    """Without a plugin: what each expects, where that is from, and whether it leaves traces."""
+def test_the_checks_can_be_listed_without_a_plugin(machine: Machine) -> None:
+    """``--list`` shows what each check expects, its source, and whether it leaves traces."""
     listed = json.loads(machine.run("check", "--list", "--json").stdout)
     few = machine.run("check", "--list", "--subsystem", "authz", "--check", "*empty*")
 
@@ -223,8 +225,10 @@ def test_the_checks_can_be_listed(machine: Machine) -> None:
         (["shelf", "--timeout", "0"], "0 is not a positive number of seconds"),
     ],
 )
-def test_a_command_that_cannot_be_meant(machine: Machine, arguments: list[str], why: str) -> None:
-    """Exit status 2, and what is wrong with it."""
+def test_a_command_line_of_check_with_a_mistake_is_refused(
+    machine: Machine, arguments: list[str], why: str
+) -> None:
+    """The exit status is 2, and the message says what is wrong."""
     with machine.shelf():
         ran = machine.run("check", *arguments)
 

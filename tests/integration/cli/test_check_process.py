@@ -1,4 +1,4 @@
-"""``moby-plugins check`` looks at the process of a plugin, which its socket tells."""
+"""``moby-plugins check`` examines the process of a plugin, which it finds by the socket."""
 
 import json
 import os
@@ -43,10 +43,10 @@ def found(machine: Machine, *arguments: str) -> dict[str, dict[str, Any]]:
     ("how", "check", "said"),
     [("spin", IDLE, "of a core"), ("leak", CLOSED, "descriptors are open")],
 )
-def test_a_process_that_does_not_let_go_is_warned_of(
+def test_a_process_that_keeps_a_core_busy_or_leaks_descriptors_gets_a_warning(
     machine: Machine, how: str, check: str, said: str
 ) -> None:
-    """A core that is burnt while nothing is asked, and descriptors that stay open."""
+    """Each fault gives a warning by its own check, and the other check passes."""
     with left(machine, how):
         findings = found(machine)
 
@@ -56,7 +56,7 @@ def test_a_process_that_does_not_let_go_is_warned_of(
     assert findings[other]["outcome"] == "passed"
 
 
-def test_a_leak_in_what_only_other_checks_call_is_seen(machine: Machine) -> None:
+def test_a_leak_in_methods_that_only_other_checks_call_is_counted(machine: Machine) -> None:
     """Descriptors are counted from the first call on, and not only by the check's own calls."""
     with left(machine, "leak"):
         before = found(machine, "--check", CLOSED)[CLOSED]["came_back"]
@@ -72,8 +72,10 @@ def growth(came_back: str) -> int:
 
 
 @as_root
-def test_a_log_driver_with_other_directories_is_not_judged_by_its_fifo(machine: Machine) -> None:
-    """What it would need is not there for it, as in a container."""
+def test_a_log_driver_with_another_root_directory_does_not_fail_for_its_fifo(
+    machine: Machine,
+) -> None:
+    """The driver cannot see the FIFO, as in a container, so that those checks are skipped."""
     with left(machine, "chroot"):
         findings = found(machine, "--subsystem", "LogDriver")
 
@@ -83,8 +85,8 @@ def test_a_log_driver_with_other_directories_is_not_judged_by_its_fifo(machine: 
     assert "does not see" in findings["lines come back"]["came_back"]
 
 
-def test_a_socket_tells_whose_it_is(machine: Machine) -> None:
-    """The process that listens, unless it is this one, which is busy with the checks."""
+def test_the_process_of_a_plugin_is_found_by_its_socket(machine: Machine) -> None:
+    """The process that listens is found, unless it is the one that runs the checks."""
     with left(machine, "quiet") as path:
         process = process_at(Address(f"unix://{path}"))
         assert isinstance(process, LinuxProcess)

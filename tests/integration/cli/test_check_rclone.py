@@ -21,8 +21,8 @@ from tests.integration.engine.test_rclone import rclone_at
 pytestmark = requires("rclone", "rclone", "fusermount3")
 
 
-def test_what_is_found_in_rclone_is_so(machine: Machine) -> None:
-    """Two faults and three risks; all that was made is gone again."""
+def test_check_finds_the_known_faults_of_rclone(machine: Machine) -> None:
+    """Two checks fail, three warn, and the volumes that they made are removed."""
     remote = Path(machine.root, "remote")
     remote.mkdir()
     options = ["--volume-opt", "type=local", "--volume-opt", f"path={remote}"]

@@ -24,8 +24,8 @@ def findings(text: str) -> dict[str, dict[str, Any]]:
     return {f"{each['subsystem']}: {each['check']}": each for each in found}
 
 
-def test_a_plugin_of_every_subsystem_passes(machine: Machine) -> None:
-    """Over a socket, as in memory; hosts find its MetricsCollector, so one check fails."""
+def test_a_correct_plugin_of_every_subsystem_passes_over_a_socket(machine: Machine) -> None:
+    """One check fails rightly: hosts find this plugin, which is a MetricsCollector too."""
     with LivePlugins(machine.sockets) as start:
         start(good_plugin(), "good")
         ran = machine.run("check", "good", "--secret", "password", "--json")
@@ -43,8 +43,8 @@ def test_a_plugin_of_every_subsystem_passes(machine: Machine) -> None:
     }
 
 
-def test_a_finding_is_told_with_what_came_back(machine: Machine) -> None:
-    """And the exit status is 1."""
+def test_a_failed_check_is_printed_with_the_response_that_it_got(machine: Machine) -> None:
+    """The last line counts the failure, and the exit status is 1."""
     broken = says("VolumeDriver.List", {"Volumes": [None]})(PluginApp(Volumes()))
     with LivePlugins(machine.sockets) as start:
         start(broken, "broken")
@@ -56,8 +56,8 @@ def test_a_finding_is_told_with_what_came_back(machine: Machine) -> None:
     assert ran.stdout.endswith("0 passed, 0 warned, 1 failed, 0 skipped\n")
 
 
-def test_what_a_plugin_says_moves_no_cursor(machine: Machine) -> None:
-    """Control characters are shown, not sent to the terminal."""
+def test_control_characters_in_a_response_are_not_printed(machine: Machine) -> None:
+    """They are printed escaped, and so cannot move the cursor of a terminal."""
     broken = edits("VolumeDriver.List", lambda _: {"Volumes": "\x1b[2J"})(PluginApp(Volumes()))
     with LivePlugins(machine.sockets) as start:
         start(broken, "broken")
@@ -68,7 +68,7 @@ def test_what_a_plugin_says_moves_no_cursor(machine: Machine) -> None:
 
 
 def test_a_plugin_that_hangs_does_not_hang_the_command(machine: Machine) -> None:
-    """Each method times out once; one check fails for each, and those that need it follow."""
+    """Each method times out once; the checks that depend on such a method are skipped."""
     with DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang):
         began = time.monotonic()
         ran = machine.run("check", "mute", "--timeout", "0.3", "--json")
@@ -84,7 +84,7 @@ def test_a_plugin_that_hangs_does_not_hang_the_command(machine: Machine) -> None
 
 
 def test_one_method_that_hangs_holds_up_its_own_checks_alone(machine: Machine) -> None:
-    """The others are as they were."""
+    """Only the checks of Mount fail or are skipped; the other methods are checked as usual."""
     wait: Callable[[Request, Any], Any] = lambda _, __: time.sleep(1.2)  # noqa: E731
     app = does(wait, "VolumeDriver.Mount")(PluginApp(Volumes()))
     with LivePlugins(machine.sockets) as start:
@@ -103,7 +103,9 @@ def test_one_method_that_hangs_holds_up_its_own_checks_alone(machine: Machine) -
 
 
 @pytest.mark.parametrize(("name", "status"), [("stale", 5), ("missing", 3), ("a/b", 9)])
-def test_a_plugin_that_is_not_there_is_no_finding(machine: Machine, name: str, status: int) -> None:
+def test_a_plugin_that_cannot_be_reached_is_an_error_and_not_a_finding(
+    machine: Machine, name: str, status: int
+) -> None:
     """The exit status says why nothing was checked."""
     stale_socket(machine.sockets / "stale.sock")
 
@@ -114,8 +116,8 @@ def test_a_plugin_that_is_not_there_is_no_finding(machine: Machine, name: str, s
         assert ran.stderr.startswith("moby-plugins: ")
 
 
-def test_a_managed_plugin_is_checked_by_what_it_implements(machine: Machine) -> None:
-    """It has no handshake, so its subsystems are named, and nothing else is asked."""
+def test_a_plugin_without_handshake_is_checked_as_the_given_subsystem(machine: Machine) -> None:
+    """Managed plugins may lack Plugin.Activate; ``--subsystem`` then says what to check."""
     app = refuses("Plugin.Activate", status=404)(PluginApp(Volumes()))
     with LivePlugins(machine.sockets) as start:
         plugin = start(app, "managed")
@@ -125,8 +127,8 @@ def test_a_managed_plugin_is_checked_by_what_it_implements(machine: Machine) -> 
     assert ran.stdout.endswith(" passed, 0 warned, 0 failed, 0 skipped\n")
 
 
-def test_half_a_handshake_is_a_finding(machine: Machine) -> None:
-    """It is for the checks to say what is wrong with it."""
+def test_a_handshake_that_is_cut_off_is_a_failed_check(machine: Machine) -> None:
+    """The command does not end with an error; a check says what is wrong with the handshake."""
     half = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
     with DummyPlugin.on_unix(machine.sockets / "half.sock", half):
         ran = machine.run("check", "half", "--check", "*shape")
@@ -137,8 +139,10 @@ def test_half_a_handshake_is_a_finding(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_nothing_behind(machine: Machine, number: int) -> None:
-    """And neither does SIGTERM: what the check has made is removed before the command ends."""
+def test_an_interrupted_check_removes_the_volumes_that_it_made(
+    machine: Machine, number: int
+) -> None:
+    """After Ctrl-C or SIGTERM they are removed before the command ends with exit status 130."""
     volumes = Volumes()
     app = PluginApp(volumes)
 

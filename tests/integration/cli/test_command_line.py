@@ -21,8 +21,10 @@ main()
 
 
 @pytest.mark.parametrize("command", [[SCRIPT], [sys.executable, "-m", "moby_plugins"]])
-def test_the_script_and_the_module_are_one(machine: Machine, command: list[str]) -> None:
-    """Both tell their version and their commands."""
+def test_the_script_and_the_module_are_the_same_program(
+    machine: Machine, command: list[str]
+) -> None:
+    """``moby-plugins`` and ``python -m moby_plugins`` print the same version and overview."""
     version, overview = (
         subprocess.run(
             [*command, option], capture_output=True, text=True, check=True, timeout=SECONDS
@@ -35,7 +37,7 @@ def test_the_script_and_the_module_are_one(machine: Machine, command: list[str])
 
 
 def test_the_overview_has_each_command_and_fits_a_screen(machine: Machine) -> None:
-    """With a line for each, in the order of use."""
+    """``--help`` has a line for each command, in the order of use, on 24 lines of 80 characters."""
     lines = machine.run("--help").stdout.splitlines()
 
     listed = [line.split()[0] for line in lines[lines.index("Commands:") + 1 :] if line]
@@ -48,7 +50,7 @@ def test_the_overview_has_each_command_and_fits_a_screen(machine: Machine) -> No
 def test_the_help_of_a_command_fits_a_screen_and_ends_with_an_example(
     machine: Machine, name: str
 ) -> None:
-    """24 lines of 80, the last of them to be typed as it is."""
+    """The help has at most 24 lines of 80 characters, and the last one can be typed as it is."""
     ran = machine.run(name, "--help")
 
     lines = ran.stdout.splitlines()
@@ -68,8 +70,10 @@ def test_the_help_of_a_command_fits_a_screen_and_ends_with_an_example(
         (["inspect"], "Missing argument 'NAME|ADDRESS'"),
     ],
 )
-def test_what_is_not_understood_is_2(machine: Machine, arguments: list[str], said: str) -> None:
-    """Standard error says what, and nothing is done."""
+def test_a_wrong_command_option_or_argument_has_exit_status_2(
+    machine: Machine, arguments: list[str], said: str
+) -> None:
+    """Standard error says what is wrong, and nothing is done."""
     ran = machine.run(*arguments)
 
     assert (ran.returncode, ran.stdout) == (2, "")
@@ -77,7 +81,7 @@ def test_what_is_not_understood_is_2(machine: Machine, arguments: list[str], sai
 
 
 def test_settings_come_from_a_file_or_the_environment(machine: Machine) -> None:
-    """``--config`` takes the place of the variables, whatever they say."""
+    """With ``--config`` the variables of the environment are ignored, even invalid ones."""
     (machine.specs / "far.spec").write_text("tcp://127.0.0.1:1")
     file = machine.root / "settings.toml"
     file.write_text(f'sockets_path = "{machine.sockets}"\nspecs_paths = []\n')
@@ -96,8 +100,10 @@ def test_settings_come_from_a_file_or_the_environment(machine: Machine) -> None:
         ("timeout = ", "Invalid value"),
     ],
 )
-def test_settings_that_cannot_be_used_are_9(machine: Machine, content: str, said: str) -> None:
-    """The message names the file; the same goes for a variable."""
+def test_settings_that_cannot_be_used_have_exit_status_9(
+    machine: Machine, content: str, said: str
+) -> None:
+    """The message names the file of the settings and says what is wrong."""
     file = machine.root / "settings.toml"
     file.write_text(content)
 
@@ -108,16 +114,16 @@ def test_settings_that_cannot_be_used_are_9(machine: Machine, content: str, said
     assert said in ran.stderr
 
 
-def test_a_variable_that_cannot_be_used_is_9(machine: Machine) -> None:
-    """The message names it."""
+def test_a_variable_that_cannot_be_used_has_exit_status_9(machine: Machine) -> None:
+    """The message names the environment variable."""
     ran = machine.run("ls", MOBY_PLUGINS_TIMEOUT="soon")
 
     assert ran.returncode == 9
     assert ran.stderr.startswith("moby-plugins: MOBY_PLUGINS_TIMEOUT: ")
 
 
-def test_a_locale_that_lacks_a_letter_ends_nothing(machine: Machine) -> None:
-    """In a locale of ASCII what cannot be printed is written out, in names and in messages."""
+def test_characters_that_the_locale_lacks_are_escaped(machine: Machine) -> None:
+    """In an ASCII locale the command prints names and messages with escapes, and does not fail."""
     (machine.specs / "bücher.spec").write_text("nowhere")
 
     ran = machine.run("ls", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
@@ -132,7 +138,7 @@ def test_a_locale_that_lacks_a_letter_ends_nothing(machine: Machine) -> None:
 def test_without_the_extra_the_message_says_what_to_install(
     machine: Machine, module: str, name: str
 ) -> None:
-    """``--version`` needs nothing, whatever else needs click."""
+    """If click is missing, the message names the extra; ``--version`` works without rich."""
     ran = subprocess.run(
         [sys.executable, "-c", WITHOUT, module, name],
         capture_output=True,
@@ -160,8 +166,8 @@ def completions(machine: Machine, *words: str, **environment: str) -> list[str]:
     return [line.partition(",")[2] for line in ran.stdout.splitlines() if line]
 
 
-def test_names_methods_and_subsystems_are_completed(machine: Machine) -> None:
-    """Names are those that a look-up finds, also under ``--config``."""
+def test_the_shell_completes_plugin_names_methods_and_subsystems(machine: Machine) -> None:
+    """The names are those that a look-up finds, also with the settings of ``--config``."""
     for name in ("shelf", "shed", "net", "sh\x1b[2J"):
         (machine.specs / f"{name}.spec").write_text("tcp://127.0.0.1:1")
     file = machine.root / "settings.toml"
@@ -175,15 +181,15 @@ def test_names_methods_and_subsystems_are_completed(machine: Machine) -> None:
     assert completions(machine, "wait", "net", "Vol") == ["VolumeDriver"]
 
 
-def test_settings_that_cannot_be_used_complete_nothing(machine: Machine) -> None:
-    """Pressing Tab is not a time for messages."""
+def test_with_settings_that_cannot_be_used_the_shell_completes_nothing(machine: Machine) -> None:
+    """Pressing Tab then prints no message."""
     assert completions(machine, "inspect", "sh", MOBY_PLUGINS_TIMEOUT="soon") == []
     assert completions(machine, "inspect", "--config", "/none", "sh") == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_has_its_script(machine: Machine, shell: str) -> None:
-    """As the documents say, what one variable prints is for the shell to read."""
+def test_each_shell_has_a_completion_script(machine: Machine, shell: str) -> None:
+    """The command prints the script for the shell to read when a variable asks for it."""
     ran = machine.run(_MOBY_PLUGINS_COMPLETE=f"{shell}_source")
 
     assert ran.returncode == 0
@@ -200,8 +206,8 @@ def test_each_shell_has_its_script(machine: Machine, shell: str) -> None:
         ["serve", "m:a", "n", "--drain", "x" * 9000],
     ],
 )
-def test_what_was_typed_is_cut_where_it_is_repeated(machine: Machine, arguments: list[str]) -> None:
-    """As any text of others is, in the sentence that says what is wrong."""
+def test_long_arguments_are_cut_in_error_messages(machine: Machine, arguments: list[str]) -> None:
+    """A message that repeats an argument of 9,000 characters stays readable."""
     ran = machine.run(*arguments)
 
     assert ran.returncode == 2

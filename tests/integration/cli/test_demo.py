@@ -3,8 +3,8 @@
 from tests.integration.cli.machine import Machine
 
 
-def test_the_demo_does_all_that_a_host_does_and_leaves_nothing(machine: Machine) -> None:
-    """One line a step, from the plugin's start to an error of its own."""
+def test_the_demo_runs_each_step_of_a_host_and_leaves_no_file(machine: Machine) -> None:
+    """A line is printed for each step, from the plugin's start to an error of the plugin."""
     place = machine.root / "t"
     place.mkdir()
 

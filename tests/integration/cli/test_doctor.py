@@ -22,8 +22,8 @@ def diagnosed(machine: Machine, *options: str) -> dict[str, dict[str, Any]]:
     return {Path(finding["where"]).name: finding for finding in found}
 
 
-def test_a_machine_that_is_well(machine: Machine) -> None:
-    """Plugins that live, by socket and by spec: exit status 0, in one line."""
+def test_a_machine_without_problems_is_reported_in_one_line(machine: Machine) -> None:
+    """Plugins that run, found by socket and by spec, give exit status 0."""
     (machine.specs / "near.spec").write_text(f"unix://{machine.sockets}/shelf.sock")
     with machine.shelf():
         ran = machine.run("doctor")
@@ -32,7 +32,7 @@ def test_a_machine_that_is_well(machine: Machine) -> None:
 
 
 def test_each_finding_says_what_where_why_and_what_to_do(machine: Machine) -> None:
-    """For people, in four lines; the last line counts, and the exit status is 1."""
+    """A finding has four lines; the last line of all counts them, and the exit status is 1."""
     path = machine.sockets / "dead.sock"
     stale_socket(path)
     (machine.specs / "dead.spec").write_text("tcp://192.0.2.1:80")
@@ -54,7 +54,7 @@ def test_each_finding_says_what_where_why_and_what_to_do(machine: Machine) -> No
 
 
 def test_a_narrow_terminal_breaks_no_word_and_no_command(machine: Machine) -> None:
-    """What is told is wrapped; the command at the end stays on its line."""
+    """The explanation is wrapped between words; the command at the end stays on its line."""
     path = machine.sockets / "dead.sock"
     stale_socket(path)
     command = machine.command("doctor")
@@ -66,8 +66,8 @@ def test_a_narrow_terminal_breaks_no_word_and_no_command(machine: Machine) -> No
     assert lines[1:3] == ["  stale socket: it exists, but no", "  process listens on it;"]
 
 
-def test_directories_that_are_missing_are_a_note(machine: Machine) -> None:
-    """Nothing that a script should stop for."""
+def test_a_missing_plugin_directory_is_a_note(machine: Machine) -> None:
+    """A note does not change the exit status, so that scripts go on."""
     machine.specs.rmdir()
 
     found = diagnosed(machine)
@@ -76,8 +76,8 @@ def test_directories_that_are_missing_are_a_note(machine: Machine) -> None:
     assert machine.run("doctor").stdout.endswith("\n1 note\n")
 
 
-def test_files_that_no_lookup_finds(machine: Machine) -> None:
-    """Sockets under other names, files that are no sockets, names that are none."""
+def test_files_that_no_look_up_finds_are_problems(machine: Machine) -> None:
+    """These are sockets under other names, files that are no sockets, and invalid names."""
     for name in ("a.socket", "plain", ".sock"):
         stale_socket(machine.sockets / name)
     (machine.sockets / "file.sock").write_text("")
@@ -91,8 +91,8 @@ def test_files_that_no_lookup_finds(machine: Machine) -> None:
     )
 
 
-def test_specs_that_cannot_be_used_or_should_not_be(machine: Machine) -> None:
-    """Broken, relative, in plain text in spite of TLS options, unverified, without files."""
+def test_specs_with_mistakes_or_unsafe_tls_options_are_reported(machine: Machine) -> None:
+    """Found are bad addresses, ignored TLS options, unverified TLS and missing files."""
     specs = {
         "broken.spec": "192.0.2.1:80",
         "relative.spec": "unix://run/x.sock",
@@ -117,8 +117,8 @@ def test_specs_that_cannot_be_used_or_should_not_be(machine: Machine) -> None:
     }
 
 
-def test_what_others_could_write_or_read(machine: Machine) -> None:
-    """A socket, a spec, a directory for all to write to; a key for all to read."""
+def test_files_with_unsafe_permissions_are_reported_with_a_chmod(machine: Machine) -> None:
+    """All users may write to a socket, a spec and a directory here, and read a private key."""
     key = machine.root / "key.pem"
     key.write_text("")
     key.chmod(0o644)
@@ -139,8 +139,8 @@ def test_what_others_could_write_or_read(machine: Machine) -> None:
     }
 
 
-def test_looking_changes_nothing(machine: Machine) -> None:
-    """A plugin sees a connection that ends; no file is made, moved or removed."""
+def test_doctor_changes_no_file(machine: Machine) -> None:
+    """The plugin sees a connection that ends without data; no file is made, moved or removed."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(machine.sockets / "shelf.sock"))
         sock.listen()
@@ -154,8 +154,8 @@ def test_looking_changes_nothing(machine: Machine) -> None:
 
 
 @requires("root", "setpriv", root=True)
-def test_a_user_without_permission_is_told_so(machine: Machine) -> None:
-    """What root may connect to others may not."""
+def test_a_socket_that_the_user_may_not_connect_to_is_a_problem(machine: Machine) -> None:
+    """A socket that root may connect to can be closed to other users."""
     machine.root.chmod(0o755)
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     ours = subprocess.run([*nobody, *machine.command("--version")], check=False, cwd="/")

@@ -1,4 +1,4 @@
-"""What ``moby-plugins doctor`` finds by asking: plugins that look well, and do not work."""
+"""What ``moby-plugins doctor`` finds by calling plugins: those that exist and do not work."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def unused_port() -> int:
         (Conversation.hang, "the plugin did not respond within 1 s", "inspect --timeout 30 odd"),
         (
             lambda talk: (talk.read_request(), talk.send(b"SSH-2.0-x\r\n")),
-            "malformed answer: not a status line: b'SSH-2.0-x",
+            "malformed response: not a status line: b'SSH-2.0-x",
             "moby-plugins inspect odd",
         ),
         (
@@ -81,7 +81,7 @@ def test_a_plugin_that_does_not_work_is_a_problem(
     remedy: str,
     over: str,
 ) -> None:
-    """Each with what is wrong and what to do; without asking, it looks well."""
+    """What is wrong and what to do are reported; with ``--no-ask`` no plugin is called."""
     path = machine.sockets / "odd.sock"
     if over == "unix":
         stack.enter_context(DummyPlugin.on_unix(path, behave))
@@ -99,8 +99,8 @@ def test_a_plugin_that_does_not_work_is_a_problem(
     assert diagnosed(machine, "--no-ask") == {}
 
 
-def test_a_port_that_nothing_listens_on(machine: Machine) -> None:
-    """A dead plugin over TCP has no socket to look at."""
+def test_a_tcp_port_that_nothing_listens_on_is_a_problem(machine: Machine) -> None:
+    """A dead plugin over TCP has no socket file to look at, so that its port is tried."""
     (machine.specs / "far.spec").write_text(f"tcp://127.0.0.1:{unused_port()}")
 
     finding = diagnosed(machine)["far.spec"]
@@ -109,8 +109,8 @@ def test_a_port_that_nothing_listens_on(machine: Machine) -> None:
     assert finding["remedy"] == "start the plugin, or correct the address in the spec"
 
 
-def test_a_host_that_is_unknown(machine: Machine) -> None:
-    """A name that does not exist, and cannot: it is reserved."""
+def test_an_unknown_host_in_an_address_is_a_problem(machine: Machine) -> None:
+    """The spec has a host name that cannot exist, as it is reserved."""
     (machine.specs / "far.spec").write_text("tcp://plugin.invalid:1")
 
     finding = diagnosed(machine)["far.spec"]
@@ -119,10 +119,10 @@ def test_a_host_that_is_unknown(machine: Machine) -> None:
     assert "host" in finding["what"] or "answer" in finding["what"] or "name" in finding["what"]
 
 
-def test_an_authority_that_did_not_sign(
+def test_a_certificate_of_another_authority_is_a_problem(
     machine: Machine, certificates: Certificates, short_path: Path, stack: ExitStack
 ) -> None:
-    """The certificate is good, and the spec names another authority."""
+    """The certificate is good, and the spec names an authority that did not sign it."""
     other = short_path / "other"
     other.mkdir()
     plugin = stack.enter_context(DummyPlugin.on_tcp(ACTIVE, certificates.server()))
@@ -135,10 +135,10 @@ def test_an_authority_that_did_not_sign(
     assert finding["remedy"].endswith("in TLSConfig.CAFile")
 
 
-def test_a_certificate_of_another_host(
+def test_a_certificate_for_another_host_is_a_problem(
     machine: Machine, certificates: Certificates, stack: ExitStack
 ) -> None:
-    """The authority is right, and the address is not what the certificate is for."""
+    """The authority is right, and the address is not the one that the certificate is for."""
     plugin = stack.enter_context(DummyPlugin.on_tcp(ACTIVE, certificates.server()))
     address = plugin.addr.replace("localhost", "127.0.0.1")
     tls = {"CAFile": certificates.ca_file}
@@ -151,10 +151,10 @@ def test_a_certificate_of_another_host(
 
 
 @pytest.mark.parametrize("asks_for_client", [False, True])
-def test_a_tls_port_called_tcp(
+def test_a_tls_port_with_a_tcp_address_is_a_problem(
     machine: Machine, certificates: Certificates, stack: ExitStack, *, asks_for_client: bool
 ) -> None:
-    """What the plugin speaks is tried before it is told, also of one that wants a certificate."""
+    """The doctor tries TLS before it reports this, also where a client certificate is required."""
     context = certificates.server(asks_for_client=asks_for_client)
     plugin = stack.enter_context(DummyPlugin.on_tcp(ACTIVE, context))
     address = plugin.addr.replace("https://localhost", "tcp://127.0.0.1")
@@ -166,10 +166,10 @@ def test_a_tls_port_called_tcp(
     assert finding["remedy"] == "write https:// in place of tcp:// in the spec"
 
 
-def test_plain_text_called_https(
+def test_a_plain_text_port_with_an_https_address_is_a_problem(
     machine: Machine, certificates: Certificates, stack: ExitStack
 ) -> None:
-    """The same the other way round."""
+    """The doctor tries plain text before it reports this."""
 
     def behave(talk: Conversation) -> None:
         plain = talk.sock.recv(1 << 16).startswith(b"POST ")
@@ -186,14 +186,14 @@ def test_plain_text_called_https(
 
 
 def test_a_plugin_that_implements_nothing_is_a_warning(machine: Machine, stack: ExitStack) -> None:
-    """It is legal, and of no use."""
+    """An empty manifest is allowed by the protocol, and of no use."""
     stack.enter_context(DummyPlugin.on_unix(machine.sockets / "p.sock", keeps_answering(b"{}")))
 
     assert diagnosed(machine)["p.sock"]["severity"] == "warning"
 
 
-def test_plugins_are_asked_side_by_side(machine: Machine, stack: ExitStack) -> None:
-    """Twenty that hang take one time-out together."""
+def test_plugins_are_called_side_by_side(machine: Machine, stack: ExitStack) -> None:
+    """Twenty plugins that hang take one time-out together."""
     for number in range(20):
         path = machine.sockets / f"mute{number}.sock"
         stack.enter_context(DummyPlugin.on_unix(path, Conversation.hang))
@@ -205,8 +205,8 @@ def test_plugins_are_asked_side_by_side(machine: Machine, stack: ExitStack) -> N
     assert time.monotonic() - began < 5
 
 
-def test_what_is_no_file_is_not_waited_for(machine: Machine) -> None:
-    """A FIFO in the place of a spec, of a CA file and of a socket: told, never opened."""
+def test_a_fifo_in_place_of_a_file_is_reported_and_never_opened(machine: Machine) -> None:
+    """Opening a FIFO waits for a writer; here a spec, a CA file and a socket are FIFOs."""
     os.mkfifo(machine.specs / "a.spec")
     os.mkfifo(machine.root / "ca")
     spec = {"Addr": "https://127.0.0.1:1", "TLSConfig": {"CAFile": str(machine.root / "ca")}}

@@ -1,4 +1,4 @@
-"""What ``moby-plugins doctor`` makes of files: causes that were looked at, and who may write."""
+"""What ``moby-plugins doctor`` finds by looking at files: what they are, and who may write."""
 
 import json
 import os
@@ -38,10 +38,10 @@ def in_shell(command: str, directory: Path) -> None:
     ],
     ids=["file", "directory", "FIFO"],
 )
-def test_what_is_no_socket_is_never_to_be_removed(
+def test_no_remedy_removes_a_file_that_is_not_a_socket(
     machine: Machine, make: Callable[[Path], object], kind: str
 ) -> None:
-    """A spec that names it is told what it names, also through a link."""
+    """A spec that names such a file, also through a link, is reported with the kind of file."""
     there = machine.root / "there"
     make(there)
     (machine.root / "link").symlink_to(there)
@@ -69,8 +69,8 @@ def test_what_is_no_socket_is_never_to_be_removed(
         "ü\u202e",
     ],
 )
-def test_a_remedy_is_pasted_as_it_stands(machine: Machine, name: str) -> None:
-    """Whatever a stale socket is called, its removal removes it and nothing else."""
+def test_a_remedy_can_be_pasted_into_a_shell(machine: Machine, name: str) -> None:
+    """Whatever a stale socket is called, the command removes the socket and nothing else."""
     path = machine.sockets / f"{name}.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(os.fsencode(path))
@@ -87,8 +87,8 @@ def test_a_remedy_is_pasted_as_it_stands(machine: Machine, name: str) -> None:
     assert sorted(each.name for each in machine.root.rglob("*")) == ["other", "s", "specs"]
 
 
-def test_a_link_to_a_stale_socket_is_not_removed_but_the_socket(machine: Machine) -> None:
-    """What hosts find is the link; what is stale lies elsewhere."""
+def test_the_remedy_for_a_link_to_a_stale_socket_removes_the_socket(machine: Machine) -> None:
+    """Hosts find the link; the stale socket is in another directory."""
     stale_socket(machine.root / "elsewhere")
     (machine.sockets / "a.sock").symlink_to(machine.root / "elsewhere")
 
@@ -96,7 +96,7 @@ def test_a_link_to_a_stale_socket_is_not_removed_but_the_socket(machine: Machine
 
 
 def test_the_socket_of_a_managed_plugin_is_a_note(machine: Machine) -> None:
-    """It runs, and is the engine's; the note says how to reach it, and the command does."""
+    """The plugin runs and belongs to the engine; the command in the note reaches it."""
     directory = machine.sockets / ID
     directory.mkdir()
     with machine.shelf() as path:
@@ -126,10 +126,10 @@ def test_the_socket_of_a_managed_plugin_is_a_note(machine: Machine) -> None:
         ("x.specs", "its name has to end in .spec"),
     ],
 )
-def test_an_ending_that_is_nearly_right_is_a_problem(
+def test_a_spec_with_a_misspelt_ending_is_a_problem(
     machine: Machine, name: str, reason: str
 ) -> None:
-    """No host finds it; where the plugin is found by another file, that is a warning."""
+    """No host finds such a spec; if another file names the plugin, the finding is a warning."""
     (machine.specs / name).write_text("tcp://127.0.0.1:1")
     finding = looked(machine)[name]
     assert (finding["severity"], finding["what"]) == ("problem", reason)
@@ -140,8 +140,8 @@ def test_an_ending_that_is_nearly_right_is_a_problem(
 
 
 @pytest.mark.parametrize("name", ["README", "ca.pem", "notes.txt", "x.conf", ".x.spec.swp", "a.js"])
-def test_other_files_are_left_alone(machine: Machine, name: str) -> None:
-    """What was meant for something else is not a mistake."""
+def test_other_files_in_a_plugin_directory_are_ignored(machine: Machine, name: str) -> None:
+    """A README or a certificate is not taken for a misspelt spec or socket."""
     (machine.specs / name).write_text("")
     (machine.sockets / name).write_text("")
 
@@ -203,10 +203,10 @@ def _authority(machine: Machine) -> Path:
     "make",
     [_nested, _sticky, _parent, _linked, _socket_of_spec, _missing_in_sticky, _authority],
 )
-def test_what_every_user_may_write_to_is_a_problem(
+def test_a_path_that_every_user_may_write_to_is_a_problem(
     machine: Machine, make: Callable[[Machine], Path]
 ) -> None:
-    """On the way to what hosts trust, wherever it leads; the remedy is the one that mends it."""
+    """All files and directories that lead to a plugin count; the remedy ends the problem."""
     path = make(machine)
 
     finding = looked(machine)[path.name]
@@ -223,8 +223,8 @@ def test_what_every_user_may_write_to_is_a_problem(
     ]
 
 
-def test_a_device_keeps_its_mode(machine: Machine) -> None:
-    """A spec that names /dev/null by mistake is no reason to close it to users."""
+def test_no_remedy_changes_the_mode_of_a_device(machine: Machine) -> None:
+    """A spec that names /dev/null by mistake is no reason to close /dev/null to users."""
     (machine.specs / "a.spec").write_text("unix:///dev/null")
     spec = {"Addr": "https://127.0.0.1:1", "TLSConfig": {"CAFile": "/dev/zero"}}
     (machine.specs / "b.json").write_text(json.dumps(spec))
@@ -237,8 +237,8 @@ def test_a_device_keeps_its_mode(machine: Machine) -> None:
     }
 
 
-def test_links_in_a_circle_are_told_for_that(machine: Machine) -> None:
-    """And what cannot be a path."""
+def test_a_path_that_cannot_be_followed_is_reported_with_the_cause(machine: Machine) -> None:
+    """The causes are links in a circle, a path that is too long, a file in place of a directory."""
     (machine.root / "loop").symlink_to("loop")
     (machine.specs / "a.spec").write_text(f"unix://{machine.root}/loop")
     (machine.specs / "b.spec").write_text(f"unix://{machine.root}/{'x' * 300}")
@@ -253,8 +253,8 @@ def test_links_in_a_circle_are_told_for_that(machine: Machine) -> None:
     }
 
 
-def test_a_sticky_directory_on_the_way_is_safe(machine: Machine) -> None:
-    """As /tmp is: others may add files, and replace none."""
+def test_a_sticky_directory_on_the_way_to_a_socket_is_safe(machine: Machine) -> None:
+    """In a directory such as /tmp other users may add files, and replace none."""
     path = machine.root / "tmp"
     path.mkdir()
     stale_socket(path / "db")
@@ -264,8 +264,8 @@ def test_a_sticky_directory_on_the_way_is_safe(machine: Machine) -> None:
     assert [*looked(machine)] == ["db.spec"]
 
 
-def test_a_group_without_others_is_a_warning(machine: Machine) -> None:
-    """No user can use it now; a socket's group is how hosts connect, and no finding."""
+def test_a_directory_that_a_group_may_write_to_is_a_warning(machine: Machine) -> None:
+    """A socket that a group may write to is no finding, as this is how hosts connect."""
     machine.specs.chmod(0o775)
     with machine.shelf() as path:
         path.chmod(0o660)
@@ -287,8 +287,10 @@ def test_a_group_without_others_is_a_warning(machine: Machine) -> None:
         _linked,
     ],
 )
-def test_another_owner_is_a_problem(machine: Machine, prepare: Callable[[Machine], Path]) -> None:
-    """Who owns it may give himself any right, whatever the mode says."""
+def test_a_file_of_another_owner_is_a_problem(
+    machine: Machine, prepare: Callable[[Machine], Path]
+) -> None:
+    """An owner may change the mode at any time, whatever the mode says now."""
     path = prepare(machine)
     path.chmod(0o755 if path.is_dir() else 0o600)
     os.chown(path, NOBODY, NOBODY)
@@ -301,8 +303,8 @@ def test_another_owner_is_a_problem(machine: Machine, prepare: Callable[[Machine
 
 
 @requires("root", "setpriv", root=True)
-def test_what_is_roots_and_ones_own_passes(machine: Machine) -> None:
-    """Run by another user, that user's files are trusted, and so are root's."""
+def test_files_of_root_and_of_the_running_user_are_no_problem(machine: Machine) -> None:
+    """Run by a user who is not root, the doctor trusts that user's files and root's."""
     machine.root.chmod(0o755)
     user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     ours = subprocess.run([*user, *machine.command("--version")], check=False, cwd="/")

@@ -1,4 +1,4 @@
-"""Hostile names, specs, manifests and answers: what the commands print, run as processes."""
+"""Hostile names, specs, manifests and responses: what the commands print, run as processes."""
 
 import json
 import os
@@ -67,8 +67,8 @@ def check(ran: "subprocess.CompletedProcess[str]") -> str:
 
 
 @pytest.mark.parametrize("command", ["ls", "doctor"])
-def test_all_that_is_found_is_told_in_lines_of_its_own(command: str, odd_machine: Machine) -> None:
-    """Each file and plugin, in a bounded number of characters."""
+def test_ls_and_doctor_escape_and_cut_hostile_text(command: str, odd_machine: Machine) -> None:
+    """Files and plugins forge no line, and take a bounded number of printable characters."""
     told = check(odd_machine.run(command))
 
     assert "\\nFORGED 2026-01-01 sshd: \\x1b[2J\\x1b]0;owned\\x07\\r\\x7f\\u2028\\u202e" in told
@@ -101,10 +101,10 @@ def test_all_that_is_found_is_told_in_lines_of_its_own(command: str, odd_machine
     ],
     ids=lambda command: command[0],
 )
-def test_one_plugin_is_told_in_lines_of_its_own(
+def test_commands_for_one_plugin_escape_and_cut_hostile_text(
     command: list[str], name: str, odd_machine: Machine
 ) -> None:
-    """Whatever its file is called and says, and whatever the plugin answers."""
+    """Neither a file's name, nor its content, nor a response of the plugin forges a line."""
     method = ["VolumeDriver.Create"] if command[0] == "call" else []
     check(odd_machine.run(command[0], name, *method, *command[1:]))
 
@@ -118,10 +118,10 @@ def test_one_plugin_is_told_in_lines_of_its_own(
         ("VolumeDriver.Path", "a number in JSON must be finite"),
     ],
 )
-def test_a_refusal_is_one_line_that_says_whose_it_is(
+def test_an_error_of_a_plugin_is_one_line_with_its_address_and_status(
     method: str, words: str, odd_machine: Machine
 ) -> None:
-    """The error, the plugin's address and the status."""
+    """The plugin's message of many lines is escaped and cut."""
     ran = odd_machine.run("call", "odd", method)
 
     assert check(ran).count("\n") == 1
@@ -129,8 +129,8 @@ def test_a_refusal_is_one_line_that_says_whose_it_is(
     assert f"unix://{odd_machine.sockets}/odd.sock" in ran.stderr
 
 
-def test_what_a_person_types_is_told_in_lines_of_its_own(odd_machine: Machine) -> None:
-    """An option, an argument or an address that is none."""
+def test_invalid_arguments_are_escaped_and_cut_in_error_messages(odd_machine: Machine) -> None:
+    """An option, argument or address that is invalid forges no line and shows no password."""
     for arguments in (
         ["ls", FORGED],
         ["ls", f"--{FORGED}"],
@@ -145,8 +145,8 @@ def test_what_a_person_types_is_told_in_lines_of_its_own(odd_machine: Machine) -
         check(odd_machine.run(*arguments))
 
 
-def test_json_has_no_control_characters_either(odd_machine: Machine) -> None:
-    """Programs are told all of a name or a manifest, escaped."""
+def test_json_output_has_no_control_characters(odd_machine: Machine) -> None:
+    """Names and manifests are complete in the JSON, with control characters escaped."""
     ran = odd_machine.run("ls", "--json")
 
     told = json.loads(ran.stdout)
@@ -155,8 +155,8 @@ def test_json_has_no_control_characters_either(odd_machine: Machine) -> None:
     assert SECRET not in ran.stdout
 
 
-def test_a_served_plugin_logs_short_lines(machine: Machine, short_path: Path) -> None:
-    """Three refused calls, and three mistakes: an engine's reader takes 64 KiB a line at most."""
+def test_a_served_plugin_logs_lines_of_less_than_4_kib(machine: Machine, short_path: Path) -> None:
+    """An engine reads at most 64 KiB a line of a plugin's log; long errors are cut."""
     (short_path / "odd.py").write_text(
         "from moby_plugins.serving import PluginApp\n"
         "from moby_plugins.subsystems import VolumeDriver\n"

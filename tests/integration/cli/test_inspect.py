@@ -17,8 +17,8 @@ def fields(text: str) -> dict[str, str]:
     return {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines()}
 
 
-def test_a_plugin_is_shown_with_all_that_a_host_makes_of_it(machine: Machine) -> None:
-    """The spec that won, those that it hides, the address as understood, TLS, the manifest."""
+def test_inspect_shows_how_a_host_finds_and_reaches_a_plugin(machine: Machine) -> None:
+    """Shown are the file found, the files that it hides, the address, TLS and the manifest."""
     (machine.specs / "shelf.spec").write_text("tcp://127.0.0.1:1")
     (machine.specs / "shelf.json").write_text("{")
     with machine.shelf() as path:
@@ -44,8 +44,8 @@ def test_a_plugin_is_shown_with_all_that_a_host_makes_of_it(machine: Machine) ->
     }
 
 
-def test_programs_read_the_same_as_json(machine: Machine) -> None:
-    """``--json`` has the time in seconds, and what the plugin can do as an object."""
+def test_inspect_prints_the_same_as_json(machine: Machine) -> None:
+    """The handshake's time is in seconds, and the capabilities are an object."""
     with machine.shelf() as path:
         ran = machine.run("inspect", "shelf", "--json")
 
@@ -78,10 +78,10 @@ def test_programs_read_the_same_as_json(machine: Machine) -> None:
         ),
     ],
 )
-def test_what_a_spec_says_of_tls_is_said_as_it_counts(
+def test_inspect_shows_whether_tls_verifies_the_plugin(
     machine: Machine, spec: str, tls: str
 ) -> None:
-    """Verified, not verified, or plain text in spite of options; dead, the plugin is shown too."""
+    """TLS may be verified, unverified, or unused in spite of options; the plugin need not run."""
     (machine.specs / "far.json").write_text(spec)
 
     ran = machine.run("inspect", "far")
@@ -94,7 +94,7 @@ def test_what_a_spec_says_of_tls_is_said_as_it_counts(
 
 
 def test_a_plugin_is_inspected_by_its_address(machine: Machine) -> None:
-    """No file says so, so there is none to tell of."""
+    """No file is shown, as none was looked up."""
     with machine.shelf() as path:
         moved = path.rename(machine.root / "elsewhere")
         ran = machine.run("inspect", f"unix://{moved}")
@@ -108,16 +108,16 @@ def test_a_plugin_is_inspected_by_its_address(machine: Machine) -> None:
     assert told["implements"] == ["VolumeDriver"]
 
 
-def test_an_address_that_leads_nowhere_is_shown(machine: Machine) -> None:
-    """As a plugin that does not answer is."""
+def test_an_address_without_a_plugin_is_shown_with_the_error(machine: Machine) -> None:
+    """The exit status is that of a plugin that cannot be reached."""
     ran = machine.run("inspect", "tcp://127.0.0.1:1")
 
     assert ran.returncode == 5
     assert fields(ran.stdout)["error"] == "connection refused: no process listens there"
 
 
-def test_capabilities_that_cannot_be_had_are_an_error_of_their_own(machine: Machine) -> None:
-    """A network driver that does not tell its scope is still shown."""
+def test_invalid_capabilities_are_shown_as_an_error_in_their_own_field(machine: Machine) -> None:
+    """A network driver with an invalid scope is still shown, with exit status 0."""
     answer = keeps_answering(b'{"Implements": ["NetworkDriver"], "Scope": "galaxy"}')
     with DummyPlugin.on_unix(machine.sockets / "net.sock", answer):
         ran = machine.run("inspect", "net")
@@ -134,10 +134,10 @@ def test_capabilities_that_cannot_be_had_are_an_error_of_their_own(machine: Mach
         ("../etc", 9, "is not a plugin name"),
     ],
 )
-def test_what_is_not_there_is_not_shown(
+def test_a_plugin_name_that_is_unknown_or_invalid_is_an_error(
     machine: Machine, name: str, status: int, said: str
 ) -> None:
-    """Standard error says why, and where it was looked for."""
+    """Standard error says why, and standard output stays empty."""
     ran = machine.run("inspect", name)
 
     assert (ran.returncode, ran.stdout) == (status, "")
@@ -145,7 +145,7 @@ def test_what_is_not_there_is_not_shown(
 
 
 def test_a_broken_spec_is_shown_with_its_reason(machine: Machine) -> None:
-    """The exit status is that of a spec that cannot be used."""
+    """The exit status is 9, that of a spec that cannot be used."""
     (machine.specs / "odd.spec").write_text("nowhere")
 
     ran = machine.run("inspect", "odd", "--json")
@@ -156,8 +156,8 @@ def test_a_broken_spec_is_shown_with_its_reason(machine: Machine) -> None:
     assert shown["address"] is None
 
 
-def test_an_error_status_is_told(machine: Machine) -> None:
-    """A plugin that refuses the handshake says why."""
+def test_a_handshake_that_is_refused_is_shown_with_the_plugins_message(machine: Machine) -> None:
+    """The exit status is 7, that of an error response."""
     with DummyPlugin.on_unix(
         machine.sockets / "no.sock", lambda talk: talk.send(http(b'{"Err": "not today"}', 500))
     ):
@@ -167,8 +167,8 @@ def test_an_error_status_is_told(machine: Machine) -> None:
     assert fields(ran.stdout)["error"] == "Plugin.Activate: not today"
 
 
-def test_a_terminal_gets_it_in_colour(machine: Machine) -> None:
-    """Labels are faint, and what is good is green."""
+def test_inspect_prints_in_colour_on_a_terminal(machine: Machine) -> None:
+    """Labels are faint, and a subsystem that is implemented is green."""
     with (
         machine.shelf(),
         at_terminal(machine.command("inspect", "shelf"), machine.environment) as terminal,
@@ -180,7 +180,7 @@ def test_a_terminal_gets_it_in_colour(machine: Machine) -> None:
 
 
 def test_an_address_without_a_transport_is_shown(machine: Machine) -> None:
-    """It names what would carry the calls; the exit status is that of a bad address."""
+    """The field of the address names the missing transport, and the exit status is 9."""
     (machine.specs / "odd.spec").write_text("carrier://pigeon")
 
     ran = machine.run("inspect", "odd")
@@ -191,8 +191,8 @@ def test_an_address_without_a_transport_is_shown(machine: Machine) -> None:
 
 
 @requires("rclone", "rclone")
-def test_a_plugin_that_others_wrote_is_inspected(machine: Machine) -> None:
-    """The one of rclone is a volume driver, and tells its scope."""
+def test_inspect_works_with_the_volume_plugin_of_rclone(machine: Machine) -> None:
+    """The plugin is shown as a volume driver of scope local."""
     with rclone_at(machine.sockets / "rclone.sock", machine.root):
         shown = fields(machine.run("inspect", "rclone").stdout)
 
@@ -200,8 +200,10 @@ def test_a_plugin_that_others_wrote_is_inspected(machine: Machine) -> None:
     assert shown["capabilities"] == "VolumeDriver: scope=local"
 
 
-def test_a_plugin_of_the_settings_is_shown_as_theirs(machine: Machine, tmp_path: Path) -> None:
-    """Where it was found is the table's entry, and the transport is the one that was named."""
+def test_a_plugin_from_the_settings_is_shown_with_their_entry(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """The entry of ``[plugins]`` stands for the file; the transport is the one in the settings."""
     config = tmp_path / "settings.toml"
     with machine.shelf() as path:
         config.write_text(

@@ -11,8 +11,8 @@ from tests.integration.cli.machine import SECONDS, Machine, stale_socket
 from tests.integration.cli.terminal import at_terminal
 
 
-def test_each_plugin_has_a_line(machine: Machine) -> None:
-    """What lives tells what it implements, what is broken what is wrong; the exit status is 0."""
+def test_ls_prints_a_line_for_each_plugin(machine: Machine) -> None:
+    """A running plugin is shown with its subsystems, a broken plugin with its error."""
     (machine.specs / "broken.spec").write_text("127.0.0.1:1")
     stale_socket(machine.sockets / "stale.sock")
     with machine.shelf():
@@ -35,7 +35,7 @@ def test_each_plugin_has_a_line(machine: Machine) -> None:
 
 
 def test_a_metrics_collector_that_hosts_find_is_marked(machine: Machine) -> None:
-    """In its own row, also in a pipe: an engine that activates it locks itself up."""
+    """Its row has a warning, since an engine that activates a metrics collector locks itself up."""
     meter = keeps_answering(b'{"Implements": ["VolumeDriver", "MetricsCollector"]}')
     with machine.shelf(), DummyPlugin.on_unix(machine.sockets / "meter.sock", meter):
         lines = machine.run("ls").stdout.splitlines()
@@ -45,8 +45,8 @@ def test_a_metrics_collector_that_hosts_find_is_marked(machine: Machine) -> None
     assert "VolumeDriver, MetricsCollector (locks engines up" in "\n".join(lines)
 
 
-def test_programs_read_the_same_as_json(machine: Machine) -> None:
-    """``--json`` prints one object for each plugin."""
+def test_ls_prints_the_same_as_json(machine: Machine) -> None:
+    """``--json`` prints a list with one object for each plugin."""
     stale_socket(machine.sockets / "stale.sock")
     with machine.shelf() as path:
         ran = machine.run("ls", "--json")
@@ -64,8 +64,8 @@ def test_programs_read_the_same_as_json(machine: Machine) -> None:
     assert stale["address"] == f"unix://{machine.sockets}/stale.sock"
 
 
-def test_a_plugin_that_hangs_delays_nobody(machine: Machine) -> None:
-    """Ten that never answer take one time-out together, and the eleventh is shown."""
+def test_plugins_that_hang_do_not_delay_the_others(machine: Machine) -> None:
+    """Ten that never respond take one time-out together, and the eleventh plugin is shown."""
     with ExitStack() as stack:
         for number in range(10):
             path = machine.sockets / f"mute{number}.sock"
@@ -82,8 +82,8 @@ def test_a_plugin_that_hangs_delays_nobody(machine: Machine) -> None:
     assert took < 5
 
 
-def test_nobody_has_to_wait_for_a_plugin_that_hangs(machine: Machine) -> None:
-    """Ctrl-C ends it at once, with 130 and nothing said."""
+def test_ctrl_c_ends_ls_while_a_plugin_hangs(machine: Machine) -> None:
+    """The command ends at once with exit status 130, and prints nothing."""
     with DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang) as plugin:
         command = machine.command("ls", "--timeout", "60")
         with machine.running(command) as process:
@@ -94,8 +94,8 @@ def test_nobody_has_to_wait_for_a_plugin_that_hangs(machine: Machine) -> None:
             assert process.communicate() == ("", "")
 
 
-def test_no_plugin_directory_is_no_error(machine: Machine) -> None:
-    """A machine without plugins has an empty table or list, and one reads where that is."""
+def test_missing_plugin_directories_are_no_error(machine: Machine) -> None:
+    """The table or list is empty, and standard error names the directories."""
     machine.sockets.rmdir()
     machine.specs.rmdir()
 
@@ -106,8 +106,8 @@ def test_no_plugin_directory_is_no_error(machine: Machine) -> None:
     assert json.loads(machine.run("ls", "--json").stdout) == []
 
 
-def test_what_a_plugin_says_moves_no_cursor(machine: Machine) -> None:
-    """Control characters are shown, not sent to the terminal."""
+def test_control_characters_in_a_response_are_escaped(machine: Machine) -> None:
+    """A plugin's text is shown, and cannot move the cursor of a terminal."""
     answers = [http(b'{"Implements": ["\\u001b[2J\\u202eauthz"]}'), http(b"\x1b[31mred", 500)]
     with ExitStack() as stack:
         for name, answer in zip(["calm", "angry"], answers, strict=True):
@@ -121,8 +121,8 @@ def test_what_a_plugin_says_moves_no_cursor(machine: Machine) -> None:
     assert "error: Plugin.Activate: \\x1b[31mred" in ran.stdout
 
 
-def test_the_status_of_a_response_is_told(machine: Machine) -> None:
-    """For people behind the message, for programs as a number."""
+def test_an_error_response_is_shown_with_its_http_status(machine: Machine) -> None:
+    """The status stands behind the message in the table, and as a number in the JSON."""
     with ExitStack() as stack:
         for name, body in (("angry", b"no"), ("mute", b"")):
             path = machine.sockets / f"{name}.sock"
@@ -136,8 +136,8 @@ def test_the_status_of_a_response_is_told(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_no_width_breaks_a_word(machine: Machine, columns: int) -> None:
-    """An error has lines of its own; a socket's address is left out; narrow terminals stack."""
+def test_ls_breaks_no_word_at_any_width_of_the_terminal(machine: Machine, columns: int) -> None:
+    """An error has lines of its own, socket addresses are left out, and cells may be stacked."""
     many = ["VolumeDriver", "NetworkDriver", "IpamDriver", "authz", "LogDriver"]
     active = keeps_answering(json.dumps({"Implements": many}).encode())
     why = "not today, for reasons that take many words to tell, as they so often do in life"
@@ -162,8 +162,8 @@ def test_no_width_breaks_a_word(machine: Machine, columns: int) -> None:
     assert ("NAME" in words) == (columns == 120)
 
 
-def test_a_column_without_anything_is_left_out(machine: Machine) -> None:
-    """Sockets alone have no address to show; no plugins have all headings."""
+def test_a_column_without_values_is_left_out(machine: Machine) -> None:
+    """Plugins on sockets alone have no column ADDRESS; a table without rows has all headings."""
     command = machine.command("ls")
     with machine.shelf(), at_terminal(command, machine.environment) as terminal:
         assert terminal.end() == 0
@@ -176,7 +176,7 @@ def test_a_column_without_anything_is_left_out(machine: Machine) -> None:
 
 
 def test_a_terminal_gets_a_table_in_colour(machine: Machine) -> None:
-    """Of the window's width, without cutting a path; with NO_COLOR it is as in a pipe."""
+    """The table is as wide as the window; with NO_COLOR it is printed as to a pipe."""
     with machine.shelf():
         with at_terminal(machine.command("ls"), machine.environment) as terminal:
             assert terminal.end() == 0

@@ -1,4 +1,4 @@
-"""The commands and managed plugins: an engine of a test, on a socket."""
+"""The commands with managed plugins, which a ``FakeEngine`` on a socket lists."""
 
 import json
 from collections.abc import Iterator
@@ -34,8 +34,8 @@ def rows(machine: Machine, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("engine")
-def test_ls_lists_what_an_engine_manages(machine: Machine) -> None:
-    """The disabled ones too, with what to do; without an engine none."""
+def test_ls_lists_the_managed_plugins_of_an_engine(machine: Machine) -> None:
+    """A disabled plugin has the command that enables it; without an engine none is listed."""
     found = rows(machine)
     text = machine.run("ls").stdout
 
@@ -52,8 +52,8 @@ def test_ls_lists_what_an_engine_manages(machine: Machine) -> None:
 
 
 @pytest.mark.usefixtures("engine")
-def test_inspect_tells_what_an_engine_does(machine: Machine) -> None:
-    """Mounts, environment, socket, and what it hides; nothing is asked of the plugin itself."""
+def test_inspect_shows_what_the_engine_knows_of_a_managed_plugin(machine: Machine) -> None:
+    """Shown are mounts, environment, socket and hidden files; the plugin itself is not called."""
     (machine.specs / "off.spec").write_text("tcp://127.0.0.1:1")
     ran = machine.run("inspect", "off", "--json")
     told = json.loads(ran.stdout)
@@ -82,10 +82,10 @@ def test_inspect_tells_what_an_engine_does(machine: Machine) -> None:
     ],
     ids=lambda command: command[0],
 )
-def test_names_with_slashes_are_names(
+def test_a_name_with_a_slash_is_valid_only_where_there_is_an_engine(
     machine: Machine, engine: FakeEngine, command: tuple[str, ...]
 ) -> None:
-    """Of an engine: not found, or disabled; without an engine they are none."""
+    """With an engine the plugin is looked up by that name; without one the name is invalid."""
     missing = machine.run(*(word.format("mp/none") for word in command))
     disabled = machine.run(*(word.format("off") for word in command))
     del machine.environment["MOBY_PLUGINS_ENGINE"]
@@ -106,10 +106,10 @@ def test_names_with_slashes_are_names(
     [("check",), ("trace",), ("call", "VolumeDriver.List")],
     ids=lambda command: command[0],
 )
-def test_a_plugin_whose_socket_is_gone_cannot_be_reached(
+def test_a_managed_plugin_whose_socket_is_gone_cannot_be_reached(
     machine: Machine, command: tuple[str, ...]
 ) -> None:
-    """Though its engine has it enabled: that is not a failed check, and nothing takes its place."""
+    """The engine has the plugin enabled; the exit status is 5, and no failed check is reported."""
     name, *rest = command
     ran = machine.run(name, "mp/shelf", *rest)
 
@@ -120,28 +120,28 @@ def test_a_plugin_whose_socket_is_gone_cannot_be_reached(
 
 @pytest.mark.usefixtures("engine")
 def test_wait_says_that_an_engine_was_asked_too(machine: Machine) -> None:
-    """What is waited for is a socket, a spec, or a plugin of the engine."""
+    """The message says that there is no socket, no spec and no plugin of the engine."""
     ran = machine.run("wait", "mp/none", "--timeout", "3")
 
     assert "the engine has no such plugin, and there is no socket and no spec" in ran.stderr
 
 
 def test_each_command_that_has_settings_takes_an_engine(machine: Machine) -> None:
-    """And says so."""
+    """The help of each of these commands has ``--engine``."""
     for command in ("ls", "inspect", "call", "wait", "doctor", "check", "trace", "serve"):
         assert "--engine ADDRESS" in machine.run(command, "--help").stdout, command
 
 
-def test_an_engine_that_is_no_address_is_refused(machine: Machine) -> None:
-    """With what was meant, as every address."""
+def test_an_engine_option_that_is_not_an_address_is_refused(machine: Machine) -> None:
+    """A path is refused with the address that was probably meant."""
     ran = machine.run("ls", "--engine", "/var/run/docker.sock")
 
     assert ran.returncode == 9
     assert "did you mean unix:///var/run/docker.sock?" in ran.stderr
 
 
-def test_an_engine_that_is_gone_is_told(machine: Machine) -> None:
-    """By ls, and as a problem by doctor, with its address."""
+def test_an_engine_that_cannot_be_reached_is_reported_with_its_address(machine: Machine) -> None:
+    """``ls`` ends with exit status 5, and ``doctor`` reports a problem."""
     stale_socket(machine.root / "gone.sock")
     address = f"unix://{machine.root}/gone.sock"
     (machine.specs / "far.spec").write_text("tcp://127.0.0.1:1")
@@ -156,10 +156,8 @@ def test_an_engine_that_is_gone_is_told(machine: Machine) -> None:
     assert problem["where"] == address
 
 
-def test_doctor_tells_what_is_wrong_with_managed_plugins(
-    machine: Machine, engine: FakeEngine
-) -> None:
-    """Each by its name, and nothing is asked of them."""
+def test_doctor_reports_problems_of_managed_plugins(machine: Machine, engine: FakeEngine) -> None:
+    """Each problem is reported under the plugin's name, without a call of the plugin."""
     (machine.specs / "off.spec").write_text("tcp://127.0.0.1:1")
     engine.install("long", socket="x" * 18 + ".sock")
     engine.install("loud", ["docker.VolumeDriver/1.0"])
@@ -179,8 +177,10 @@ def test_doctor_tells_what_is_wrong_with_managed_plugins(
     assert any("enabled, and without a socket" in what for what in whats)
 
 
-def test_a_name_is_completed_from_an_engine(machine: Machine, engine: FakeEngine) -> None:
-    """As those on disk are; an engine that hangs is not waited for."""
+def test_the_shell_completes_the_names_of_managed_plugins(
+    machine: Machine, engine: FakeEngine
+) -> None:
+    """Completion asks the engine for its plugins, and offers their names."""
     completing = {"COMP_WORDS": "moby-plugins inspect mp", "COMP_CWORD": "2"}
     ran = machine.run(_MOBY_PLUGINS_COMPLETE="bash_complete", **completing)
 
@@ -188,8 +188,10 @@ def test_a_name_is_completed_from_an_engine(machine: Machine, engine: FakeEngine
     assert engine.requests
 
 
-def test_a_path_is_still_taken_for_an_address(machine: Machine, tmp_path: Path) -> None:
-    """With the one that was meant."""
+def test_a_path_in_place_of_a_name_is_refused_with_its_address(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """Although names may have slashes, an absolute path is taken for a mistyped address."""
     ran = machine.run("inspect", f"{tmp_path}/x.sock")
 
     assert ran.returncode == 9

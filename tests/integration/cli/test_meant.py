@@ -1,4 +1,4 @@
-"""What was nearly right gets "did you mean"; what was not found, where it was looked for."""
+"""Misspelt input gets a "did you mean"; a plugin that is not found, the paths of the search."""
 
 import json
 
@@ -20,8 +20,8 @@ from tests.integration.cli.machine import Machine
     ],
     ids=" ".join,
 )
-def test_a_plugin_that_was_meant_is_named(machine: Machine, arguments: list[str]) -> None:
-    """By every command that takes a name, also with other directories."""
+def test_a_misspelt_plugin_name_gets_a_suggestion(machine: Machine, arguments: list[str]) -> None:
+    """Every command that takes a name suggests one, also with the directories of ``--config``."""
     (machine.specs / "shelf.spec").write_text("tcp://127.0.0.1:1")
     file = machine.root / "settings.toml"
     file.write_text(f'sockets_path = "{machine.sockets}"\nspecs_paths = ["{machine.specs}"]\n')
@@ -45,10 +45,10 @@ def test_a_plugin_that_was_meant_is_named(machine: Machine, arguments: list[str]
     ],
     ids=" ".join,
 )
-def test_what_is_not_found_is_told_with_one_path_a_line(
+def test_the_message_for_a_missing_plugin_has_one_path_a_line(
     machine: Machine, arguments: list[str]
 ) -> None:
-    """No line holds two of them, in any command."""
+    """No line of the message has two of the searched paths, in any command."""
     ran = machine.run(*arguments)
 
     assert ran.returncode == 3
@@ -57,8 +57,8 @@ def test_what_is_not_found_is_told_with_one_path_a_line(
     assert all(line.count(str(machine.root)) < 2 for line in ran.stderr.splitlines())
 
 
-def test_where_it_was_looked_for_is_told_in_order(machine: Machine) -> None:
-    """As hosts look: the socket, then the specs."""
+def test_the_searched_paths_are_listed_in_the_order_of_the_search(machine: Machine) -> None:
+    """Hosts look for the socket first, then for the specs."""
     ran = machine.run("inspect", "a b")
 
     assert ran.stderr.splitlines() == [
@@ -83,8 +83,8 @@ def test_where_it_was_looked_for_is_told_in_order(machine: Machine) -> None:
         ("Own.Method", ""),
     ],
 )
-def test_a_method_that_was_meant_is_named(machine: Machine, method: str, hint: str) -> None:
-    """It is sent as it was given, for a plugin may have methods of its own."""
+def test_a_misspelt_method_gets_a_suggestion(machine: Machine, method: str, hint: str) -> None:
+    """The method is sent as it was typed, for a plugin may have methods of its own."""
     requests: list[bytes] = []
     answer = answering(http(b"404 page not found", 404), requests=requests)
     with DummyPlugin.on_unix(machine.sockets / "p.sock", answer):
@@ -95,8 +95,8 @@ def test_a_method_that_was_meant_is_named(machine: Machine, method: str, hint: s
     assert ran.stderr.endswith(f"(unix://{machine.sockets}/p.sock, status 404 Not Found){hint}\n")
 
 
-def test_a_subsystem_that_was_meant_is_named(machine: Machine) -> None:
-    """One that the plugin implements, or one that engines know."""
+def test_a_misspelt_subsystem_gets_a_suggestion(machine: Machine) -> None:
+    """A subsystem is suggested that the plugin implements or that engines know."""
     answer = keeps_answering(b'{"Implements": ["authz", "MyOwnThing"]}')
     with DummyPlugin.on_unix(machine.sockets / "p.sock", answer):
         for given, meant in [
@@ -109,8 +109,8 @@ def test_a_subsystem_that_was_meant_is_named(machine: Machine) -> None:
             assert f"; did you mean {meant}?" in ran.stderr
 
 
-def test_a_check_that_was_meant_is_named(machine: Machine) -> None:
-    """And the subsystem that was."""
+def test_a_misspelt_check_or_subsystem_gets_a_suggestion(machine: Machine) -> None:
+    """``check`` then runs no check, and ends with exit status 2."""
     with machine.shelf():
         check = machine.run("check", "shelf", "--check", "VolumeDriver: unknwn keys")
         subsystem = machine.run("check", "shelf", "--subsystem", "VolumDriver")
@@ -123,8 +123,8 @@ def test_a_check_that_was_meant_is_named(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("given", "hint"), [("inspcet", "; did you mean inspect?"), ("dokter", "doctor"), ("xyz", "")]
 )
-def test_a_command_that_was_meant_is_named(machine: Machine, given: str, hint: str) -> None:
-    """It is not run."""
+def test_a_misspelt_command_gets_a_suggestion(machine: Machine, given: str, hint: str) -> None:
+    """The suggested command is not run."""
     ran = machine.run(given)
 
     assert ran.returncode == 2
@@ -139,10 +139,10 @@ def test_a_command_that_was_meant_is_named(machine: Machine, given: str, hint: s
     ids=lambda arguments: str(arguments[0]),
 )
 @pytest.mark.parametrize("given", ["{root}/x y.sock", "./x y.sock"])
-def test_a_path_that_was_given_for_an_address_gets_the_address(
+def test_a_path_in_place_of_an_address_gets_the_address_suggested(
     machine: Machine, arguments: list[str], given: str
 ) -> None:
-    """Absolute or not; what is suggested works."""
+    """The path may be absolute or relative; the suggested address has the absolute path."""
     command, *others = arguments
     ran = machine.run(command, given.format(root=machine.root), *others)
 
@@ -150,8 +150,8 @@ def test_a_path_that_was_given_for_an_address_gets_the_address(
     assert f"did you mean unix://{machine.root}/x y.sock?" in ran.stderr
 
 
-def test_a_path_in_a_spec_gets_the_address(machine: Machine) -> None:
-    """The same mistake in a file."""
+def test_a_path_in_a_spec_gets_the_address_suggested(machine: Machine) -> None:
+    """``doctor`` reports a spec that has a path without ``unix://``."""
     (machine.specs / "a.spec").write_text("/run/x.sock")
 
     found = json.loads(machine.run("doctor", "--json").stdout)

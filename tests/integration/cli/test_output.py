@@ -50,8 +50,10 @@ def in_shell(
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_full_output_is_an_exit_status(machine: Machine, arguments: list[str]) -> None:
-    """And a line on standard error that says why."""
+def test_standard_output_to_a_full_disk_has_exit_status_10(
+    machine: Machine, arguments: list[str]
+) -> None:
+    """The last line on standard error says why, and there is no traceback."""
     with machine.shelf():
         ran = in_shell(machine, ">/dev/full", *arguments)
 
@@ -63,8 +65,8 @@ def test_a_full_output_is_an_exit_status(machine: Machine, arguments: list[str])
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_closed_output_is_an_exit_status(machine: Machine, arguments: list[str]) -> None:
-    """What is opened next does not take its place."""
+def test_closed_standard_output_has_exit_status_10(machine: Machine, arguments: list[str]) -> None:
+    """A file that is opened next does not become standard output, and there is no traceback."""
     with machine.shelf():
         ran = in_shell(machine, ">&-", *arguments)
 
@@ -74,8 +76,10 @@ def test_a_closed_output_is_an_exit_status(machine: Machine, arguments: list[str
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_reader_that_has_left_is_an_exit_status(machine: Machine, arguments: list[str]) -> None:
-    """Without a word: it is how ``head`` ends, when it has enough."""
+def test_a_pipe_without_a_reader_has_exit_status_10_and_no_message(
+    machine: Machine, arguments: list[str]
+) -> None:
+    """This is how ``head`` ends a command whose output it has read enough of."""
     reading, writing = os.pipe()
     os.close(reading)
     with machine.shelf():
@@ -104,10 +108,10 @@ def test_a_reader_that_has_left_is_an_exit_status(machine: Machine, arguments: l
 @pytest.mark.parametrize(
     "arguments", [["ls"], ["inspect", "none"], ["wait", "shelf"], ["ls", "--x"]]
 )
-def test_standard_error_that_cannot_be_written_to_changes_no_status(
+def test_standard_error_that_cannot_be_written_to_changes_no_exit_status(
     machine: Machine, arguments: list[str], redirection: str
 ) -> None:
-    """What a command did is told by its exit status all the same."""
+    """Exit status and standard output are the same as with standard error open."""
     with machine.shelf():
         usual = machine.run(*arguments)
         ran = in_shell(machine, redirection, *arguments)
@@ -115,22 +119,22 @@ def test_standard_error_that_cannot_be_written_to_changes_no_status(
     assert (ran.returncode, ran.stdout) == (usual.returncode, usual.stdout)
 
 
-def test_what_prints_nothing_needs_no_output(machine: Machine) -> None:
-    """``wait`` in a boot script may have it closed."""
+def test_a_command_that_prints_nothing_works_with_closed_standard_output(machine: Machine) -> None:
+    """A boot script may run ``wait`` in this way."""
     with machine.shelf():
         assert in_shell(machine, ">&- <&-", "wait", "shelf").returncode == 0
 
 
-def test_a_closed_input_is_empty(machine: Machine) -> None:
-    """Arguments of a call that come from nowhere are no JSON, which is an error of usage."""
+def test_closed_standard_input_is_read_as_empty(machine: Machine) -> None:
+    """The arguments of ``call`` are then no JSON, which is an error of usage."""
     ran = in_shell(machine, "<&-", "call", "shelf", "A.B", "-")
 
     assert ran.returncode == 2
     assert "Traceback" not in ran.stderr
 
 
-def test_a_long_list_is_cut_short_by_its_reader(machine: Machine) -> None:
-    """More than a pipe holds, of which one line is read."""
+def test_ls_ends_without_a_message_when_the_reader_has_read_enough(machine: Machine) -> None:
+    """The list is longer than a pipe holds, and ``head`` reads one line of it."""
     answer = keeps_answering(json.dumps({"Implements": ["x" * 200] * 5}).encode())
     with ExitStack() as stack:
         for number in range(60):

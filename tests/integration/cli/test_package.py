@@ -1,4 +1,4 @@
-"""``moby-plugins package``, run as a process; laying out needs root, for it asks inside."""
+"""``moby-plugins package``, run as a process; it runs the app in a chroot, which needs root."""
 
 import json
 import shutil
@@ -71,10 +71,10 @@ def package(
         ({"entrypoint": ["/none"]}, 1, "/none is not in rootfs"),
     ],
 )
-def test_a_directory_of_others_is_judged(
+def test_package_check_reports_problems_of_an_existing_plugin_directory(
     machine: Machine, change: dict[str, Any], status: int, told: str
 ) -> None:
-    """A problem is status 1, warnings alone are 0."""
+    """With a problem the exit status is 1, with warnings alone 0."""
     directory = plugin(machine, mounts=[{"source": "/", "destination": "/lib64"}], **change)
 
     ran = machine.run("package", "--check", str(directory))
@@ -82,8 +82,8 @@ def test_a_directory_of_others_is_judged(
     assert (ran.returncode, told in ran.stdout) == (status, True), ran.stdout
 
 
-def test_findings_are_there_for_programs_too(machine: Machine) -> None:
-    """As those of doctor are."""
+def test_package_check_prints_its_findings_as_json(machine: Machine) -> None:
+    """The objects have the same keys as the findings of ``doctor``."""
     directory = plugin(machine, workdir="x")
 
     ran = machine.run("package", "--check", str(directory), "--json")
@@ -93,8 +93,8 @@ def test_findings_are_there_for_programs_too(machine: Machine) -> None:
     assert "config.json: workdir" in {each["where"] for each in findings}
 
 
-def test_what_is_no_directory_is_unusable(machine: Machine) -> None:
-    """Status 9, as for other files."""
+def test_package_check_of_a_missing_directory_has_exit_status_9(machine: Machine) -> None:
+    """Other files that cannot be used have the same exit status."""
     ran = machine.run("package", "--check", "none")
 
     assert (ran.returncode, ran.stderr) == (
@@ -123,10 +123,10 @@ def test_what_is_no_directory_is_unusable(machine: Machine) -> None:
         (["a:b", "--name", "x", "--rootfs", "y", "--propagated-mount", "v"], 9, "absolute path"),
     ],
 )
-def test_what_cannot_be_packaged_is_refused_before_anything_is_made(
+def test_wrong_options_of_package_are_refused_before_anything_is_made(
     machine: Machine, words: list[str], status: int, told: str
 ) -> None:
-    """It says what to write instead."""
+    """The message says what is missing, or what to write instead."""
     ran = machine.run("package", *words)
 
     assert (ran.returncode, told in ran.stderr) == (status, True), ran.stderr
@@ -134,8 +134,8 @@ def test_what_cannot_be_packaged_is_refused_before_anything_is_made(
 
 
 @AS_ROOT
-def test_the_example_is_laid_out_and_nothing_is_wrong_with_it(machine: Machine, root: Path) -> None:
-    """Types, socket and bytecode come from the app inside; all that was asked for is there."""
+def test_the_example_is_packaged_without_a_finding(machine: Machine, root: Path) -> None:
+    """Types, socket and bytecode are made by running the app; all requested options are there."""
     words = (
         "--propagated-mount",
         "/var/lib/shelf",
@@ -172,10 +172,10 @@ def test_the_example_is_laid_out_and_nothing_is_wrong_with_it(machine: Machine, 
         ("import time; time.sleep(0.1); exit()", ["--no-propagated-mount"], "status 0"),
     ],
 )
-def test_an_app_that_does_not_run_inside_is_refused(
+def test_an_app_that_does_not_run_in_the_root_file_system_is_refused(
     machine: Machine, root: Path, source: str | None, words: list[str], told: str
 ) -> None:
-    """With what to do about it; nothing is left behind."""
+    """The message says what to do about it, and no directory is left behind."""
     if source is not None:
         (machine.root / "other.py").write_text(source)
         words = [*words, "--source", "other.py"]
@@ -197,8 +197,8 @@ def test_an_app_that_does_not_run_inside_is_refused(
 
 
 @AS_ROOT
-def test_a_tar_on_standard_input_will_do(machine: Machine, root: Path) -> None:
-    """As ``docker export`` writes it; a module beside the command is copied by itself."""
+def test_the_root_file_system_may_be_a_tar_on_standard_input(machine: Machine, root: Path) -> None:
+    """``docker export`` writes such a tar; a module in the current directory is copied into it."""
     (machine.root / "mine.py").write_text(
         "from moby_plugins.subsystems import Verdict, AuthZPlugin\n"
         "class Door(AuthZPlugin):\n"
@@ -225,8 +225,8 @@ def test_a_tar_on_standard_input_will_do(machine: Machine, root: Path) -> None:
     assert config["interface"]["types"] == ["docker.authz/1.0"]
 
 
-def test_what_is_there_is_not_overwritten(machine: Machine) -> None:
-    """It says what to do."""
+def test_package_does_not_overwrite_an_existing_directory(machine: Machine) -> None:
+    """The message says to remove the directory, or to choose another with ``--out``."""
     (machine.root / "shelf").mkdir()
     (machine.root / "empty").mkdir()
 
@@ -239,7 +239,7 @@ def test_what_is_there_is_not_overwritten(machine: Machine) -> None:
 
 
 def test_a_root_file_system_without_python_is_refused(machine: Machine) -> None:
-    """With the ways to have one."""
+    """The exit status is 9, and the message says that there is no python3."""
     (machine.root / "empty").mkdir()
 
     ran = machine.run("package", "a:b", "--name", "shelf", "--rootfs", "empty")
@@ -248,8 +248,8 @@ def test_a_root_file_system_without_python_is_refused(machine: Machine) -> None:
     assert "there is no python3 in this root file system" in ran.stderr
 
 
-def test_an_engine_that_is_not_there_is_unreachable(machine: Machine) -> None:
-    """Status 5, with its address."""
+def test_an_engine_that_cannot_be_reached_has_exit_status_5(machine: Machine) -> None:
+    """The message names the address of the engine."""
     directory = plugin(machine, mounts=[{"source": "/", "destination": "/lib64"}])
     address = f"unix://{machine.root}/none.sock"
 
@@ -260,8 +260,8 @@ def test_an_engine_that_is_not_there_is_unreachable(machine: Machine) -> None:
     assert (ran.returncode, address in ran.stderr) == (5, True), ran.stderr
 
 
-def test_a_managed_program_says_what_it_is(machine: Machine) -> None:
-    """Asked by an environment's variable: what it implements and its socket, and it ends."""
+def test_the_program_of_a_managed_plugin_describes_itself(machine: Machine) -> None:
+    """If a variable asks for it, the program prints its subsystems and socket, and ends."""
     program = (
         "from moby_plugins.serving import serve_managed\n"
         "import volume_plugin\n"

@@ -12,8 +12,10 @@ def taken() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["ls", "check", "trace", "doctor"])
-def test_a_picture_shows_what_is_so(name: str, taken: dict[str, str]) -> None:
-    """``make screenshots`` takes them again. How they are drawn is rich's business."""
+def test_a_committed_picture_shows_what_the_command_prints_now(
+    name: str, taken: dict[str, str]
+) -> None:
+    """``make screenshots`` takes the pictures again; their text is compared, not the drawing."""
     committed = (IMAGES / f"{name}.svg").read_text(encoding="utf-8")
 
     assert text_of(committed) == text_of(taken[name])
@@ -23,6 +25,6 @@ def test_a_picture_shows_what_is_so(name: str, taken: dict[str, str]) -> None:
     )
 
 
-def test_every_picture_is_taken(taken: dict[str, str]) -> None:
-    """None is left of a command that is no longer shown; others are drawn, or of a browser."""
+def test_every_committed_picture_is_one_that_the_script_takes(taken: dict[str, str]) -> None:
+    """None is left of a command that is no longer shown; two other images are made elsewhere."""
     assert {path.stem for path in IMAGES.iterdir()} - {"perfetto", "who-waits"} == {*taken}

@@ -67,10 +67,10 @@ def module(machine: Machine) -> Path:
 @pytest.mark.parametrize("app", ["Shelves", "shelves", "app", "function"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("source", [SHELVES, ASYNC_SHELVES], ids=["threads", "loop"])
-def test_whatever_can_be_served_is_until_a_signal(
+def test_a_class_an_object_an_app_or_a_function_is_served_until_a_signal(
     machine: Machine, module: Path, source: str, app: str, number: signal.Signals
 ) -> None:
-    """A class, an object, an application, a function: its socket is where hosts look, then gone."""
+    """The socket is where hosts look, and is removed after SIGTERM or SIGINT."""
     module.write_text(source)
     command = machine.command("serve", f"shelves:{app}", "--mode", "600")
     with machine.running(command) as process:
@@ -87,7 +87,7 @@ def test_whatever_can_be_served_is_until_a_signal(
     assert not path.exists()
 
 
-def test_sighup_ends_it_as_sigterm_does(machine: Machine, module: Path) -> None:
+def test_sighup_ends_a_server_as_sigterm_does(machine: Machine, module: Path) -> None:
     """A terminal that is closed leaves no socket behind."""
     with machine.running(machine.command("serve", "shelves:app", "--drain", "0")) as process:
         assert process.stderr is not None
@@ -98,10 +98,10 @@ def test_sighup_ends_it_as_sigterm_does(machine: Machine, module: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
-def test_a_signal_ends_the_wait_for_another_server(
+def test_a_signal_ends_the_wait_for_the_lock_of_a_socket(
     number: signal.Signals, machine: Machine, module: Path
 ) -> None:
-    """One that has the same socket begins too: the end of the wait is no error."""
+    """Another server that opens the socket holds the lock; the exit status is 0."""
     with (machine.sockets / ".shelves.sock.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with machine.running(machine.command("serve", "shelves:app")) as process:
@@ -121,8 +121,8 @@ def catches(process: int, number: signal.Signals) -> bool:
     return bool(caught >> (number - 1) & 1)
 
 
-def test_under_nohup_sighup_does_not_end_it(machine: Machine, module: Path) -> None:
-    """What the process ignored when it began stays ignored; SIGTERM ends it all the same."""
+def test_under_nohup_sighup_does_not_end_a_server(machine: Machine, module: Path) -> None:
+    """A signal that was ignored when the process began stays ignored; SIGTERM ends the server."""
     command = ["nohup", *machine.command("serve", "shelves:app")]
     with machine.running(command) as process:
         assert process.stderr is not None
@@ -150,7 +150,7 @@ class Shelves(VolumeDriver):
 
 
 def test_a_server_that_ends_by_itself_is_an_error(machine: Machine, module: Path) -> None:
-    """The socket goes, and the status is 1; what a method raises ends nothing."""
+    """The socket is removed, and the exit status is 1; an exception of a method ends no server."""
     module.write_text(DYING)
     with machine.running(machine.command("serve", "shelves:Shelves")) as process:
         assert process.stderr is not None
@@ -164,10 +164,10 @@ def test_a_server_that_ends_by_itself_is_an_error(machine: Machine, module: Path
 
 
 @pytest.mark.parametrize(("drain", "status"), [("5", 0), ("0.1", 5)])
-def test_running_calls_have_as_long_as_is_said(
+def test_running_calls_have_the_time_of_drain_to_end(
     machine: Machine, module: Path, drain: str, status: int
 ) -> None:
-    """A Create that takes longer is cut off, and its host repeats it: so give it its time."""
+    """After SIGTERM a call may run for ``--drain`` seconds; one that takes longer is cut off."""
     slow = (
         'import sys, time; print("called", file=sys.stderr, flush=True); time.sleep(1.5); return ()'
     )
@@ -183,8 +183,10 @@ def test_running_calls_have_as_long_as_is_said(
         assert call.result().returncode == status
 
 
-def test_an_error_of_the_plugins_is_logged(machine: Machine, module: Path) -> None:
-    """With its traceback, on standard error, where its author sees it."""
+def test_an_exception_of_the_plugin_is_logged_with_its_traceback(
+    machine: Machine, module: Path
+) -> None:
+    """The traceback is on standard error, for the author; the host gets the message."""
     module.write_text(SHELVES.replace("return ()", "return 1 / 0"))
     with machine.running(machine.command("serve", "shelves:app", "--name", "shelf")) as process:
         assert process.stderr is not None
@@ -204,8 +206,8 @@ def test_an_error_of_the_plugins_is_logged(machine: Machine, module: Path) -> No
     assert "ZeroDivisionError" in logged
 
 
-def test_on_tcp_it_is_found_by_its_spec(machine: Machine, module: Path) -> None:
-    """The spec is in the first directory of specs, and goes with the plugin."""
+def test_a_plugin_on_tcp_is_found_by_its_spec(machine: Machine, module: Path) -> None:
+    """The spec is written to the first directory of specs, and removed at the end."""
     command = machine.command("serve", "shelves:app", "--name", "shelf", "--tcp", "127.0.0.1:0")
     with machine.running(command) as process:
         assert process.stderr is not None
@@ -217,10 +219,10 @@ def test_on_tcp_it_is_found_by_its_spec(machine: Machine, module: Path) -> None:
     assert list(machine.specs.iterdir()) == []
 
 
-def test_under_tls_the_spec_tells_how_to_verify_it(
+def test_the_spec_of_a_plugin_under_tls_has_what_verifies_it(
     machine: Machine, module: Path, tmp_path: Path
 ) -> None:
-    """A host that found the spec calls without being told anything else."""
+    """A host that finds the spec can call the plugin without further settings."""
     certificates = Certificates(tmp_path)
     cert, key = certificates.server_files()
     arguments = ["--tcp", "localhost:0", "--tls-cert", cert, "--tls-key", key]
@@ -244,7 +246,7 @@ def settings(machine: Machine) -> Settings:
 def test_on_tcp_without_a_directory_for_the_spec_nothing_is_served(
     machine: Machine, module: Path
 ) -> None:
-    """No host would find it."""
+    """No host would find the plugin, so that the exit status is 9."""
     ran = machine.run("serve", "shelves:app", "--tcp", "127.0.0.1:0", MOBY_PLUGINS_SPECS_PATHS="")
 
     assert ran.returncode == 9
@@ -252,10 +254,10 @@ def test_on_tcp_without_a_directory_for_the_spec_nothing_is_served(
 
 
 @pytest.mark.parametrize("group", ["-5", "", "no-such-group"])
-def test_a_group_that_there_is_not_is_an_error_before_a_socket_is_made(
+def test_an_unknown_group_is_an_error_before_a_socket_is_made(
     machine: Machine, module: Path, group: str
 ) -> None:
-    """The status is 9."""
+    """``--group`` takes a group that exists; the exit status is 9."""
     ran = machine.run("serve", "shelves:app", f"--group={group}")
 
     assert ran.returncode == 9
@@ -287,10 +289,10 @@ def test_a_group_that_there_is_not_is_an_error_before_a_socket_is_made(
         (["shelves:app", "--tcp", "127.0.0.1:0", "--tls-cert", "x"], "both --tls-cert and"),
     ],
 )
-def test_what_cannot_be_served_is_told_with_the_usage(
+def test_an_app_or_option_that_cannot_be_used_is_refused_with_the_usage(
     machine: Machine, module: Path, arguments: list[str], said: str
 ) -> None:
-    """The status is 2, and nothing was opened."""
+    """The exit status is 2, and no socket is made."""
     ran = machine.run("serve", *arguments)
 
     assert ran.returncode == 2
@@ -299,8 +301,10 @@ def test_what_cannot_be_served_is_told_with_the_usage(
     assert list(machine.sockets.iterdir()) == []
 
 
-def test_a_module_that_fails_shows_its_own_traceback(machine: Machine, module: Path) -> None:
-    """What is wrong inside it is its author's to read."""
+def test_a_module_that_cannot_be_imported_shows_its_traceback(
+    machine: Machine, module: Path
+) -> None:
+    """An error inside the module is for its author to read; the exit status is 1."""
     module.write_text("import nonsense_that_is_missing\n")
 
     ran = machine.run("serve", "shelves:app")
@@ -310,7 +314,7 @@ def test_a_module_that_fails_shows_its_own_traceback(machine: Machine, module: P
 
 
 def test_a_socket_that_is_served_already_is_not_taken(machine: Machine, module: Path) -> None:
-    """The second one says so, and the first goes on."""
+    """The second server names the socket and ends with status 9, and the first goes on."""
     with machine.running(machine.command("serve", "shelves:app")) as process:
         assert process.stderr is not None
         process.stderr.readline()

@@ -1,4 +1,4 @@
-"""``moby-plugins serve``: what it logs, and how it begins again when a file changes."""
+"""``moby-plugins serve``: what it logs, and how it reloads the app when a file changes."""
 
 import os
 import re
@@ -83,8 +83,8 @@ def logged(machine: Machine, app: str, calls: list[list[str]], *words: str) -> s
         return process.stderr.read()
 
 
-def test_each_line_has_its_time_and_its_level(machine: Machine, module: Path) -> None:
-    """What is logged from ``info`` on, unless another level is asked for."""
+def test_each_log_line_has_its_time_and_its_level(machine: Machine, module: Path) -> None:
+    """Records of the level INFO and above are logged, unless ``--log-level`` says otherwise."""
     text = logged(machine, "shelves:Shelves", [["VolumeDriver.List"]])
 
     assert re.fullmatch(rf"{_TIME} INFO an event\n", text)
@@ -93,26 +93,28 @@ def test_each_line_has_its_time_and_its_level(machine: Machine, module: Path) ->
 @pytest.mark.parametrize(
     ("level", "events"), [("debug", ["detail", "event"]), ("WARNING", []), ("info", ["event"])]
 )
-def test_the_level_can_be_chosen(
+def test_the_log_level_can_be_chosen(
     machine: Machine, module: Path, level: str, events: list[str]
 ) -> None:
-    """In any case; an unknown one is not understood."""
+    """``--log-level`` takes a level in upper or lower case."""
     words = ("--log-level", level)
     text = logged(machine, "shelves:Shelves", [["VolumeDriver.List"]], *words)
 
     assert re.findall("detail|event", text) == events
 
 
-def test_an_unknown_level_is_refused(machine: Machine, module: Path) -> None:
-    """With those that there are."""
+def test_an_unknown_log_level_is_refused(machine: Machine, module: Path) -> None:
+    """The message lists the levels that there are."""
     ran = machine.run("serve", "shelves:Shelves", "--log-level", "loud")
 
     assert (ran.returncode, "'debug', 'info'" in ran.stderr) == (2, True)
 
 
 @either
-def test_a_line_is_written_for_each_call(machine: Machine, module: Path, source: str) -> None:
-    """Method, status, bytes and time, whatever the level; no bodies."""
+def test_the_access_log_has_a_line_for_each_call(
+    machine: Machine, module: Path, source: str
+) -> None:
+    """Method, status, bytes and time are logged at any log level, and no bodies."""
     module.write_text(source)
     calls = [["VolumeDriver.List"], ["VolumeDriver.Remove", '{"Name": "secret"}'], ["No.Such"]]
     text = logged(machine, "shelves:Shelves", calls, "--access-log", "--log-level", "critical")
@@ -129,8 +131,10 @@ def test_a_line_is_written_for_each_call(machine: Machine, module: Path, source:
 
 
 @either
-def test_a_stream_is_logged_at_its_end(machine: Machine, module: Path, source: str) -> None:
-    """With all its bytes; an app that raises is a 500."""
+def test_a_streamed_response_is_logged_at_its_end(
+    machine: Machine, module: Path, source: str
+) -> None:
+    """The line counts all bytes of the response; an app that raises is logged as a 500."""
     module.write_text(source)
     streamed = logged(machine, "shelves:streamed", [["A.B", "--raw"]], "--access-log")
     failing = logged(machine, "shelves:failing", [["A.B"]], "--access-log")
@@ -140,11 +144,10 @@ def test_a_stream_is_logged_at_its_end(machine: Machine, module: Path, source: s
 
 
 @either
-def test_observers_are_named(machine: Machine, module: Path, source: str) -> None:
-    """On the command line; those of the environment are told, too. A function is observed as well.
-
-    Both kinds of apps are.
-    """
+def test_observers_are_named_by_an_option_or_a_variable(
+    machine: Machine, module: Path, source: str
+) -> None:
+    """They observe classes and functions, in threads and on asyncio."""
     module.write_text(source)
     calls = [["VolumeDriver.List"]]
     text = logged(machine, "shelves:Shelves", calls, "--observer", "logging")
@@ -160,7 +163,7 @@ def test_observers_are_named(machine: Machine, module: Path, source: str) -> Non
 
 
 def test_an_unknown_observer_is_refused(machine: Machine, module: Path) -> None:
-    """With those that there are."""
+    """The message lists the observers that there are."""
     ran = machine.run("serve", "shelves:Shelves", "--observer", "nonsense")
 
     assert ran.returncode != 0
@@ -179,7 +182,7 @@ def got(address: str, path: str) -> tuple[int, str]:
 
 
 def test_metrics_and_health_have_an_address_of_their_own(machine: Machine, module: Path) -> None:
-    """On the loopback interface; it is logged, and gone with the plugin."""
+    """The address is on the loopback interface, is logged, and closes with the plugin."""
     command = machine.command("serve", "shelves:Shelves", "--name", "p", "--metrics", "0")
     with machine.running(command) as process:
         assert process.stderr is not None
@@ -219,8 +222,8 @@ with new_client("unix:///a.sock", settings=here, observers=[own]) as client:
 """
 
 
-def test_a_plugin_with_an_observer_of_its_own_is_counted_once(machine: Machine) -> None:
-    """By its name it is the one that the program has made, for a host as for a plugin."""
+def test_a_call_is_counted_once_if_program_and_option_name_one_observer(machine: Machine) -> None:
+    """The option ``prometheus`` means the observer that the program has made itself."""
     (machine.root / "observed.py").write_text(OBSERVED)
     words = ("--name", "p", "--metrics", "0", "--observer", "prometheus")
     with machine.running(machine.command("serve", "observed:app", *words)) as process:
@@ -260,8 +263,8 @@ def changed(module: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["threads", "loop"])
-def test_a_changed_file_begins_it_again(machine: Machine, module: Path, kind: str) -> None:
-    """In the same process, also after a mistake, which is shown and waited out."""
+def test_a_changed_file_reloads_the_plugin(machine: Machine, module: Path, kind: str) -> None:
+    """The process stays the same; a syntax error is shown, and the next change is waited for."""
     source = (ASYNC_LOGGING if kind == "loop" else LOGGING).replace(
         "return ()", "raise ValueError('ONE')"
     )

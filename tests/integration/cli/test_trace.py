@@ -21,8 +21,10 @@ README = Path(__file__).parents[3] / "README.md"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_each_call_is_shown_and_the_socket_comes_back(machine: Machine, number: int) -> None:
-    """Time, method, both bodies, status and duration; Ctrl-C and a service manager end it."""
+def test_each_call_is_shown_and_the_socket_is_put_back_at_the_end(
+    machine: Machine, number: int
+) -> None:
+    """Shown are time, method, bodies, status and duration, until a signal ends the trace."""
     with machine.shelf() as path:
         inode = path.stat().st_ino
         with tracing(machine, "shelf") as traced:
@@ -49,8 +51,8 @@ def test_each_call_is_shown_and_the_socket_comes_back(machine: Machine, number: 
     assert lines[0].endswith("ms")
 
 
-def test_programs_read_an_object_for_each_call(machine: Machine) -> None:
-    """``--json`` prints JSON lines, masked as well."""
+def test_trace_prints_a_json_object_for_each_call(machine: Machine) -> None:
+    """``--json`` prints JSON lines, with secrets masked as in the text."""
     with machine.shelf() as path, tracing(machine, "shelf", "--json") as traced:
         call(path, "VolumeDriver.Create", {"Name": "a", "Password": "hunter2"})
         [line] = traced.end()
@@ -66,8 +68,8 @@ def test_programs_read_an_object_for_each_call(machine: Machine) -> None:
     assert shown["time"][10] == "T"
 
 
-def test_what_is_recorded_plays_the_plugin_in_a_test(machine: Machine) -> None:
-    """The file answers the same calls, without a plugin."""
+def test_a_recording_can_stand_in_for_the_plugin_in_a_test(machine: Machine) -> None:
+    """``MemoryTransport.replay`` gives the recorded responses to the same calls."""
     file = machine.root / "calls.jsonl"
     with machine.shelf() as path, tracing(machine, "shelf", "--record", str(file)) as traced:
         call(path, "VolumeDriver.Create", {"Name": "a", "Password": "hunter2"})
@@ -83,8 +85,8 @@ def test_what_is_recorded_plays_the_plugin_in_a_test(machine: Machine) -> None:
     played.assert_used_up()
 
 
-def test_secrets_are_recorded_where_asked(machine: Machine) -> None:
-    """On the screen they are masked all the same."""
+def test_secrets_are_recorded_with_record_secrets(machine: Machine) -> None:
+    """The printed lines mask the secrets all the same."""
     file = machine.root / "calls.jsonl"
     options = ("--record", str(file), "--record-secrets")
     with machine.shelf() as path, tracing(machine, "shelf", *options) as traced:
@@ -96,8 +98,8 @@ def test_secrets_are_recorded_where_asked(machine: Machine) -> None:
     assert not load_recording(file).masked
 
 
-def test_a_plugin_that_fails_fails_for_the_host_alike(machine: Machine) -> None:
-    """No answer is none, half an answer is half of one, and both are shown."""
+def test_faults_of_a_plugin_reach_the_host_unchanged(machine: Machine) -> None:
+    """A missing response and one that is cut off reach the host as such, and both are shown."""
     table = {"M.drops": drops(), "M.half": drops_mid_body(b"half")}
     path = machine.sockets / "bad.sock"
     with FaultServer.unix(table, path), tracing(machine, "bad") as traced:
@@ -117,8 +119,8 @@ def test_a_plugin_that_fails_fails_for_the_host_alike(machine: Machine) -> None:
     ]
 
 
-def test_a_stale_socket_is_traced_as_one(machine: Machine) -> None:
-    """A call that the plugin refuses is shown as that; the host's connection is closed."""
+def test_a_plugin_that_refuses_the_connection_is_shown_as_a_stale_socket(machine: Machine) -> None:
+    """The host's connection is closed without a response."""
     path = machine.sockets / "dead.sock"
     with (
         LivePlugin(echo, "dead", machine.sockets) as live,
@@ -133,7 +135,7 @@ def test_a_stale_socket_is_traced_as_one(machine: Machine) -> None:
 
 
 def test_a_stream_is_shown_while_it_passes(machine: Machine) -> None:
-    """Its pieces arrive as they are sent, and a line a second tells how far it is."""
+    """Pieces reach the host as they are sent, and a line each second shows the progress."""
 
     def ticking(_: Request) -> Response:
         def ticks() -> Iterator[bytes]:
@@ -160,8 +162,8 @@ def test_a_stream_is_shown_while_it_passes(machine: Machine) -> None:
     assert lines[-1].startswith("  ← 75 bytes in 15 pieces: 00 74 69 63 6b 00")
 
 
-def test_an_address_of_its_own_leaves_the_plugin_alone(machine: Machine) -> None:
-    """By name or by address."""
+def test_a_trace_with_listen_does_not_move_the_plugins_socket(machine: Machine) -> None:
+    """Hosts call the address given by ``--listen``; the plugin is given by name or address."""
     mine = machine.root / "mine.sock"
     with machine.shelf() as path:
         for target in ("shelf", f"unix://{path}"):
@@ -172,8 +174,8 @@ def test_an_address_of_its_own_leaves_the_plugin_alone(machine: Machine) -> None
     assert not mine.exists()
 
 
-def test_an_address_is_traced_as_a_name_is(machine: Machine) -> None:
-    """At its own socket, whatever that is called; elsewhere than there with --listen only."""
+def test_a_plugin_can_be_traced_by_its_unix_address(machine: Machine) -> None:
+    """A TCP address needs ``--listen``, and a file that is not a socket is refused and kept."""
     for name in ("shelf.sock", "other"):
         path = machine.root / name
         with (
@@ -196,7 +198,7 @@ def test_an_address_is_traced_as_a_name_is(machine: Machine) -> None:
 
 
 def test_a_recording_that_cannot_be_written_is_an_error(machine: Machine) -> None:
-    """Before anything is moved; and where the disk is full, what was moved comes back."""
+    """No socket is moved if the file cannot be opened; on a full disk the socket is put back."""
     with machine.shelf() as path:
         inode = path.stat().st_ino
         ran = machine.run("trace", "shelf", "--record", "no/such/file")
@@ -210,16 +212,16 @@ def test_a_recording_that_cannot_be_written_is_an_error(machine: Machine) -> Non
     assert "/dev/full: cannot be written: No space left on device" in full.stderr
 
 
-def test_a_plugin_that_is_not_there_is_an_error(machine: Machine) -> None:
-    """As for every command."""
+def test_a_trace_of_a_plugin_that_is_not_found_is_an_error(machine: Machine) -> None:
+    """The exit status is 3, as for every command."""
     ran = machine.run("trace", "nothing")
 
     assert ran.returncode == 3
     assert "plugin 'nothing' not found" in ran.stderr
 
 
-def test_a_large_upload_passes_as_it_comes(machine: Machine) -> None:
-    """In chunks, neither kept whole nor waited for; its size is shown."""
+def test_a_large_upload_reaches_the_plugin_while_it_is_sent(machine: Machine) -> None:
+    """The plugin reads the first piece before the host sends the last; the size is shown."""
     arrived = threading.Event()
 
     def receiver(request: Request) -> Response:
@@ -248,8 +250,8 @@ def test_a_large_upload_passes_as_it_comes(machine: Machine) -> None:
     assert lines[2] == "  ← 2686976"
 
 
-def test_the_plugin_sees_the_headers_of_its_host(machine: Machine) -> None:
-    """An engine sends an empty Host and says that it is Go; nothing of the trace's is added."""
+def test_the_plugin_gets_the_headers_of_its_host_unchanged(machine: Machine) -> None:
+    """An engine sends an empty Host and a Go User-Agent; the trace adds no header of its own."""
 
     def headers(request: Request) -> Response:
         return Response(200, json.dumps(dict(request.headers)).encode(), {"X-Plugin": "mine"})
@@ -267,7 +269,7 @@ def test_the_plugin_sees_the_headers_of_its_host(machine: Machine) -> None:
     assert b"X-Plugin: mine" in head
 
 
-def test_recordings_become_one_trace_for_perfetto(machine: Machine) -> None:
+def test_recordings_are_exported_as_one_trace_for_perfetto(machine: Machine) -> None:
     """``--export`` reads recordings and writes the plugins and their hosts as tracks."""
     file = machine.root / "trace.json"
     recordings = [str(RECORDINGS / f"{name}.jsonl") for name in ("volume_driver", "authorization")]
@@ -281,8 +283,8 @@ def test_recordings_become_one_trace_for_perfetto(machine: Machine) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_recording_is_not_replaced_by_its_trace(machine: Machine) -> None:
-    """By whatever path it is named; a last line that is cut off is left out."""
+def test_export_refuses_to_replace_a_recording_that_it_reads(machine: Machine) -> None:
+    """This holds for links to the file too; a last line that is cut off is left out."""
     file, link = machine.root / "calls.jsonl", machine.root / "link.jsonl"
     whole = (RECORDINGS / "volume_driver.jsonl").read_text()
     file.write_text(whole + whole.splitlines()[1][:30])
@@ -304,8 +306,8 @@ def test_a_recording_is_not_replaced_by_its_trace(machine: Machine) -> None:
     assert len(slices) == 2 * (len(whole.splitlines()) - 1)
 
 
-def test_what_is_no_recording_is_not_exported(machine: Machine) -> None:
-    """The error names the file, and a trace that is there stays as it is."""
+def test_a_file_that_is_not_a_recording_is_not_exported(machine: Machine) -> None:
+    """The error names the file, and an existing trace file stays as it is."""
     file = machine.root / "trace.json"
     file.write_text("before")
 

@@ -19,8 +19,8 @@ from tests.integration.cli.machine import EXAMPLES, SECONDS, Machine
 from tests.integration.cli.tracing import Traced, call, echo, tracing, without_times
 
 
-def test_a_plugin_that_is_restarted_is_traced_on(machine: Machine) -> None:
-    """It makes a new socket; the trace moves that aside too."""
+def test_a_trace_goes_on_after_the_plugin_is_restarted(machine: Machine) -> None:
+    """The plugin makes a new socket, which the trace moves aside too."""
     with tracing_of_two_lives(machine) as traced:
         lines = traced.end()
 
@@ -50,8 +50,8 @@ def tracing_of_two_lives(machine: Machine) -> Iterator[Traced]:
         stack.__exit__(None, None, None)
 
 
-def test_a_trace_that_was_killed_is_put_right_by_the_next(machine: Machine) -> None:
-    """The plugin's socket is where it was left; the doctor tells, and another trace mends."""
+def test_the_next_trace_puts_back_the_socket_that_a_killed_trace_moved(machine: Machine) -> None:
+    """Until then the doctor reports the moved socket, with the command to run."""
     with machine.shelf() as path:
         inode = path.stat().st_ino
         with tracing(machine, "shelf") as traced:
@@ -73,8 +73,8 @@ def test_a_trace_that_was_killed_is_put_right_by_the_next(machine: Machine) -> N
     assert "moby-plugins trace shelf" in diagnosis.stdout
 
 
-def test_a_trace_that_runs_is_no_finding(machine: Machine) -> None:
-    """What it has put aside is its own business."""
+def test_doctor_reports_nothing_while_a_trace_runs(machine: Machine) -> None:
+    """The plugin's socket, which the trace has moved aside, is not a problem."""
     with machine.shelf(), tracing(machine, "shelf") as traced:
         ran = machine.run("doctor")
         traced.end()
@@ -82,8 +82,8 @@ def test_a_trace_that_runs_is_no_finding(machine: Machine) -> None:
     assert (ran.returncode, ran.stdout) == (0, "nothing is wrong\n")
 
 
-def test_a_trace_of_a_spec_that_was_killed_leaves_no_socket_for_ever(machine: Machine) -> None:
-    """Its stale socket hides the spec only until the next trace."""
+def test_the_next_trace_removes_the_socket_of_a_killed_trace_of_a_spec(machine: Machine) -> None:
+    """The stale socket hides the spec only until then."""
     with LivePlugin(echo, "far", machine.root) as far:
         (machine.specs / "shelf.spec").write_text(far.addr)
         path = machine.sockets / "shelf.sock"
@@ -99,8 +99,8 @@ def test_a_trace_of_a_spec_that_was_killed_leaves_no_socket_for_ever(machine: Ma
         assert list(machine.sockets.iterdir()) == []
 
 
-def test_output_that_nobody_reads_ends_it_properly(machine: Machine) -> None:
-    """``trace | head -1``: the socket comes back."""
+def test_a_trace_without_a_reader_ends_and_puts_the_socket_back(machine: Machine) -> None:
+    """This is so with ``trace | head -1``."""
     with machine.shelf() as path:
         inode = path.stat().st_ino
         with tracing(machine, "shelf") as traced:
@@ -116,10 +116,10 @@ def test_output_that_nobody_reads_ends_it_properly(machine: Machine) -> None:
     ("output", "error"),
     [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")],
 )
-def test_output_that_cannot_be_written_is_an_error(
+def test_a_trace_whose_output_cannot_be_written_ends_with_an_error(
     machine: Machine, output: str, error: str
 ) -> None:
-    """It is told in a line; nothing else is written to in its place, and the socket comes back."""
+    """The message is one line, no other file is written to, and the plugin's socket is put back."""
     with machine.shelf() as path:
         inode = path.stat().st_ino
         command = ["sh", "-c", f'exec "$@" {output}', "sh", *machine.command("trace", "shelf")]
@@ -147,8 +147,10 @@ def reached(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_plugin_of_this_library_is_restarted_under_it(machine: Machine, number: int) -> None:
-    """However it ended; its new socket is traced on, and stays its own at the end."""
+def test_a_plugin_of_this_library_can_be_restarted_during_a_trace(
+    machine: Machine, number: int
+) -> None:
+    """However the plugin ends, its new socket is traced, and stays after the trace."""
     path = machine.sockets / "shelf.sock"
     program = [sys.executable, str(EXAMPLES / "volume_plugin.py"), str(path), str(machine.root)]
     with machine.running(program) as first:
@@ -179,8 +181,8 @@ def large(_: Request) -> Response:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_output_that_is_stopped_holds_up_no_host(machine: Machine, number: int) -> None:
-    """What finds no place is dropped and counted; it ends when it is told to."""
+def test_a_trace_whose_output_is_stopped_delays_no_host(machine: Machine, number: int) -> None:
+    """Calls that cannot be printed are dropped and counted, and a signal ends the trace."""
     path = machine.sockets / "large.sock"
     with (
         LivePlugin(large, "large", machine.sockets),
@@ -199,8 +201,8 @@ def test_output_that_is_stopped_holds_up_no_host(machine: Machine, number: int) 
     assert 1 <= whole < 10
 
 
-def test_output_that_goes_on_says_where_calls_were_dropped(machine: Machine) -> None:
-    """On standard error, so that what is shown stays JSON."""
+def test_calls_that_are_not_printed_are_counted_on_standard_error(machine: Machine) -> None:
+    """Standard output stays JSON; printed and dropped calls add up to all calls."""
     path = machine.sockets / "large.sock"
     with (
         LivePlugin(large, "large", machine.sockets),
@@ -217,8 +219,8 @@ def test_output_that_goes_on_says_where_calls_were_dropped(machine: Machine) -> 
     assert dropped[0] > 0
 
 
-def test_connections_that_were_open_before_are_counted(machine: Machine) -> None:
-    """At the start, and when their number changes; what is called over them is not seen."""
+def test_connections_that_were_open_before_a_trace_are_counted(machine: Machine) -> None:
+    """Calls over these are not shown, so that their number is printed whenever it changes."""
     path = machine.sockets / "shelf.sock"
     socket_path = path
     with machine.shelf(), socket.socket(socket.AF_UNIX) as idle:
@@ -245,7 +247,7 @@ def test_connections_that_were_open_before_are_counted(machine: Machine) -> None
 
 
 def test_a_summary_is_a_table_at_the_end(machine: Machine) -> None:
-    """Of each method its calls, its errors, and how long they took."""
+    """``--summary`` shows calls, errors and percentiles of the duration for each method."""
     with machine.shelf() as path, tracing(machine, "shelf", "--summary") as traced:
         for _ in range(3):
             call(path, "VolumeDriver.List", {})
@@ -259,8 +261,8 @@ def test_a_summary_is_a_table_at_the_end(machine: Machine) -> None:
     assert listed[4] == "ms"
 
 
-def test_a_summary_for_programs(machine: Machine) -> None:
-    """In seconds; recorded is all the same."""
+def test_a_summary_can_be_printed_as_json(machine: Machine) -> None:
+    """Durations are in seconds; ``--record`` still records each call."""
     file = machine.root / "calls"
     options = ("--summary", "--json", "--record", str(file))
     with machine.shelf() as path, tracing(machine, "shelf", *options) as traced:

@@ -1,4 +1,4 @@
-"""``moby-plugins unit``: what systemd reads of it, and what a plugin tells systemd."""
+"""``moby-plugins unit``: the units for systemd, and what a plugin reports to systemd."""
 
 import re
 import shutil
@@ -39,8 +39,10 @@ def units_of(printed: str) -> dict[str, str]:
 
 @requires("systemd", "systemd-analyze")
 @pytest.mark.parametrize("directory", ["plain", "a b", "100%"])
-def test_systemd_accepts_both_units(machine: Machine, module: Path, directory: str) -> None:
-    """Each stands after its path; where the command is run may have any name."""
+def test_systemd_accepts_the_service_and_the_socket(
+    machine: Machine, module: Path, directory: str
+) -> None:
+    """Each unit is printed after its path; the current directory may have any name."""
     place = machine.root / directory
     place.mkdir()
     shutil.move(module, place)
@@ -71,7 +73,7 @@ def test_systemd_accepts_both_units(machine: Machine, module: Path, directory: s
 
 
 def test_the_service_runs_this_python_where_the_module_is(machine: Machine, module: Path) -> None:
-    """And the socket is where hosts look, by the settings."""
+    """The service runs in the module's directory; its socket is where the settings say."""
     ran = machine.run("unit", "shelves:Shelves", "--drain", "20")
 
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -82,8 +84,8 @@ def test_the_service_runs_this_python_where_the_module_is(machine: Machine, modu
     assert f"ListenStream={machine.sockets}/shelves.sock\n" in ran.stdout
 
 
-def test_a_module_that_is_not_there_is_said(machine: Machine) -> None:
-    """On standard error: it may be installed where the units are copied to."""
+def test_a_module_that_is_not_found_is_only_a_warning(machine: Machine) -> None:
+    """The units are printed: the module may be installed where they are copied to."""
     ran = machine.run("unit", "none:app")
 
     assert (ran.returncode, "no module 'none' here" in ran.stderr) == (0, True)
@@ -99,18 +101,20 @@ def test_a_module_that_is_not_there_is_said(machine: Machine) -> None:
         (["shelves:app", "--name", "a/b"], "is not a plugin name"),
     ],
 )
-def test_what_no_unit_can_hold_is_refused(machine: Machine, words: list[str], told: str) -> None:
-    """Nothing is printed that could be copied."""
+def test_an_app_or_name_that_no_unit_can_hold_is_refused(
+    machine: Machine, words: list[str], told: str
+) -> None:
+    """The exit status is 9, and nothing is printed that could be copied."""
     ran = machine.run("unit", *words)
 
     assert (ran.returncode, ran.stdout, told in ran.stderr) == (9, "", True), ran.stderr
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
-def test_systemd_is_told_when_the_plugin_is_ready_and_when_it_stops(
+def test_systemd_is_notified_when_the_plugin_is_ready_and_when_it_stops(
     machine: Machine, module: Path, abstract: object
 ) -> None:
-    """Ready comes once connections are taken, stopping before running calls have ended."""
+    """READY=1 is sent once the plugin accepts connections, STOPPING=1 before its calls end."""
     name = f"@mp-test-{machine.root.name}" if abstract else str(machine.root / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name.replace("@", "\0"))
@@ -125,10 +129,10 @@ def test_systemd_is_told_when_the_plugin_is_ready_and_when_it_stops(
 
 
 @pytest.mark.parametrize("name", ["/none/notify", "vsock:2:1", "@" + "x" * 200, "relative"])
-def test_a_systemd_that_cannot_be_told_stops_nothing(
+def test_a_plugin_serves_even_if_systemd_cannot_be_notified(
     machine: Machine, module: Path, name: str
 ) -> None:
-    """The plugin serves all the same."""
+    """The address in NOTIFY_SOCKET may lead nowhere or be invalid."""
     machine.environment["NOTIFY_SOCKET"] = name
     with machine.running(machine.command("serve", "shelves:Shelves")) as process:
         assert process.stderr is not None

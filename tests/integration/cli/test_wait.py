@@ -12,8 +12,8 @@ from tests.integration.cli.terminal import at_terminal
 ACTIVE = keeps_answering(b'{"Implements": ["authz"]}')
 
 
-def test_a_plugin_that_is_there_is_not_waited_for(machine: Machine) -> None:
-    """Nothing is wrong with it, that it is active is said last, and the status is 0."""
+def test_wait_ends_at_once_if_the_plugin_is_active(machine: Machine) -> None:
+    """The last line says that the plugin is active, and the exit status is 0."""
     # A machine may be so busy that the first answer takes a while, which is said.
     slow = "waiting for shelf: no response yet"
     with machine.shelf():
@@ -26,7 +26,7 @@ def test_a_plugin_that_is_there_is_not_waited_for(machine: Machine) -> None:
 
 
 def test_a_plugin_is_waited_for_by_its_address(machine: Machine) -> None:
-    """First there is no socket, then a plugin listens on it."""
+    """At first there is no socket; the command ends once a plugin listens at the address."""
     path = machine.root / "late"
     with machine.running(machine.command("wait", f"unix://{path}", "authz")) as process:
         assert process.stderr is not None
@@ -40,8 +40,8 @@ def test_a_plugin_is_waited_for_by_its_address(machine: Machine) -> None:
         assert process.stderr.read().splitlines()[-1] == f"unix://{path} is active"
 
 
-def test_programs_read_the_outcome_as_json(machine: Machine) -> None:
-    """An object on standard output, whether the plugin came or not."""
+def test_wait_prints_the_outcome_as_json(machine: Machine) -> None:
+    """An object is printed whether the plugin is active, lacks the subsystem or is missing."""
     with machine.shelf() as path:
         there = machine.run("wait", "shelf", "--json")
         other = machine.run("wait", "shelf", "authz", "--json")
@@ -64,8 +64,8 @@ def test_programs_read_the_outcome_as_json(machine: Machine) -> None:
     assert json.loads(missing.stdout)["error"]["kind"] == "PluginNotFoundError"
 
 
-def test_each_change_is_a_line_until_the_plugin_is_there(machine: Machine) -> None:
-    """First it is missing, then its socket is stale, then a process listens."""
+def test_wait_prints_a_line_for_each_change_until_the_plugin_is_active(machine: Machine) -> None:
+    """At first the plugin is missing, then its socket is stale, then a process listens."""
     path = machine.sockets / "late.sock"
     with machine.running(machine.command("wait", "late", "--timeout", "20")) as process:
         assert process.stderr is not None
@@ -86,10 +86,10 @@ def test_each_change_is_a_line_until_the_plugin_is_there(machine: Machine) -> No
         (stale_socket, 5, "stale socket"),
     ],
 )
-def test_the_time_out_ends_it_with_the_last_reason(
+def test_the_time_out_ends_the_wait_with_the_last_reason(
     machine: Machine, prepare: object, status: int, said: str
 ) -> None:
-    """The exit status tells a plugin that is missing from one that is dead."""
+    """The exit status is 3 for a plugin that is missing, and 5 for one that is dead."""
     assert callable(prepare)
     prepare(machine.sockets / "late.sock")
     began = time.monotonic()
@@ -101,7 +101,7 @@ def test_the_time_out_ends_it_with_the_last_reason(
     assert said in ran.stderr.splitlines()[-1]
 
 
-def test_a_plugin_that_hangs_is_given_up_in_time(machine: Machine) -> None:
+def test_a_plugin_that_hangs_is_given_up_at_the_time_out(machine: Machine) -> None:
     """The time-out bounds the handshake too."""
     with DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang):
         began = time.monotonic()
@@ -121,10 +121,10 @@ def test_a_plugin_that_hangs_is_given_up_in_time(machine: Machine) -> None:
         (http(b"no json"), 8, "JSON"),
     ],
 )
-def test_a_plugin_that_answers_otherwise_is_not_waited_for(
+def test_wait_ends_at_once_if_the_plugin_responds_with_an_error(
     machine: Machine, answer: bytes, status: int, said: str
 ) -> None:
-    """It would not change by itself: the status says what it did."""
+    """Lacking the subsystem or failing the handshake, a plugin would not change by itself."""
     with DummyPlugin.on_unix(machine.sockets / "odd.sock", answering(answer)):
         began = time.monotonic()
         ran = machine.run("wait", "odd", "VolumeDriver", "--timeout", "15")
@@ -135,8 +135,8 @@ def test_a_plugin_that_answers_otherwise_is_not_waited_for(
     assert took < 10
 
 
-def test_a_terminal_has_one_line_that_counts_down(machine: Machine) -> None:
-    """It is gone at the end; Ctrl-C ends the waiting at once, with 130, while a handshake hangs."""
+def test_a_terminal_shows_one_line_that_counts_down(machine: Machine) -> None:
+    """Ctrl-C clears the line and ends the command with 130, even while a handshake hangs."""
     command = machine.command("wait", "mute", "--timeout", "60")
     with (
         DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang),
@@ -154,8 +154,8 @@ def test_a_terminal_has_one_line_that_counts_down(machine: Machine) -> None:
     assert terminal.written.endswith("\r\x1b[K")
 
 
-def test_a_plugin_that_comes_clears_the_line(machine: Machine) -> None:
-    """What stays on the screen is that it is active."""
+def test_the_line_on_the_terminal_is_cleared_once_the_plugin_is_active(machine: Machine) -> None:
+    """Only the message that the plugin is active stays on the screen."""
     command = machine.command("wait", "late", "authz")
     with at_terminal(command, machine.environment) as terminal:
         terminal.wait_for("waiting for late: there is no socket and no spec")

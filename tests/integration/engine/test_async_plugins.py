@@ -44,7 +44,7 @@ def lines(start_plugin: StartPlugin, files: Path) -> PluginProcess:
 def test_a_container_writes_to_a_volume(
     engine: Engine, volumes: PluginProcess, shelves: Path
 ) -> None:
-    """What a container writes into its mount is a file of the plugin's."""
+    """A file that a container writes into its mount is in the plugin's directory."""
     create(engine, volumes, "awritten")
 
     engine.run("-v", "awritten:/data", IMAGE, "sh", "-c", "echo from inside > /data/note")
@@ -55,7 +55,7 @@ def test_a_container_writes_to_a_volume(
 def test_a_volume_is_listed_shared_and_removed(
     engine: Engine, volumes: PluginProcess, shelves: Path
 ) -> None:
-    """Each container has a mount of its own; a refusal is the message at the command line."""
+    """Each container has its own mount, and ``docker`` prints the error of a refused option."""
     create(engine, volumes, "alisted")
     rows = engine.docker("volume", "ls", "--format", "{{.Driver}} {{.Name}}").splitlines()
     assert f"{volumes.name} alisted" in rows
@@ -73,7 +73,7 @@ def test_a_volume_is_listed_shared_and_removed(
     assert not (shelves / "alisted").exists()
 
 
-def test_what_a_container_prints_is_read_back(
+def test_docker_logs_gives_back_what_a_container_prints(
     engine: Engine, lines: PluginProcess, files: Path
 ) -> None:
     """Each line is JSON in the container's file, and ``docker logs`` gives all of them back."""
@@ -88,8 +88,10 @@ def test_what_a_container_prints_is_read_back(
     assert engine.docker("logs", "--tail", "1", container) == "x" * 40_000
 
 
-def test_lines_come_while_the_container_runs(engine: Engine, lines: PluginProcess) -> None:
-    """A follower sees a line at once, and may go away without harm."""
+def test_docker_logs_follow_gives_lines_while_the_container_runs(
+    engine: Engine, lines: PluginProcess
+) -> None:
+    """``docker logs --follow`` prints a line at once, and killing the command does no harm."""
     container = start(engine, lines, "echo early; sleep 60")
 
     with engine.start_docker("logs", "--follow", container) as follower:
@@ -103,8 +105,8 @@ def test_lines_come_while_the_container_runs(engine: Engine, lines: PluginProces
     engine.docker("rm", "-f", container)
 
 
-def test_a_running_container_is_followed_to_its_end(engine: Engine, lines: PluginProcess) -> None:
-    """``--follow`` gives the lines that come while it is read, and ends with the container."""
+def test_docker_logs_follow_ends_with_the_container(engine: Engine, lines: PluginProcess) -> None:
+    """``docker logs --follow`` prints the lines that come later, and ends with the container."""
     container = start(engine, lines, "echo early; sleep 1; echo late")
 
     assert engine.docker("logs", "--follow", container) == "early\nlate"

@@ -51,8 +51,8 @@ def guarded(doorman: PluginProcess) -> Iterator[Engine]:
         engine.close()
 
 
-def test_what_the_policy_allows_is_done(guarded: Engine) -> None:
-    """A rule without a body, and one that looks into the body."""
+def test_a_command_that_the_policy_allows_succeeds(guarded: Engine) -> None:
+    """This holds for a rule without a body, and for a rule that checks the request's body."""
     assert IMAGE in guarded.docker("images", "--format", "{{.Repository}}").splitlines()
     assert guarded.try_docker("create", "--network", "none", IMAGE, "echo").returncode == 0
 
@@ -66,10 +66,10 @@ def test_what_the_policy_allows_is_done(guarded: Engine) -> None:
     ],
     ids=" ".join,
 )
-def test_what_the_policy_does_not_allow_is_denied(
+def test_a_command_that_the_policy_does_not_allow_is_denied(
     guarded: Engine, doorman: PluginProcess, command: tuple[str, ...]
 ) -> None:
-    """The engine refuses in the plugin's words."""
+    """``docker`` fails, and prints the name and the message of the plugin."""
     done = guarded.try_docker(*command)
 
     assert done.returncode != 0
@@ -78,10 +78,10 @@ def test_what_the_policy_does_not_allow_is_denied(
 
 
 @pytest.mark.parametrize("text", [None, "[[allow]", "allow = 1", '[[allow]]\nmethod = "GET"'])
-def test_without_a_policy_that_can_be_read_all_is_denied(
+def test_all_commands_are_denied_while_the_policy_cannot_be_read(
     guarded: Engine, doorman: PluginProcess, policy: Path, text: str | None
 ) -> None:
-    """It fails closed at once, and opens again with the policy."""
+    """The plugin denies commands at once, and allows them again once the policy is valid."""
     if text is None:
         policy.unlink()
     else:

@@ -41,7 +41,7 @@ def written(files: Path, container: str) -> list[tuple[str, str]]:
     return [(record["source"], record["line"]) for record in records]
 
 
-def test_what_a_container_prints_is_read_back(
+def test_docker_logs_gives_back_what_a_container_prints(
     engine: Engine, lines: PluginProcess, files: Path
 ) -> None:
     """Each line is JSON in the container's file, and ``docker logs`` gives all of them back."""
@@ -58,8 +58,10 @@ def test_what_a_container_prints_is_read_back(
     ]
 
 
-def test_a_long_line_is_one_line_again(engine: Engine, lines: PluginProcess, files: Path) -> None:
-    """A line over 16 KiB comes in pieces, is one in the file, and comes back whole."""
+def test_a_line_longer_than_16_kib_comes_back_as_one_line(
+    engine: Engine, lines: PluginProcess, files: Path
+) -> None:
+    """The engine sends a long line in pieces, which are joined in the plugin's file, too."""
     container = start(engine, lines, f"head -c {LONG} /dev/zero | tr '\\0' x; echo; echo end")
     engine.docker("wait", container)
 
@@ -67,16 +69,18 @@ def test_a_long_line_is_one_line_again(engine: Engine, lines: PluginProcess, fil
     assert written(files, container) == [("stdout", "x" * LONG), ("stdout", "end")]
 
 
-def test_the_last_lines_can_be_asked_for(engine: Engine, lines: PluginProcess) -> None:
-    """``--tail`` is answered by the plugin."""
+def test_docker_logs_tail_gives_only_the_last_lines(engine: Engine, lines: PluginProcess) -> None:
+    """The plugin itself selects the lines for ``--tail``."""
     container = start(engine, lines, "for i in 1 2 3 4 5; do echo line $i; done")
     engine.docker("wait", container)
 
     assert engine.docker("logs", "--tail", "2", container) == "line 4\nline 5"
 
 
-def test_lines_come_while_the_container_runs(engine: Engine, lines: PluginProcess) -> None:
-    """A follower sees a line at once, and may go away without harm."""
+def test_docker_logs_follow_gives_lines_while_the_container_runs(
+    engine: Engine, lines: PluginProcess
+) -> None:
+    """``docker logs --follow`` prints a line at once, and killing the command does no harm."""
     container = start(engine, lines, "echo early; sleep 60")
 
     with engine.start_docker("logs", "--follow", container) as follower:
@@ -90,8 +94,8 @@ def test_lines_come_while_the_container_runs(engine: Engine, lines: PluginProces
     engine.docker("rm", "-f", container)
 
 
-def test_a_running_container_is_followed_to_its_end(engine: Engine, lines: PluginProcess) -> None:
-    """``--follow`` gives the lines that come while it is read, and ends with the container."""
+def test_docker_logs_follow_ends_with_the_container(engine: Engine, lines: PluginProcess) -> None:
+    """``docker logs --follow`` prints the lines that come later, and ends with the container."""
     container = start(engine, lines, "echo early; sleep 1; echo late")
 
     assert engine.docker("logs", "--follow", container) == "early\nlate"

@@ -61,10 +61,10 @@ def plugin_processes() -> list[str]:
     return found
 
 
-def test_a_host_finds_a_plugin_by_each_of_its_names(
+def test_a_host_finds_a_managed_plugin_by_each_of_its_names(
     engine: PrivateEngine, short_path: Path
 ) -> None:
-    """One client of it; a mountpoint's path on the machine is where a container's file is."""
+    """All names have one client; the scoped path of a mountpoint has what a container wrote."""
     with installed(engine, short_path, "mp/shelf", *VOLUMES):
         engine.docker("volume", "create", "-d", "mp/shelf", "books")
         written = engine.run("-v", "books:/data", IMAGE, "sh", "-c", "echo page > /data/page")
@@ -99,10 +99,10 @@ with new_local_registry(settings) as registry:
     assert told["marker"] == "mp/shelf"
 
 
-def test_what_a_plugin_mounts_is_where_its_scoped_path_leads(
+def test_a_mount_of_a_managed_plugin_is_at_its_scoped_path_on_the_host(
     engine: PrivateEngine, short_path: Path
 ) -> None:
-    """A file system of its own, seen by the machine and by a container alike."""
+    """The host sees the mounted file system with the file that a container wrote."""
     with installed(engine, short_path, "mounts", *MOUNTS, **ADMIN):
         engine.docker("volume", "create", "-d", "mounts:latest", "quick")
         engine.run("-v", "quick:/data", IMAGE, "sh", "-c", "echo page > /data/page")
@@ -117,8 +117,8 @@ with new_local_registry(settings) as registry:
     assert told == [True, "page\n"]
 
 
-def test_a_disabled_plugin_is_told_at_once(engine: PrivateEngine, short_path: Path) -> None:
-    """A plugin on disk of the same name is not taken; enabled again, it is the same."""
+def test_a_disabled_plugin_is_reported_at_once(engine: PrivateEngine, short_path: Path) -> None:
+    """A plugin on disk of the same name is not used instead; once enabled, the plugin is back."""
     with installed(engine, short_path, "shelf", *VOLUMES):
         told = engine.host(
             """
@@ -156,10 +156,10 @@ with new_local_registry(settings) as registry:
     assert volumes == {"Volumes": []}
 
 
-def test_a_plugin_that_is_killed_answers_the_next_call(
+def test_a_managed_plugin_that_is_killed_serves_the_next_call(
     engine: PrivateEngine, short_path: Path
 ) -> None:
-    """Its engine starts it again, and a client's own retries are enough."""
+    """The engine starts the plugin again, and the client's retries last long enough."""
     with installed(engine, short_path, "mortal", *VOLUMES):
         pids = plugin_processes()
         assert pids
@@ -180,10 +180,10 @@ with new_local_registry(settings) as registry:
     assert told == [{"Volumes": []}, True]
 
 
-def test_a_plugin_that_was_installed_again_is_found_anew(
+def test_a_managed_plugin_that_was_installed_again_is_found_again(
     engine: PrivateEngine, short_path: Path
 ) -> None:
-    """By the first get after a call whose socket is gone; handlers meet the new one."""
+    """After a call has failed, ``get`` finds the new plugin, and handlers are called with it."""
     source = short_path / "made" / "twice"
     with installed(engine, short_path, "twice", *VOLUMES):
         told = engine.host(
@@ -218,10 +218,10 @@ with new_local_registry(settings) as registry:
     assert met == ["twice:latest", "twice:latest"]
 
 
-def test_a_plugin_of_two_subsystems_is_found_by_each(
+def test_a_managed_plugin_of_two_subsystems_is_found_by_each(
     engine: PrivateEngine, short_path: Path
 ) -> None:
-    """The engine's own filter would leave it out."""
+    """``get_all`` finds the plugin for both, though the engine's own filter would leave it out."""
     types = ["docker.networkdriver/1.0", "docker.ipamdriver/1.0"]
     with installed(engine, short_path, "null", *NETWORK, types=types, propagatedMount=""):
         told = engine.host("""
@@ -235,10 +235,10 @@ with new_local_registry(settings) as registry:
     assert told == [["null:latest"], ["null:latest"], []]
 
 
-def test_refusals_of_any_length_do_not_hang_a_plugin(
+def test_long_error_messages_do_not_hang_a_managed_plugin(
     engine: PrivateEngine, short_path: Path
 ) -> None:
-    """Its log is its engine's to read, line by line, and no line is too long."""
+    """The engine reads the plugin's log line by line, so the plugin cuts long lines."""
     with installed(engine, short_path, "wordy", *MOUNTS, **ADMIN):
         told = engine.host("""
 with new_local_registry(settings) as registry:
@@ -259,8 +259,10 @@ with new_local_registry(settings) as registry:
     assert quick
 
 
-def test_the_command_line_takes_the_name(engine: PrivateEngine, short_path: Path) -> None:
-    """Each command that takes a plugin does; nothing is wrong with one that works."""
+def test_each_command_accepts_the_name_of_a_managed_plugin(
+    engine: PrivateEngine, short_path: Path
+) -> None:
+    """``ls``, ``doctor``, ``call``, ``wait``, ``check`` and ``inspect`` find the plugin by name."""
     with installed(engine, short_path, "mp/desk", *VOLUMES):
         listed = engine.command_line("ls", "--json")
         doctor = engine.command_line("doctor", "--json")
@@ -294,8 +296,10 @@ def test_the_command_line_takes_the_name(engine: PrivateEngine, short_path: Path
     assert row["error"]["kind"] == "PluginDisabledError"
 
 
-def test_a_trace_sees_an_engines_calls(engine: PrivateEngine, short_path: Path) -> None:
-    """By the plugin's name; the engine sends no handshake, and the plugin's end is survived."""
+def test_a_trace_of_a_managed_plugin_shows_the_calls_of_its_engine(
+    engine: PrivateEngine, short_path: Path
+) -> None:
+    """The engine sends no handshake, and the trace goes on after the plugin was killed."""
     with installed(engine, short_path, "mp/seen", *VOLUMES):
         command = ("trace", "--engine", engine.address, "mp/seen", "--json")
         process = engine.start_inside(*engine.moby_plugins, *command)
@@ -322,8 +326,10 @@ def test_a_trace_sees_an_engines_calls(engine: PrivateEngine, short_path: Path) 
     assert created == ["first", "second"]
 
 
-def test_the_engine_is_only_read_from(engine: PrivateEngine, short_path: Path) -> None:
-    """GET, of the version that it tells; its own log of requests says so."""
+def test_finding_a_managed_plugin_sends_the_engine_only_get_requests(
+    engine: PrivateEngine, short_path: Path
+) -> None:
+    """The engine's own log shows GET requests only, in the API version that the engine states."""
     ping = engine.docker("version", "--format", "{{.Server.APIVersion}}")
     with installed(engine, short_path, "quiet", *VOLUMES):
         before = (engine.directory / "log").stat().st_size

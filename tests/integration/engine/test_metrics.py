@@ -23,7 +23,7 @@ def content_of(path: Path) -> str:
 
 
 def test_a_managed_plugin_collects_the_engines_metrics(engine: Engine, short_path: Path) -> None:
-    """The engine starts it, tells it to start, and lends it the socket with the metrics."""
+    """The engine starts the plugin, calls StartMetrics, and mounts the socket with the metrics."""
     target = short_path / "docker.prom"
     command = (SCRIPT, "/run/docker/plugins/plugin.sock", str(target))
 

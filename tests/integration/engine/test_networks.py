@@ -34,8 +34,10 @@ def calls(plugin: PluginProcess) -> list[str]:
     return [method[2] for method in methods if method and method[2] != "EndpointOperInfo"]
 
 
-def test_a_network_has_our_driver_and_our_addresses(engine: Engine, null: PluginProcess) -> None:
-    """The engine shows both drivers, the pool and the options, and removes what it made."""
+def test_a_network_has_the_driver_and_the_addresses_of_the_plugin(
+    engine: Engine, null: PluginProcess
+) -> None:
+    """The engine shows both drivers, the pool and the options, and releases all at the removal."""
     create(engine, null, *ADDRESSES, "-o", "colour=red", "ours")
 
     found = engine.inspect("network", "ours")
@@ -50,8 +52,8 @@ def test_a_network_has_our_driver_and_our_addresses(engine: Engine, null: Plugin
     assert calls(null)[before:] == ["ReleaseAddress", "ReleasePool", "DeleteNetwork"]
 
 
-def test_a_container_gets_its_address_from_us(engine: Engine, null: PluginProcess) -> None:
-    """It joins with the address and the MAC address that our drivers chose, and gives them back."""
+def test_a_container_gets_its_address_from_the_plugin(engine: Engine, null: PluginProcess) -> None:
+    """The container has the IP and MAC address of the drivers, which are released at its end."""
     create(engine, null, *ADDRESSES, "joined")
     before = len(calls(null))
 
@@ -67,8 +69,10 @@ def test_a_container_gets_its_address_from_us(engine: Engine, null: PluginProces
     engine.docker("network", "rm", "joined")
 
 
-def test_a_pool_of_our_choice_is_taken(engine: Engine, null: PluginProcess) -> None:
-    """Without a subnet, the address driver chooses one."""
+def test_the_address_driver_chooses_a_pool_if_no_subnet_is_given(
+    engine: Engine, null: PluginProcess
+) -> None:
+    """The engine shows the subnet of the plugin's choice."""
     create(engine, null, "chosen")
 
     (pool,) = engine.inspect("network", "chosen")["IPAM"]["Config"]
@@ -77,8 +81,10 @@ def test_a_pool_of_our_choice_is_taken(engine: Engine, null: PluginProcess) -> N
     engine.docker("network", "rm", "chosen")
 
 
-def test_an_exception_of_either_driver_is_told(engine: Engine, null: PluginProcess) -> None:
-    """Both kinds of error reach the command line, and no network stays."""
+def test_an_exception_of_either_driver_is_printed_by_docker(
+    engine: Engine, null: PluginProcess
+) -> None:
+    """``docker network create`` prints the message of the exception, and no network is left."""
     create(engine, null, *ADDRESSES, "first")
 
     taken = create(engine, null, *ADDRESSES, "second")

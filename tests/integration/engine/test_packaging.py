@@ -53,7 +53,7 @@ def package(name: str, rootfs: str, cwd: Path, *words: str, stdin: int = subproc
 def test_the_example_is_packaged_created_enabled_and_mounted(
     engine: Engine, root: Path, short_path: Path
 ) -> None:
-    """One command each; what a container writes is below the plugin's propagated mount."""
+    """Each step is one command; a container's file is below the plugin's propagated mount."""
     address = f"unix://{engine.directory}/docker.sock"
 
     told = package("mp/shelf", str(root), short_path, "--create", "--engine", address)
@@ -87,10 +87,10 @@ def test_the_example_is_packaged_created_enabled_and_mounted(
     engine.docker("plugin", "rm", "-f", "mp/shelf")
 
 
-def test_an_exported_container_is_a_root_file_system(
+def test_an_exported_container_can_be_the_root_file_system_of_a_plugin(
     engine: Engine, root: Path, short_path: Path
 ) -> None:
-    """``docker export CONTAINER | moby-plugins package … --rootfs -``, then Docker's own create."""
+    """``docker export CONTAINER | moby-plugins package … --rootfs -`` makes a plugin that works."""
     image = subprocess.run(
         ["/usr/bin/env", "tar", "-C", str(root), "-c", "."], capture_output=True, check=True
     )
@@ -113,10 +113,10 @@ def test_an_exported_container_is_a_root_file_system(
     engine.docker("rmi", "mp-python")
 
 
-def test_what_the_plugin_prints_and_leaves_behind_does_not_stop_it(
+def test_long_output_and_orphaned_processes_do_not_stop_a_managed_plugin(
     engine: Engine, root: Path, short_path: Path
 ) -> None:
-    """Lines of 200 kB are cut, so that the engine reads on; orphans are waited for."""
+    """Lines of 200 kB are cut, so that the engine reads on, and orphans do not become zombies."""
     (short_path / "loud.py").write_text(LOUD)
     words = ("package", "loud:Loud", "--name", "loud", "--rootfs", str(root), "--create")
     where = ("--propagated-mount", "/v", "--engine", f"unix://{engine.directory}/docker.sock")

@@ -43,8 +43,8 @@ def podman(volumes: PluginProcess) -> Iterator[Podman]:
         yield run
 
 
-def test_a_volume_lives_and_dies_in_podman(podman: Podman, shelves: Path) -> None:
-    """Create, list, inspect and remove do what they do under an engine."""
+def test_podman_creates_lists_inspects_and_removes_a_volume(podman: Podman, shelves: Path) -> None:
+    """The example volume driver works under Podman as it does under a Docker engine."""
     assert podman("volume", "create", "--driver", "ours", "-o", "size=1M", "pod").stdout == "pod\n"
 
     assert podman("volume", "ls", "--format", "{{.Driver}} {{.Name}}").stdout == "ours pod\n"
@@ -57,7 +57,7 @@ def test_a_volume_lives_and_dies_in_podman(podman: Podman, shelves: Path) -> Non
 
 
 def test_a_container_of_podman_writes_to_a_volume(podman: Podman, shelves: Path) -> None:
-    """What it writes into its mount is a file of the plugin's."""
+    """A file that the container writes into its mount is in the plugin's directory."""
     podman("volume", "create", "--driver", "ours", "written-by-podman")
     # No limits but those that any machine grants.
     limits = ("--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000")
@@ -72,8 +72,8 @@ def test_a_container_of_podman_writes_to_a_volume(podman: Podman, shelves: Path)
     assert podman("volume", "rm", "written-by-podman").returncode == 0
 
 
-def test_podman_shows_our_error(podman: Podman) -> None:
-    """What the plugin raises is what podman prints."""
+def test_podman_prints_the_error_of_the_plugin(podman: Podman) -> None:
+    """The message of the plugin's exception is on Podman's standard error."""
     done = podman("volume", "create", "--driver", "ours", "-o", "size=much", "bad")
 
     assert done.returncode != 0

@@ -27,7 +27,7 @@ USUAL = {
 
 
 class Script:
-    """A plugin that answers as it is told to, and what it was sent."""
+    """A plugin with given responses, which keeps the requests that it got."""
 
     def __init__(self) -> None:
         self.answers = USUAL
@@ -75,14 +75,14 @@ def podman(script: Script) -> Iterator[Podman]:
         ({CREATE: (500, b'{"Err": "disk full"}')}, 125, "disk full"),
     ],
 )
-def test_create_succeeds_by_status(
+def test_podman_decides_by_the_status_whether_create_succeeded(
     podman: Podman,
     script: Script,
     answers: dict[str, tuple[int, bytes]],
     status: int,
     said: str,
 ) -> None:
-    """Err in a 200 is ignored; the text of an error must be a JSON object with Err (P1, P2)."""
+    """Podman ignores Err in a 200; an error's body must be a JSON object with Err (P1, P2)."""
     script.answers = USUAL | answers
 
     done = podman("volume", "create", "--driver", "ours", "volume")
@@ -97,10 +97,10 @@ def test_create_succeeds_by_status(
     ("volumes", "status"),
     [(b"[]", 0), (b"[]}{", 125), (b"[null]", 2), (b'[{"Name": "x", "CreatedAt": 7}]', 125)],
 )
-def test_list_is_one_value_of_the_right_types(
+def test_podman_accepts_only_one_json_value_of_the_right_types_from_list(
     podman: Podman, script: Script, volumes: bytes, status: int
 ) -> None:
-    """It is asked for with an empty body; a volume that is null crashes Podman (P3, P4)."""
+    """Podman sends List with an empty body; a volume that is null crashes Podman (P3, P4)."""
     script.answers = USUAL | {LIST: (200, b'{"Volumes": ' + volumes + b"}")}
 
     done = podman("volume", "reload")

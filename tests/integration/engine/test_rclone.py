@@ -59,7 +59,7 @@ def client(registry: Registry) -> Client:
 
 
 def test_rclone_is_found_and_activated(registry: Registry) -> None:
-    """The socket is scanned, and the handshake tells what it implements."""
+    """A scan finds rclone's socket, and the handshake lists the subsystems of rclone."""
     assert registry.scan() == ["rclone"]
 
     plugin = registry.get("rclone", "VolumeDriver")
@@ -70,15 +70,15 @@ def test_rclone_is_found_and_activated(registry: Registry) -> None:
         registry.get("rclone", "NetworkDriver")
 
 
-def test_rclone_tells_its_capabilities(client: Client) -> None:
-    """A call without arguments has an answer."""
+def test_rclone_reports_its_capabilities(client: Client) -> None:
+    """A call without arguments gets a response."""
     answer = client.call("VolumeDriver.Capabilities", {})
 
     assert answer["Capabilities"]["Scope"] == "local"
 
 
-def test_a_volume_lives_and_dies_in_rclone(client: Client, short_path: Path) -> None:
-    """Create, list, get, path and remove do what their names say."""
+def test_rclone_creates_lists_and_removes_a_volume(client: Client, short_path: Path) -> None:
+    """Create, List, Get, Path and Remove do what their names say."""
     remote = short_path / "remote"
     remote.mkdir()
     options = {"type": "local", "path": str(remote)}
@@ -97,8 +97,8 @@ def test_a_volume_lives_and_dies_in_rclone(client: Client, short_path: Path) -> 
     assert not client.call("VolumeDriver.List", {})["Volumes"]
 
 
-def test_a_typed_driver_drives_rclone(client: Client, short_path: Path) -> None:
-    """Our VolumeDriver sends what another's plugin understands, and reads what that answers."""
+def test_the_typed_volume_driver_works_with_rclone(client: Client, short_path: Path) -> None:
+    """``VolumeDriver`` sends requests that rclone understands, and reads its responses."""
     (short_path / "remote").mkdir()
     driver = VolumeDriver(client)
 
@@ -119,8 +119,8 @@ def test_a_typed_driver_drives_rclone(client: Client, short_path: Path) -> None:
         driver.get("data")
 
 
-def test_an_unknown_volume_is_rclones_error(client: Client) -> None:
-    """What rclone says is the message, after the method's name."""
+def test_an_unknown_volume_gives_the_error_of_rclone(client: Client) -> None:
+    """The error has rclone's own message, after the method's name."""
     with pytest.raises(StatusError) as caught:
         client.call("VolumeDriver.Get", {"Name": "nothing"})
 
@@ -129,7 +129,7 @@ def test_an_unknown_volume_is_rclones_error(client: Client) -> None:
 
 
 def test_a_method_that_rclone_lacks_is_not_found(client: Client) -> None:
-    """The web server inside answers, and its text is the message."""
+    """The error has status 404 and the text of rclone's web server."""
     with pytest.raises(StatusError) as caught:
         client.call("VolumeDriver.Nonsense", {})
 

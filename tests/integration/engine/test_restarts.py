@@ -1,4 +1,4 @@
-"""Each side restarted under the other, running, one."""
+"""The plugin restarted while its engine runs, and the engine while its plugin runs."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from tests.integration.engine.plugin_process import PluginProcess
 pytestmark = requires("docker.io", "dockerd", "docker", "busybox", root=True)
 
 
-def test_the_plugin_is_restarted_under_a_running_engine(
+def test_a_plugin_can_be_restarted_while_its_engine_runs(
     engine: Engine, volumes: PluginProcess, shelves: Path
 ) -> None:
-    """The engine goes on with the new process, and the volume is still there."""
+    """The engine uses the new process, and the volume with its file is still there."""
     engine.docker("volume", "create", "-d", volumes.name, "-o", "size=1M", "kept")
     engine.run("-v", "kept:/data", IMAGE, "sh", "-c", "echo before > /data/note")
 
@@ -24,8 +24,10 @@ def test_the_plugin_is_restarted_under_a_running_engine(
     assert engine.run("-v", "kept:/data", IMAGE, "cat", "/data/note") == "before"
 
 
-def test_a_plugin_that_starts_late_is_waited_for(engine: Engine, volumes: PluginProcess) -> None:
-    """A command that comes while the plugin is away succeeds when it is back."""
+def test_an_engine_waits_for_a_plugin_that_starts_late(
+    engine: Engine, volumes: PluginProcess
+) -> None:
+    """A command that begins while the plugin is stopped succeeds once the plugin is back."""
     engine.docker("volume", "create", "-d", volumes.name, "late")
     volumes.stop()
     command = engine.start_docker("volume", "rm", "late")
@@ -41,7 +43,7 @@ def test_a_plugin_that_starts_late_is_waited_for(engine: Engine, volumes: Plugin
 def test_a_container_stops_after_its_plugin_was_restarted(
     engine: Engine, volumes: PluginProcess
 ) -> None:
-    """An unmount of what another process mounted is no error, and the volume can go."""
+    """Unmounting what the earlier process mounted is no error, and the volume can be removed."""
     engine.docker("volume", "create", "-d", volumes.name, "held")
     mount = ("--network", "none", "-v", "held:/data")
     container = engine.docker("run", "-d", *mount, IMAGE, "sleep", "60")
@@ -53,10 +55,10 @@ def test_a_container_stops_after_its_plugin_was_restarted(
     assert engine.docker("volume", "rm", "held") == "held"
 
 
-def test_the_engine_is_restarted_under_a_running_plugin(
+def test_an_engine_can_be_restarted_while_its_plugin_runs(
     engine: Engine, volumes: PluginProcess
 ) -> None:
-    """A new engine activates the plugin again, and knows the volume it had."""
+    """The restarted engine activates the plugin again, and still knows its volume."""
     engine.docker("volume", "create", "-d", volumes.name, "lasting")
     engine.run("-v", "lasting:/data", IMAGE, "sh", "-c", "echo before > /data/note")
 

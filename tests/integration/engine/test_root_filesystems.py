@@ -54,8 +54,10 @@ def package_and_enable(engine: Engine, name: str, cwd: Path, *words: str) -> Non
 
 
 @requires("mmdebstrap", "mmdebstrap", root=True)
-def test_debian_packages(engine: Engine, short_path: Path) -> None:
-    """``debian.sh``: Python and nothing that is not needed for it."""
+def test_a_root_file_system_of_debian_packages_makes_a_plugin(
+    engine: Engine, short_path: Path
+) -> None:
+    """The recipe ``debian.sh`` installs Python, and only the packages that Python needs."""
     recipe("debian.sh", "root", cwd=short_path, MOBY_PLUGINS=f"{CHECKOUT}[serve]")
 
     source = ("--source", str(EXAMPLES / "volume_plugin.py"))
@@ -71,8 +73,8 @@ serve_managed(app, "mp-one")
 
 
 @requires("ldd", "ldd", root=True)
-def test_one_program(engine: Engine, short_path: Path) -> None:
-    """``pyinstaller.sh``: the program, and the libraries that it needs."""
+def test_a_root_file_system_of_one_program_makes_a_plugin(engine: Engine, short_path: Path) -> None:
+    """The recipe ``pyinstaller.sh`` copies the program and the libraries that it needs."""
     (short_path / "main.py").write_text(MAIN)
     recipe("pyinstaller.sh", "main.py", "root", cwd=short_path, PYTHONPATH=str(EXAMPLES))
 
@@ -80,8 +82,8 @@ def test_one_program(engine: Engine, short_path: Path) -> None:
     package_and_enable(engine, "mp-one", short_path, "--rootfs", "root", *entrypoint)
 
 
-def test_an_image(engine: Engine, short_path: Path) -> None:
-    """``image.sh``: what is in an image, without a registry here."""
+def test_a_root_file_system_from_an_image_makes_a_plugin(engine: Engine, short_path: Path) -> None:
+    """The recipe ``image.sh`` exports the content of an image, here without a registry."""
     python_root(short_path / "python")
     packed = subprocess.run(
         ["/usr/bin/env", "tar", "-C", str(short_path / "python"), "-c", "."],

@@ -34,13 +34,10 @@ def trace(plugin: PluginProcess, recording: Path) -> Iterator["subprocess.Popen[
             process.kill()
 
 
-def test_the_calls_of_a_container_are_those_of_the_protocol(
+def test_a_trace_of_a_containers_volume_shows_the_calls_of_the_protocol(
     engine: Engine, start_plugin: StartPlugin, directory: Path
 ) -> None:
-    """What protocol.md B2 says of creating, running and removing is all that passes.
-
-    Recorded, the calls are a test of the driver without any engine.
-    """
+    """The trace has exactly the calls of protocol.md B2, and can be replayed without an engine."""
     volumes = directory / "traced"
     volumes.mkdir()
     plugin = start_plugin("traced", EXAMPLES / "volume_plugin.py", volumes)

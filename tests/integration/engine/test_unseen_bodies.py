@@ -1,4 +1,4 @@
-"""What an engine keeps from its authorization plugin is denied (CVE-2024-41110, 2026-34040)."""
+"""A request whose body an engine hides from its plugin is denied (CVE-2024-41110, 2026-34040)."""
 
 import contextlib
 import http.client
@@ -26,7 +26,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Inspector(AuthZPlugin):
-    """Denies what says "Privileged", and allows the rest."""
+    """Denies requests that have "Privileged" in their body, and allows the rest."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,18 +123,18 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_privileged_container_is_denied_however_it_is_asked_for(
+def test_a_privileged_container_is_denied_however_its_request_is_sent(
     guarded: Engine, attack: str
 ) -> None:
-    """Whether the engine shows the body, or keeps it back, or refuses it: there is none."""
+    """No container is made, whether the engine shows the body to the plugin, or hides it."""
     status, told = post(guarded, *ATTACKS[attack])
 
     assert status >= 400, told
     assert guarded.docker("ps", "--all", "--quiet") == ""
 
 
-def test_what_the_plugin_sees_whole_is_done(guarded: Engine) -> None:
-    """Requests without a body, and with one that is shown, pass as the policy says."""
+def test_a_request_that_the_plugin_sees_whole_is_allowed_by_its_policy(guarded: Engine) -> None:
+    """Requests without a body, and with a body that the plugin sees, succeed."""
     container = guarded.docker("create", "--network", "none", IMAGE, "echo", "hello")
 
     assert guarded.docker("start", "--attach", container) == "hello"

@@ -17,7 +17,7 @@ def create(engine: Engine, volumes: PluginProcess, name: str, *options: str) -> 
 def test_a_container_writes_to_a_volume(
     engine: Engine, volumes: PluginProcess, shelves: Path
 ) -> None:
-    """What a container writes into its mount is a file of the plugin's."""
+    """A file that a container writes into its mount is in the plugin's directory."""
     create(engine, volumes, "written")
 
     engine.run("-v", "written:/data", IMAGE, "sh", "-c", "echo from inside > /data/note")
@@ -29,7 +29,7 @@ def test_a_container_writes_to_a_volume(
 def test_a_volume_is_listed_inspected_and_removed(
     engine: Engine, volumes: PluginProcess, shelves: Path
 ) -> None:
-    """The engine shows what the plugin tells, and removes what the plugin has."""
+    """``docker volume`` shows the plugin's values; removal deletes the volume's directory."""
     create(engine, volumes, "listed", "-o", "size=10M")
 
     rows = engine.docker("volume", "ls", "--format", "{{.Driver}} {{.Name}}").splitlines()
@@ -46,7 +46,7 @@ def test_a_volume_is_listed_inspected_and_removed(
 
 
 def test_two_containers_share_a_volume(engine: Engine, volumes: PluginProcess) -> None:
-    """Each has a mount of its own, and the volume is free when both are gone."""
+    """Each container has its own mount, and no mount is left when both are removed."""
     create(engine, volumes, "shared")
     mount = ("--network", "none", "-v", "shared:/data")
     ids = [engine.docker("run", "-d", *mount, IMAGE, "sleep", "60") for _ in range(2)]
@@ -59,7 +59,7 @@ def test_two_containers_share_a_volume(engine: Engine, volumes: PluginProcess) -
 
 
 def test_a_volume_over_its_quota_is_not_mounted(engine: Engine, volumes: PluginProcess) -> None:
-    """The engine shows the plugin's own words, and the container does not start."""
+    """The container does not start, and ``docker`` prints the plugin's message."""
     create(engine, volumes, "full", "-o", "size=1K")
     engine.run("-v", "full:/data", IMAGE, "sh", "-c", "head -c 2000 /dev/zero > /data/zeros")
 
@@ -70,7 +70,7 @@ def test_a_volume_over_its_quota_is_not_mounted(engine: Engine, volumes: PluginP
 
 
 def test_a_bad_option_is_refused_by_its_name(engine: Engine, volumes: PluginProcess) -> None:
-    """An exception in the plugin is the message at the command line, and no volume stays."""
+    """``docker`` prints the message of the plugin's exception, and no volume is left."""
     command = ("volume", "create", "-d", volumes.name, "-o")
 
     sizes = engine.try_docker(*command, "size=much", "refused")

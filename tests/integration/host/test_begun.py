@@ -1,4 +1,4 @@
-"""The built-in transports begin exchanges, and ``PollSelector`` waits for them."""
+"""The built-in transports begin calls without waiting; ``PollSelector`` waits for many at once."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -94,10 +94,10 @@ class TestBeginning(BeginningTransportContract):
         return PollSelector
 
     @pytest.mark.parametrize("body", [b"x" * (MOST_BEGUN_BYTES + 1), iter([b"x"])])
-    def test_what_might_be_waited_for_is_not_begun(
+    def test_a_request_whose_sending_might_block_is_not_begun(
         self, body: bytes, plugin_that: PluginThat
     ) -> None:
-        """A large body, and one whose size is not known."""
+        """``begin`` returns ``None`` for a large body and for one of unknown size."""
         transport = plugin_that("answers")
         assert isinstance(transport, BeginningTransport)
 
@@ -105,8 +105,8 @@ class TestBeginning(BeginningTransportContract):
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
-def test_a_head_without_an_end_is_not_kept(engine: str, short_path: Path) -> None:
-    """However long it goes on: what is taken before the engine reads is bounded."""
+def test_an_endless_response_head_is_read_up_to_a_limit_only(engine: str, short_path: Path) -> None:
+    """The call ends with an error, and little is kept before the HTTP library parses the head."""
 
     def flood(conversation: Conversation) -> None:
         conversation.read_request()
@@ -127,8 +127,8 @@ def test_a_head_without_an_end_is_not_kept(engine: str, short_path: Path) -> Non
             pending.finish()
 
 
-def test_a_name_is_not_resolved() -> None:
-    """Nor is anything dialled under TLS."""
+def test_a_call_that_needs_a_name_look_up_or_tls_is_not_begun() -> None:
+    """``begin`` returns ``None`` for a host name and for an https address, as both can block."""
     for addr in ("tcp://localhost:1", "https://127.0.0.1:1"):
         transport = urllib3.connect(Address(addr), None)
         assert transport.begin(Request("M.x"), None) is None

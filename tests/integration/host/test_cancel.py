@@ -43,14 +43,14 @@ LARGE = bytes(64 << 20)
 
 @frozen
 class Place:
-    """A plugin, its address, and what its host has to trust."""
+    """The address of a plugin, and the TLS options that its host needs."""
 
     addr: str
     tls: TLSOptions | None = None
 
 
 class Plugin:
-    """A plugin that keeps its host waiting, and notes when that hangs up."""
+    """A plugin that keeps its host waiting, and notes when the host hangs up."""
 
     def __init__(self, sent: bytes = b"", *, reads: bool = True) -> None:
         self.asked = threading.Event()
@@ -154,10 +154,10 @@ WAITS: dict[str, tuple[Callable[[], Plugin], Callable[[Client], object]]] = {
 
 @pytest.mark.parametrize("kind", ["unix", "tcp", "tls"])
 @pytest.mark.parametrize("wait", WAITS)
-def test_closing_a_client_ends_what_it_waits_for(
+def test_closing_a_client_ends_its_waiting_calls(
     wait: str, kind: str, short_path: Path, settings: Settings
 ) -> None:
-    """At once, and it is not tried again; the plugin sees the hang-up, and nothing is left."""
+    """A call ends at once, without a retry; the plugin sees a hang-up, no descriptor is left."""
     make, call = WAITS[wait]
     behaviour = make()
     with serving(kind, behaviour, short_path) as place:
@@ -176,8 +176,10 @@ def test_closing_a_client_ends_what_it_waits_for(
 
 @pytest.mark.parametrize("end", ["cancel", "close"])
 @pytest.mark.parametrize("sent", [b"", HEAD + b"Content-Length: 99\r\n\r\n{"])
-def test_a_handshake_is_ended(end: str, sent: bytes, short_path: Path, settings: Settings) -> None:
-    """By the caller's cancellation and by the registry's end."""
+def test_a_plugin_handshake_that_waits_can_be_ended(
+    end: str, sent: bytes, short_path: Path, settings: Settings
+) -> None:
+    """The caller's ``Cancellation`` and ``close`` of the registry both end it at once."""
     behaviour, cancel = Plugin(sent), Cancellation()
     here = evolve(settings, sockets_path=str(short_path), specs_paths=())
     with DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin:
@@ -193,8 +195,10 @@ def test_a_handshake_is_ended(end: str, sent: bytes, short_path: Path, settings:
         assert soon(before) <= before
 
 
-def test_a_sleep_between_two_attempts_is_ended(short_path: Path, settings: Settings) -> None:
-    """On the machine's clock too."""
+def test_a_cancellation_ends_the_sleep_between_two_attempts(
+    short_path: Path, settings: Settings
+) -> None:
+    """A ``get`` that sleeps before its second attempt raises at once, in real time."""
     here = evolve(settings, sockets_path=str(short_path), specs_paths=())
     cancel, begun = Cancellation(), threading.Event()
     policy = RetryPolicy(initial=20)
@@ -220,8 +224,10 @@ def alarm() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("alarm")
-def test_a_signal_handler_may_cancel(short_path: Path, settings: Settings) -> None:
-    """In the very thread that waits: often, for it may be interrupted anywhere."""
+def test_a_signal_handler_may_cancel_a_wait_of_its_own_thread(
+    short_path: Path, settings: Settings
+) -> None:
+    """``get`` raises at once, wherever the signal interrupts the thread."""
     here = evolve(settings, sockets_path=str(short_path), specs_paths=())
     with new_local_registry(here) as registry:
         for number in range(100):
@@ -235,8 +241,8 @@ def test_a_signal_handler_may_cancel(short_path: Path, settings: Settings) -> No
 
 
 @pytest.mark.usefixtures("alarm")
-def test_a_signal_handler_may_set_the_event_that_it_interrupts() -> None:
-    """The thread that waits holds no lock that is needed, and misses nothing."""
+def test_a_signal_handler_may_set_the_event_that_its_thread_waits_for() -> None:
+    """``WakeEvent.set`` neither deadlocks nor is missed, wherever it interrupts ``wait``."""
     for number in range(100):
         event = WakeEvent()
         signal.signal(signal.SIGALRM, lambda *_, event=event: event.set())
@@ -247,8 +253,10 @@ def test_a_signal_handler_may_set_the_event_that_it_interrupts() -> None:
         assert time.monotonic() - began < 2 * AT_ONCE
 
 
-def test_a_dial_that_waits_for_a_place_is_ended(short_path: Path, settings: Settings) -> None:
-    """On a UNIX socket whose plugin takes no connections."""
+def test_closing_a_client_ends_a_dial_of_a_unix_socket(
+    short_path: Path, settings: Settings
+) -> None:
+    """A call of a plugin that takes no connections ends at once and leaves no descriptor."""
     path = short_path / "p.sock"
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as filler:
         listener.bind(str(path))
@@ -263,8 +271,8 @@ def test_a_dial_that_waits_for_a_place_is_ended(short_path: Path, settings: Sett
         assert soon(before) <= before
 
 
-def test_a_tcp_dial_is_ended(settings: Settings) -> None:
-    """While nothing comes back."""
+def test_closing_a_client_ends_a_dial_over_tcp(settings: Settings) -> None:
+    """A call ends at once while its connection request gets no reply."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         where = listener.getsockname()
@@ -279,8 +287,8 @@ def test_a_tcp_dial_is_ended(settings: Settings) -> None:
         ended(lambda: client.call("M.x"), client.close, begun)
 
 
-def test_a_tls_handshake_is_ended(settings: Settings) -> None:
-    """Where the plugin accepts, and then says nothing."""
+def test_closing_a_client_ends_a_tls_handshake(settings: Settings) -> None:
+    """A call of a plugin that accepts and then sends nothing ends at once."""
     behaviour = Plugin(reads=False)
     with DummyPlugin.on_tcp(behaviour) as plugin:
         addr = plugin.addr.replace("tcp://", "https://")
@@ -291,8 +299,8 @@ def test_a_tls_handshake_is_ended(settings: Settings) -> None:
         assert behaviour.left.wait(AT_ONCE + 2 * SOON)
 
 
-def test_a_look_up_of_a_name_is_left() -> None:
-    """The system's own ends when it ends; the caller does not wait for it."""
+def test_closing_a_client_ends_the_wait_for_a_name_look_up() -> None:
+    """The call ends at once; the system's look-up goes on in its own thread."""
     asked, stopped = threading.Event(), threading.Event()
 
     def resolve(_: str, __: int) -> list[Any]:
@@ -314,7 +322,7 @@ def test_a_look_up_of_a_name_is_left() -> None:
 def test_threads_that_call_while_a_client_is_closed_all_end(
     short_path: Path, settings: Settings
 ) -> None:
-    """Wherever they are: none hangs, and nothing stays open."""
+    """Whatever step ``close`` interrupts, each call raises, and no descriptor stays open."""
     behaviour = Plugin()
     with DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin:
         before = descriptors()

@@ -61,14 +61,16 @@ def check_read(plugin: FaultServer, settings: Settings) -> None:
     assert (ended.status, ended.error) == (200, None)
 
 
-def test_a_read_of_a_stream_that_is_closed_raises_an_error_of_the_library(
+def test_a_read_of_a_stream_that_another_thread_closes_raises_transport_error(
     plugin: FaultServer, settings: Settings
 ) -> None:
-    """Whatever the HTTP library makes of that; for observers, the program has ended the call."""
+    """The HTTP library's own error does not get through; for observers the call has no error."""
     check_read(plugin, settings)
 
 
-def test_so_does_one_over_a_session_of_requests(plugin: FaultServer) -> None:
-    """Whose connections are the session's own."""
+def test_a_read_over_a_session_of_requests_raises_the_same_error_when_closed(
+    plugin: FaultServer,
+) -> None:
+    """The read raises ``TransportError``, although the connection belongs to the session."""
     with requests.Session() as session:
         check_read(plugin, Settings(transports={"tcp": connect_by_requests(session)}))

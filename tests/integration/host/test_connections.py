@@ -61,7 +61,7 @@ def says_a_little_and_hangs_up(conversation: Conversation) -> None:
 def test_a_connection_serves_call_after_call(
     answer: bytes, short_path: Path, once: Settings
 ) -> None:
-    """However an answer ends, the next call goes over the same connection."""
+    """However a response ends, the next call goes over the same connection."""
     with (
         DummyPlugin.on_unix(short_path / "p.sock", answering(*[answer] * 3)) as plugin,
         new_client(plugin.addr, settings=once) as client,
@@ -75,10 +75,10 @@ def test_a_connection_serves_call_after_call(
 @pytest.mark.parametrize(
     "answer", [http(b"no", 500), http(b"not JSON")], ids=["another status", "not JSON"]
 )
-def test_an_error_that_was_read_leaves_a_connection_of_use(
+def test_a_connection_is_kept_after_an_error_response(
     answer: bytes, short_path: Path, once: Settings
 ) -> None:
-    """After an error whose answer was whole, the next call gets its own answer."""
+    """A complete response that is an error or not JSON leaves the connection usable."""
     with (
         DummyPlugin.on_unix(short_path / "p.sock", answering(*[answer] * 3)) as plugin,
         new_client(plugin.addr, settings=once) as client,
@@ -93,7 +93,7 @@ def test_an_error_that_was_read_leaves_a_connection_of_use(
 def test_an_idle_connection_that_the_plugin_closed_is_replaced(
     short_path: Path, once: Settings
 ) -> None:
-    """A connection that ended while it lay idle is no error of the next call."""
+    """The next call dials again, and succeeds."""
     closed = threading.Event()
 
     def behave(conversation: Conversation) -> None:
@@ -130,10 +130,10 @@ LAST = [reads_and_hangs_up, says_a_little_and_hangs_up]
 
 
 @pytest.mark.parametrize("last", LAST)
-def test_a_request_that_was_sent_is_not_sent_again_unseen(
+def test_a_request_is_not_silently_sent_again_after_a_hang_up(
     last: Behaviour, short_path: Path, once: Settings
 ) -> None:
-    """A plugin that read a request and hung up has it once, where the policy says so."""
+    """Without retries, a plugin that reads a request and hangs up gets the request only once."""
     requests: list[bytes] = []
     behaviour = answers_then(1, last, answering(http(b"2"), requests=requests))
     with (
@@ -154,7 +154,7 @@ def test_a_request_that_was_sent_is_not_sent_again_unseen(
 def test_a_request_that_is_sent_again_is_a_counted_attempt(
     last: Behaviour, short_path: Path, settings: Settings
 ) -> None:
-    """Repeating it is the policy's: it waits, and the error of the last attempt counts them all."""
+    """Only the retry policy repeats a request, and ``attempts`` of the error counts it."""
     policy = RetryPolicy(initial=0.01, max_delay=0.01, budget=0.05)
     with (
         DummyPlugin.on_unix(short_path / "p.sock", answers_then(1, last, last)) as plugin,
@@ -167,10 +167,10 @@ def test_a_request_that_is_sent_again_is_a_counted_attempt(
         assert plugin.connections == caught.value.attempts > 1
 
 
-def test_a_handshake_over_a_used_connection_tells_of_its_second_attempt(
+def test_on_retry_is_called_before_the_second_attempt_of_a_handshake(
     short_path: Path, settings: Settings
 ) -> None:
-    """``on_retry`` is told, whichever connection the first attempt went over."""
+    """A plugin that hangs up on the first request is asked again, after one ``on_retry``."""
     manifest = answering(http(b'{"Implements":["VolumeDriver"]}'))
     here = evolve(
         settings,
@@ -189,7 +189,7 @@ def test_a_handshake_over_a_used_connection_tells_of_its_second_attempt(
 
 
 def test_a_new_connection_that_closes_is_not_replaced(short_path: Path, once: Settings) -> None:
-    """Only an idle connection may have ended by chance; a fresh one that ends is an error."""
+    """Only an idle connection may end by chance; a new one that ends is an error."""
     with (
         DummyPlugin.on_unix(short_path / "p.sock", reads_and_hangs_up) as plugin,
         new_client(plugin.addr, settings=once) as client,
@@ -200,8 +200,10 @@ def test_a_new_connection_that_closes_is_not_replaced(short_path: Path, once: Se
         assert plugin.connections == 1
 
 
-def test_an_iterable_is_not_sent_again_unseen(short_path: Path, once: Settings) -> None:
-    """A body that is read as it is sent cannot be sent twice: that is for the retries to say."""
+def test_a_body_from_an_iterable_is_not_sent_again_after_a_hang_up(
+    short_path: Path, once: Settings
+) -> None:
+    """The error says that the body was partly read, and cannot be sent from its beginning."""
     behaviour = answers_then(1, reads_and_hangs_up, answering(http(b"2")))
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,

@@ -29,8 +29,10 @@ CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-def test_nothing_is_left_behind(answer: bytes, short_path: Path, once: Settings) -> None:
-    """Whatever a plugin answers, a closed client holds no descriptor and no thread."""
+def test_a_closed_client_leaves_no_descriptor_and_no_thread(
+    answer: bytes, short_path: Path, once: Settings
+) -> None:
+    """This holds for complete, malformed and cut-off responses, to calls and to streams."""
     with (
         nothing_left(),
         DummyPlugin.on_unix(short_path / "p.sock", answering(answer)) as plugin,
@@ -43,7 +45,7 @@ def test_nothing_is_left_behind(answer: bytes, short_path: Path, once: Settings)
                 client.stream("M.x", timeout=5).close()
 
 
-def test_a_small_request_leaves_in_one_piece(short_path: Path, once: Settings) -> None:
+def test_a_small_request_is_sent_in_one_piece(short_path: Path, once: Settings) -> None:
     """Head and body come together, so that a plugin is woken once."""
     pieces: list[bytes] = []
 
@@ -64,7 +66,9 @@ def test_a_small_request_leaves_in_one_piece(short_path: Path, once: Settings) -
     assert ends == [b'{"A":1}\n'] * 3 + [b""]
 
 
-def test_a_client_that_nobody_closed_leaves_no_connection(short_path: Path, once: Settings) -> None:
+def test_a_client_that_was_never_closed_leaves_no_connection(
+    short_path: Path, once: Settings
+) -> None:
     """Connections end with the last reference to their client, without a warning."""
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Sockets under a deadline, and the deadlines of dialling and of what follows."""
+"""Sockets with a deadline, and how dialling, sending and receiving share a call's time-out."""
 
 import contextlib
 import socket
@@ -39,10 +39,10 @@ def pair() -> Iterator[tuple[DeadlineSocket, socket.socket]]:
     ],
     ids=["recv_into", "send", "sendall"],
 )
-def test_a_deadline_that_has_passed_ends_every_step(
+def test_a_socket_whose_deadline_has_passed_neither_sends_nor_receives(
     step: Callable[[DeadlineSocket], object], pair: tuple[DeadlineSocket, socket.socket]
 ) -> None:
-    """Once the time is up no step is taken any more, not even one that could be at once."""
+    """Each operation raises ``TimeoutError``, even if it could be done at once."""
     sock, theirs = pair
     theirs.sendall(b"ready")
     sock.settimeout(0.01)
@@ -53,10 +53,10 @@ def test_a_deadline_that_has_passed_ends_every_step(
 
 
 @pytest.mark.parametrize("timeout", [None, 5.0, 1e300])
-def test_a_socket_works_as_long_as_it_may(
+def test_a_socket_works_as_usual_before_its_deadline(
     timeout: float | None, pair: tuple[DeadlineSocket, socket.socket]
 ) -> None:
-    """Without a deadline, or long before it, a socket is a socket."""
+    """Without a deadline, or long before it, a ``DeadlineSocket`` sends and receives."""
     sock, theirs = pair
     sock.settimeout(timeout)
     buffer = bytearray(9)
@@ -90,8 +90,8 @@ def test_the_bound_on_dialling_does_not_bound_the_sending(
             response.body.close()
 
 
-def test_a_slow_connection_leaves_the_sending_what_is_left(short_path: Path) -> None:
-    """Time spent on connecting is not given again to the sending."""
+def test_time_spent_on_connecting_is_not_given_again_to_sending(short_path: Path) -> None:
+    """A call with a time-out of 1 s ends after 1 s, even if connecting took 0.8 s of it."""
     path = short_path / "p.sock"
     taken: list[socket.socket] = []
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as filler:
@@ -115,7 +115,7 @@ def test_a_slow_connection_leaves_the_sending_what_is_left(short_path: Path) -> 
         taken[0].close()
 
 
-def test_connecting_is_bounded_as_every_step() -> None:
+def test_connecting_ends_at_the_deadline_of_the_socket() -> None:
     """A listener that takes no connections is waited for no longer than the deadline allows."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
@@ -136,7 +136,7 @@ def test_connecting_is_bounded_as_every_step() -> None:
 def test_bytes_that_are_put_back_are_received_first(
     pair: tuple[DeadlineSocket, socket.socket],
 ) -> None:
-    """In their order, before what was received early, and before what the other end sends."""
+    """Bytes given to ``put_back`` are received in their order, before all other data."""
     sock, theirs = pair
     theirs.sendall(b"abcd")
     sock.put_back(sock.recv(2))

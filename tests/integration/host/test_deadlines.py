@@ -1,4 +1,4 @@
-"""A call's time-out bounds all of it: whatever a plugin drips, and wherever it stops."""
+"""A call's time-out bounds the whole call, wherever a plugin becomes slow or stops."""
 
 import contextlib
 import io
@@ -89,8 +89,10 @@ def ends_in_time(timeout: float = TIMEOUT) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("place", DRIPS)
-def test_a_drip_anywhere_ends_at_the_time_out(place: str, client_of: ClientOf) -> None:
-    """However slowly an answer comes, and at whatever place, a call ends at its time-out."""
+def test_a_response_that_drips_at_any_place_ends_at_the_time_out(
+    place: str, client_of: ClientOf
+) -> None:
+    """A call ends in time although its response's head, body or trailers come byte by byte."""
     at_once, dripped, answered = DRIPS[place]
 
     with client_of(dripping(at_once, dripped)) as client:
@@ -102,8 +104,8 @@ def test_a_drip_anywhere_ends_at_the_time_out(place: str, client_of: ClientOf) -
         assert isinstance(caught.value, TimeoutError)
 
 
-def test_a_dripping_error_keeps_its_status_and_text(client_of: ClientOf) -> None:
-    """An error whose text never ends is still that error, with the text that came in time."""
+def test_an_error_response_that_drips_keeps_its_status_and_text(client_of: ClientOf) -> None:
+    """The error at the time-out has the status, and the text that came in time."""
     head = b"HTTP/1.1 500 X\r\nContent-Length: 999\r\n\r\n"
 
     with client_of(dripping(head + b"disk", b"!" * 99)) as client:
@@ -115,8 +117,8 @@ def test_a_dripping_error_keeps_its_status_and_text(client_of: ClientOf) -> None
         assert isinstance(caught.value.__cause__, TransportTimeoutError)
 
 
-def test_a_dripping_stream_ends_at_the_time_out(client_of: ClientOf) -> None:
-    """A stream gives what comes, until its time-out."""
+def test_a_stream_that_drips_ends_at_its_time_out(client_of: ClientOf) -> None:
+    """The stream gives the bytes that come in time, and then raises."""
     came: list[bytes] = []
 
     with client_of(dripping(OK + b"\r\n", b"x" * 99)) as client:
@@ -131,8 +133,8 @@ def test_a_dripping_stream_ends_at_the_time_out(client_of: ClientOf) -> None:
         assert 1 <= len(b"".join(came)) < 20
 
 
-def test_a_stream_without_time_out_is_as_slow_as_it_likes(client_of: ClientOf) -> None:
-    """Without a time-out a drip is waited for to its end."""
+def test_a_stream_without_a_time_out_may_be_slow(client_of: ClientOf) -> None:
+    """A stream whose bytes come one by one is read to its end."""
 
     def behave(conversation: Conversation) -> None:
         conversation.read_request()
@@ -143,8 +145,8 @@ def test_a_stream_without_time_out_is_as_slow_as_it_likes(client_of: ClientOf) -
         assert b"".join(stream) == b"123456789"
 
 
-def test_a_plugin_that_reads_nothing_ends_at_the_time_out(client_of: ClientOf) -> None:
-    """The time-out bounds the sending too, of bytes, of a file and of what is iterated."""
+def test_a_call_of_a_plugin_that_reads_nothing_ends_at_the_time_out(client_of: ClientOf) -> None:
+    """The time-out bounds the sending too: of bytes, of a file and of an iterable."""
 
     def deaf(conversation: Conversation) -> None:
         conversation.stopped.wait(10)
@@ -159,8 +161,8 @@ def test_a_plugin_that_reads_nothing_ends_at_the_time_out(client_of: ClientOf) -
             assert not caught.value.answered
 
 
-def test_a_slow_request_leaves_the_response_what_is_left(client_of: ClientOf) -> None:
-    """Time spent on sending is not given again to the reading."""
+def test_time_spent_on_sending_is_not_given_again_to_receiving(client_of: ClientOf) -> None:
+    """A call ends at its time-out, even if sending the body took most of that time."""
 
     def body() -> Iterator[bytes]:
         yield b"1"
@@ -174,8 +176,10 @@ def test_a_slow_request_leaves_the_response_what_is_left(client_of: ClientOf) ->
         assert not caught.value.answered
 
 
-def test_a_used_connection_that_ends_late_is_told_before_the_time_out(client_of: ClientOf) -> None:
-    """A plugin that works for a while and hangs up ends the call there, and has it once."""
+def test_a_hang_up_on_a_reused_connection_ends_the_call_before_its_time_out(
+    client_of: ClientOf,
+) -> None:
+    """The call is an error when the plugin hangs up, and its request is not sent again."""
     conversations: list[Conversation] = []
 
     def behave(conversation: Conversation) -> None:
@@ -195,7 +199,7 @@ def test_a_used_connection_that_ends_late_is_told_before_the_time_out(client_of:
 
 
 def test_a_call_within_its_time_out_leaves_no_deadline_behind(client_of: ClientOf) -> None:
-    """A connection that served a call with a time-out serves one without, later."""
+    """A later call without a time-out over the same connection may take longer."""
 
     def behave(conversation: Conversation) -> None:
         for pause in (0.0, 0.3):
@@ -208,8 +212,8 @@ def test_a_call_within_its_time_out_leaves_no_deadline_behind(client_of: ClientO
         assert client.call("M.x", {}) == 1
 
 
-def test_a_time_out_is_retried_only_while_nothing_was_answered(client_of: ClientOf) -> None:
-    """A call that was not answered is sent again; one whose answer had begun is not."""
+def test_a_time_out_is_retried_only_before_a_response_has_begun(client_of: ClientOf) -> None:
+    """A call without a response is sent again; a call whose response had begun is not."""
     policy = RetryPolicy(initial=0.01, max_delay=0.01, budget=5)
     requests: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""The transport that docs/extending.md writes keeps the contract of all transports."""
+"""The example transport of docs/extending.md passes the contract tests of all transports."""
 
 import errno
 import re

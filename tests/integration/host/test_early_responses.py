@@ -80,10 +80,10 @@ def sent(kind: str) -> Iterator[Any]:
 
 @pytest.mark.parametrize("timeout", [None, 20.0])
 @pytest.mark.parametrize("data", DATA)
-def test_a_plugin_that_refuses_and_reads_no_more_is_received_at_once(
+def test_a_refusal_in_the_middle_of_an_upload_is_received_at_once(
     data: str, timeout: float | None, client_of: ClientOf
 ) -> None:
-    """Its status is the response; what is sent is sent once, and the connection not used again."""
+    """The status of a plugin that reads no more is the response; no request is sent again."""
     requests: list[bytes] = []
 
     def behave(conversation: Conversation) -> None:
@@ -103,10 +103,10 @@ def test_a_plugin_that_refuses_and_reads_no_more_is_received_at_once(
 
 
 @pytest.mark.parametrize("timeout", [None, 20.0])
-def test_a_plugin_that_refuses_and_reads_on_slowly_is_sent_no_more(
+def test_an_upload_stops_at_a_refusal_although_the_plugin_reads_on(
     timeout: float | None, client_of: ClientOf
 ) -> None:
-    """A status line ends the sending also where there is room to send."""
+    """A status line ends the sending, even if there is room to send more."""
     received: list[int] = []
 
     def behave(conversation: Conversation) -> None:
@@ -128,10 +128,8 @@ def test_a_plugin_that_refuses_and_reads_on_slowly_is_sent_no_more(
 
 
 @pytest.mark.parametrize("timeout", [None, 20.0])
-def test_a_file_is_sent_no_further_than_a_response_comes(
-    timeout: float | None, client_of: ClientOf
-) -> None:
-    """However quickly the plugin reads on: it is copied in steps, with a look before each."""
+def test_an_upload_of_a_file_stops_at_a_refusal(timeout: float | None, client_of: ClientOf) -> None:
+    """The file is copied in steps, and the host looks for a response before each of them."""
     received: list[int] = []
 
     def behave(conversation: Conversation) -> None:
@@ -152,10 +150,10 @@ def test_a_file_is_sent_no_further_than_a_response_comes(
 
 @pytest.mark.parametrize("make", [lambda: io.BytesIO(bytes(SIZE)), lambda: regular_file(SIZE)])
 @pytest.mark.parametrize("timeout", [None, 20.0])
-def test_interim_responses_end_no_sending(
+def test_interim_responses_do_not_end_an_upload(
     timeout: float | None, make: Callable[[], Any], client_of: ClientOf
 ) -> None:
-    """100 and 103 may come before, while and after the request is sent: all of it arrives."""
+    """Status 100 or 103 may come before, during and after the sending; all bytes arrive."""
 
     def behave(conversation: Conversation) -> None:
         got = head_of(conversation)
@@ -172,8 +170,8 @@ def test_interim_responses_end_no_sending(
         assert client.send_file("M.x", file, timeout=timeout) == SIZE
 
 
-def test_an_early_response_is_not_followed_by_another_call(client_of: ClientOf) -> None:
-    """The plugin may still read the rest of the file: what follows would be taken for it."""
+def test_a_connection_is_not_reused_after_an_early_response(client_of: ClientOf) -> None:
+    """The plugin could take the next request for the rest of the upload."""
     connections: list[Conversation] = []
 
     def behave(conversation: Conversation) -> None:

@@ -1,4 +1,4 @@
-"""Calls that failed over real sockets keep nothing: no cycle waits for the garbage collector."""
+"""Failed calls over real sockets leave no reference cycles for the garbage collector."""
 
 import gc
 import weakref
@@ -67,8 +67,10 @@ FAILURES: dict[str, tuple[Behaviour, Callable[[Client], None]]] = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_call_that_failed_keeps_no_client(failure: str, short_path: Path, once: Settings) -> None:
-    """A client and its transport go with the error."""
+def test_a_failed_call_keeps_no_reference_to_its_client(
+    failure: str, short_path: Path, once: Settings
+) -> None:
+    """The client and its transport are freed at once, whatever the failure was."""
     behaviour, fail = FAILURES[failure]
     with DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin:
         client = new_client(plugin.addr, settings=once)
@@ -82,8 +84,10 @@ def test_a_call_that_failed_keeps_no_client(failure: str, short_path: Path, once
         assert [reference() for reference in kept] == [None, None]
 
 
-def test_a_stream_that_was_left_keeps_no_client(short_path: Path, once: Settings) -> None:
-    """Nor does one that was read in part."""
+def test_a_stream_that_was_read_in_part_keeps_no_reference_to_its_client(
+    short_path: Path, once: Settings
+) -> None:
+    """The client, its transport and the stream are freed at once."""
     endless = answering(CHUNKED + b"1\r\n1\r\n")
     with DummyPlugin.on_unix(short_path / "p.sock", endless) as plugin:
         client = new_client(plugin.addr, settings=once)

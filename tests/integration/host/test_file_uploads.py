@@ -112,10 +112,10 @@ def interrupted(act: Callable[[], object]) -> Behaviour:
 
 @pytest.mark.parametrize("timeout", [None, 20.0])
 @pytest.mark.parametrize(("mode", "buffering"), [("rb", 0), ("rb", -1), ("r+b", -1)])
-def test_a_file_arrives_whole_and_stands_at_its_end(
+def test_a_file_is_sent_from_its_position_to_its_end(
     mode: str, buffering: int, timeout: float | None, path: Path, client_of: ClientOf
 ) -> None:
-    """From where it stood, holes too; the connection serves the next call, and the file is open."""
+    """All bytes arrive, holes too; the file stays open, and the connection is reused."""
     bodies: list[bytes] = []
     with client_of(keeping(bodies)) as client, path.open(mode, buffering) as opened:
         file = cast("BinaryIO", opened)
@@ -133,7 +133,7 @@ def test_a_file_arrives_whole_and_stands_at_its_end(
 
 
 class Upper(io.FileIO):
-    """A file that is read as something else than what it has."""
+    """A file whose ``read`` gives other bytes than its descriptor has."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(size).upper()
@@ -164,10 +164,10 @@ READ: dict[str, tuple[Callable[[Path], BinaryIO], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", READ)
-def test_what_is_not_a_regular_file_alone_is_read(
+def test_a_file_object_that_is_not_a_plain_regular_file_is_read_and_not_copied(
     kind: str, path: Path, client_of: ClientOf
 ) -> None:
-    """What its descriptor has is not what reading it gives."""
+    """Reading a compressed or derived file gives other bytes than its descriptor would."""
     make, content = READ[kind]
     bodies: list[bytes] = []
     with client_of(keeping(bodies)) as client, make(path) as file:
@@ -207,10 +207,10 @@ class Failing:
 @pytest.mark.parametrize("copies", [0, 1, 2])
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
-def test_what_the_system_cannot_copy_is_read_from_there_on(
+def test_a_file_that_the_system_stops_copying_is_read_from_there_on(
     kind: str, name: str, copies: int, path: Path, short_path: Path
 ) -> None:
-    """No byte is sent twice, and none is left out, wherever the system gives up."""
+    """No byte is sent twice, and none is left out, wherever ``sendfile`` fails."""
     bodies: list[bytes] = []
     with contextlib.ExitStack() as stack:
         if kind == "unix":
@@ -234,8 +234,10 @@ def test_what_the_system_cannot_copy_is_read_from_there_on(
 
 
 @pytest.mark.parametrize("what", ["closed", "unreadable"])
-def test_an_error_of_the_file_is_the_callers(what: str, large: Path, client_of: ClientOf) -> None:
-    """It passes as reading the file raises it, is not a plugin's error, and is not tried again."""
+def test_an_error_of_reading_the_file_is_raised_unchanged(
+    what: str, large: Path, client_of: ClientOf
+) -> None:
+    """The ``OSError`` or ``ValueError`` is no ``TransportError``, and the call is not retried."""
     connections: list[Conversation] = []
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(large.open("rb", buffering=0))
@@ -260,8 +262,10 @@ def test_an_error_of_the_file_is_the_callers(what: str, large: Path, client_of: 
     assert len(connections) == 1
 
 
-def test_a_file_that_shrinks_is_an_error_of_the_file(large: Path, client_of: ClientOf) -> None:
-    """As where it is read: what was announced is not there."""
+def test_a_file_that_shrinks_during_an_upload_is_a_value_error(
+    large: Path, client_of: ClientOf
+) -> None:
+    """The error says how many bytes of the announced length are missing."""
     behave = interrupted(lambda: os.truncate(large, 2 << 20))
     with (
         client_of(behave) as client,
@@ -274,7 +278,7 @@ def test_a_file_that_shrinks_is_an_error_of_the_file(large: Path, client_of: Cli
 def test_a_file_that_grows_is_sent_to_its_announced_length(
     large: Path, client_of: ClientOf
 ) -> None:
-    """What is added while it is sent is not part of the body."""
+    """Bytes that are added to a file while it is sent are not part of the body."""
     received: list[int] = []
 
     def behave(conversation: Conversation) -> None:
@@ -296,7 +300,7 @@ def test_a_file_that_grows_is_sent_to_its_announced_length(
 
 
 def test_a_retry_sends_all_of_the_file_again(path: Path, client_of: ClientOf) -> None:
-    """From where it stood at first, however much of it was copied before the connection ended."""
+    """A retry begins at the file's first position, however much the first attempt has sent."""
     bodies: list[bytes] = []
     beginnings = iter((0, 1, 1 << 20))
     keep = keeping(bodies)
@@ -317,10 +321,10 @@ def test_a_retry_sends_all_of_the_file_again(path: Path, client_of: ClientOf) ->
     assert bodies == [CONTENT[10:]]
 
 
-def test_a_file_stands_where_it_stood_after_a_connection_that_broke(
+def test_a_file_is_back_at_its_first_position_after_a_connection_broke(
     large: Path, client_of: ClientOf
 ) -> None:
-    """It can be sent again by the caller, as after reading."""
+    """The caller can send the same file again after the ``TransportError``."""
 
     def behave(conversation: Conversation) -> None:
         conversation.sock.recv(4096)

@@ -1,6 +1,7 @@
 """``get_all`` over real sockets: one thread begins many handshakes, and no plugin holds up another.
 
-Each test is made with both engines: plugins are found by their sockets, or by JSON specs over TCP.
+Each test runs with both HTTP libraries, httptools and urllib3; plugins are found by their
+sockets, or by JSON specs over TCP.
 """
 
 import json
@@ -130,8 +131,8 @@ class CountingClock(SystemClock):
         return super().working()
 
 
-def test_hundreds_are_activated(street: Street) -> None:
-    """More than are begun at once, and by one thread beside the caller's."""
+def test_150_plugins_are_activated_by_two_threads(street: Street) -> None:
+    """The caller's thread and one other send each plugin one handshake."""
     for number in range(150):
         street.add(f"p{number}", answers)
     clock = CountingClock()
@@ -143,8 +144,8 @@ def test_hundreds_are_activated(street: Street) -> None:
     assert {len(server.calls) for server in street.servers.values()} == {1}
 
 
-def test_one_that_drips_holds_no_other_back(street: Street) -> None:
-    """Its bytes are taken as they come; the others are settled at once."""
+def test_a_plugin_whose_handshake_response_drips_holds_no_other_back(street: Street) -> None:
+    """19 plugins are active at once, while the bytes of the slow one come one by one."""
     street.add("drips", drips(MANIFEST, every=0.1))
     for number in range(19):
         street.add(f"p{number}", answers)
@@ -157,8 +158,8 @@ def test_one_that_drips_holds_no_other_back(street: Street) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["hangs", "in the middle of its head"])
-def test_those_that_are_silent_hold_no_other_back(behaviour: str, street: Street) -> None:
-    """Each fails at its own time-out; the others are settled at once."""
+def test_plugins_that_do_not_respond_hold_no_other_back(behaviour: str, street: Street) -> None:
+    """30 silent plugins fail at their own time-outs; 30 others are active at once."""
     for number in range(30):
         street.add(f"a{number}", hangs() if behaviour == "hangs" else Stalls())
     for number in range(30):
@@ -179,8 +180,8 @@ def Stalls() -> Any:  # noqa: N802  beside ``hangs``
     return drips(MANIFEST, every=60)
 
 
-def test_a_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
-    """What was begun goes on while handlers run."""
+def test_a_handler_of_activated_plugins_may_wait_for_a_slow_plugin(street: Street) -> None:
+    """Handshakes that have begun go on while a handler calls ``get`` of another plugin."""
     street.add("a", answers)
     street.add("b", after(0.3))
     registry = street.registry()
@@ -193,7 +194,7 @@ def test_a_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
 
 
 def test_on_retry_may_wait_for_a_slow_plugin(street: Street) -> None:
-    """Another thread calls it than the one that finishes what is begun."""
+    """``on_retry`` is not called by the thread that finishes the handshakes."""
     street.add("a", drops())
     street.add("b", after(0.3))
     found: list[str] = []
@@ -210,7 +211,7 @@ def test_on_retry_may_wait_for_a_slow_plugin(street: Street) -> None:
 
 
 def test_a_log_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
-    """What is logged of a failure is logged by another thread, too."""
+    """A failure is not logged by the thread that finishes the handshakes."""
     street.add("a", drops())
     street.add("b", after(0.3))
     registry = street.registry(retry=RetryPolicy(budget=2.0))
@@ -230,8 +231,8 @@ def test_a_log_handler_may_wait_for_a_slow_plugin(street: Street) -> None:
     assert found == ["b"]
 
 
-def test_a_handler_of_warnings_may_wait_for_a_slow_plugin(street: Street) -> None:
-    """A client whose making is warned of is made by another thread."""
+def test_a_log_handler_of_an_address_warning_may_wait_for_a_slow_plugin(street: Street) -> None:
+    """A client whose address causes a logged warning is made by a thread of its own."""
     street.add("slow", after(0.3))
     street.others["a"] = "tcp://user:secret@127.0.0.1:1"
     registry = street.registry()
@@ -251,8 +252,8 @@ def test_a_handler_of_warnings_may_wait_for_a_slow_plugin(street: Street) -> Non
     assert found == ["slow"]
 
 
-def test_a_slow_on_retry_costs_no_plugin_its_time(street: Street) -> None:
-    """No time-out of a plugin that answers in time runs out."""
+def test_a_slow_on_retry_makes_no_other_plugin_time_out(street: Street) -> None:
+    """Plugins that respond in time are active, although ``on_retry`` takes a second."""
     for number in range(5):
         street.add(f"p{number}", after(0.1))
     street.others["q"] = "unix:///none.sock"  # fails when it is begun, after the others
@@ -266,8 +267,8 @@ def test_a_slow_on_retry_costs_no_plugin_its_time(street: Street) -> None:
     assert set(street.failed) == {"q"}
 
 
-def test_a_slow_handler_costs_no_plugin_its_time(street: Street) -> None:
-    """The time that handlers take is not charged to a handshake's time-out."""
+def test_a_slow_handler_makes_no_plugin_time_out(street: Street) -> None:
+    """The time that handlers take does not count for the time-out of a handshake."""
     for number in range(5):
         street.add(f"p{number}", after(0.1 * number))
     registry = street.registry(activation_timeout=0.9)
@@ -277,8 +278,8 @@ def test_a_slow_handler_costs_no_plugin_its_time(street: Street) -> None:
     assert street.failed == {}
 
 
-def test_a_body_without_a_length_is_read_by_another_thread(street: Street) -> None:
-    """Where a response ends is the engine's to say."""
+def test_a_handshake_response_without_a_length_activates_its_plugin(street: Street) -> None:
+    """A thread of its own reads such a body, as only the HTTP library can tell its end."""
     street.add("chunks", in_chunks)
     street.add("p", answers)
 
@@ -286,8 +287,8 @@ def test_a_body_without_a_length_is_read_by_another_thread(street: Street) -> No
     assert len(street.servers["chunks"].calls) == 1
 
 
-def test_what_fails_fails_as_in_get(street: Street) -> None:
-    """With the same error, at the first attempt, which counts."""
+def test_a_plugin_fails_in_get_all_with_the_same_error_as_in_get(street: Street) -> None:
+    """Type and message are equal; each of the two makes one attempt."""
     behaviours = {
         "drops": drops(),
         "malformed": malformed(),
@@ -306,8 +307,8 @@ def test_what_fails_fails_as_in_get(street: Street) -> None:
         assert len(street.servers[name].calls) == 2
 
 
-def test_an_attempt_that_was_begun_counts(street: Street) -> None:
-    """With two attempts, a plugin that drops the first answers the second."""
+def test_a_handshake_that_get_all_begins_counts_as_the_first_attempt(street: Street) -> None:
+    """A plugin that drops the first request and responds to the second gets two in all."""
     street.add("p", script(drops(), answers))
     registry = street.registry(retry=RetryPolicy(initial=0.01, budget=0.05))
 
@@ -315,8 +316,8 @@ def test_an_attempt_that_was_begun_counts(street: Street) -> None:
     assert len(street.servers["p"].calls) == 2
 
 
-def test_closing_early_leaves_nothing_open(street: Street) -> None:
-    """A callback that raises ends all that was begun at once: no descriptor, no thread."""
+def test_a_callback_that_raises_ends_get_all_and_leaves_nothing_open(street: Street) -> None:
+    """All handshakes end at once, and no descriptor and no thread is left."""
     street.add("a", drops())
     for number in range(20):
         street.add(f"b{number}", hangs())
@@ -335,8 +336,8 @@ def test_closing_early_leaves_nothing_open(street: Street) -> None:
     assert no_thread_called("moby-plugins")
 
 
-def test_closing_the_registry_ends_it_at_once(street: Street) -> None:
-    """All that it waits for, too."""
+def test_closing_the_registry_ends_get_all_at_once(street: Street) -> None:
+    """``get_all`` raises, although it waits for plugins that never respond."""
     for number in range(5):
         street.add(f"p{number}", hangs())
     registry = street.registry()
@@ -351,8 +352,10 @@ def test_closing_the_registry_ends_it_at_once(street: Street) -> None:
     timer.join()
 
 
-def test_a_full_queue_is_waited_for(short_path: Path, settings: Settings) -> None:
-    """A plugin that takes no connection for a while is not a failure."""
+def test_a_single_plugin_that_never_responds_is_left_out(
+    short_path: Path, settings: Settings
+) -> None:
+    """``get_all`` returns an empty list after the activation's time-out, and raises nothing."""
     with DummyPlugin.on_unix(short_path / "p.sock", Conversation.hang):
         chosen = evolve(
             settings,
@@ -367,15 +370,15 @@ def test_a_full_queue_is_waited_for(short_path: Path, settings: Settings) -> Non
 
 @pytest.mark.parametrize("timeout", [3e6, 1e300])
 def test_a_time_out_may_be_longer_than_the_system_can_wait(timeout: float, street: Street) -> None:
-    """What polls for many is held to the same long time-outs as a single call."""
+    """``get_all`` activates plugins with a time-out of years, as a single call does."""
     street.add("quick", answers)
     street.add("slow", after(0.1))
 
     assert street.get_all(street.registry(activation_timeout=timeout)) == {"quick", "slow"}
 
 
-def test_a_connect_that_waits_holds_up_nothing_that_is_begun(street: Street) -> None:
-    """A client that may be long in making is made by another thread."""
+def test_a_slow_connect_function_holds_up_no_other_handshake(street: Street) -> None:
+    """A thread of its own calls the user's ``connect``; other plugins are active in time."""
     for name in ("a", "z"):
         street.add(name, after(0.1))
     street.others["m"] = "slow://m"

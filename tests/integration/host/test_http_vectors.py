@@ -1,4 +1,4 @@
-"""Moby's own outcomes, over a real UNIX socket."""
+"""Recorded HTTP responses, with Moby's outcomes, over a real UNIX socket."""
 
 import base64
 import json
@@ -26,8 +26,10 @@ def outcome(plugin: DummyPlugin, settings: Settings) -> dict[str, Any]:
             return {"transport_error": True}
 
 
-def test_a_response_has_the_wanted_outcome(short_path: Path, settings: Settings) -> None:
-    """Every row of the HTTP vectors gives what it wants, after as many attempts."""
+def test_each_recorded_response_has_its_expected_outcome(
+    short_path: Path, settings: Settings
+) -> None:
+    """Every row of the HTTP vectors gives its result or error, after its number of attempts."""
     for number, (name, row) in enumerate(VECTORS.items()):
         with case(name):
             want = dict(row["want"])

@@ -1,4 +1,4 @@
-"""Answers and requests of any size: bounded where they are decoded, streamed where they are not."""
+"""Responses and requests of any size: limited where they are decoded, streamed elsewhere."""
 
 import tracemalloc
 from pathlib import Path
@@ -45,10 +45,10 @@ def limited(once: Settings) -> Settings:
 
 
 @pytest.mark.parametrize("behaviour", ENDLESS.values(), ids=ENDLESS)
-def test_an_endless_response_is_a_wire_error_of_bounded_size(
+def test_an_endless_response_is_a_wire_error_and_takes_bounded_memory(
     behaviour: Behaviour, short_path: Path, limited: Settings
 ) -> None:
-    """No more than the bound is kept of an answer that does not end."""
+    """Reading stops once a response is larger than ``max_response_bytes``."""
     with (
         DummyPlugin.on_unix(short_path / "p.sock", behaviour) as plugin,
         new_client(plugin.addr, settings=limited) as client,
@@ -66,8 +66,10 @@ def test_an_endless_response_is_a_wire_error_of_bounded_size(
 
 
 @pytest.mark.parametrize(("size", "fits"), [(LIMIT, True), (LIMIT + 1, False)])
-def test_the_bound_is_exact(size: int, short_path: Path, limited: Settings, *, fits: bool) -> None:
-    """An answer of just the bound is read; one byte more is refused."""
+def test_the_limit_on_the_size_of_a_response_is_exact(
+    size: int, short_path: Path, limited: Settings, *, fits: bool
+) -> None:
+    """A response of ``max_response_bytes`` is read; with one byte more it is a ``WireError``."""
     answer = http(b'"' + b"x" * (size - 2) + b'"')
 
     def behave(conversation: Conversation) -> None:
@@ -85,8 +87,10 @@ def test_the_bound_is_exact(size: int, short_path: Path, limited: Settings, *, f
                 client.call("M.x", {}, str)
 
 
-def test_an_errors_text_is_cut_after_one_mebibyte(short_path: Path, limited: Settings) -> None:
-    """However much a plugin has to say about an error, a mebibyte of it is kept."""
+def test_the_text_of_an_error_is_cut_after_one_mebibyte(
+    short_path: Path, limited: Settings
+) -> None:
+    """An error response that never ends gives an error with one mebibyte of its text."""
     behaviour = endless(b"HTTP/1.1 500 X\r\n\r\n", b"x" * 1000)
 
     with (
@@ -100,7 +104,7 @@ def test_an_errors_text_is_cut_after_one_mebibyte(short_path: Path, limited: Set
     assert caught.value.message == "x" * (1 << 20)
 
 
-def test_a_stream_has_no_bound(short_path: Path, limited: Settings) -> None:
+def test_a_stream_has_no_limit_on_its_size(short_path: Path, limited: Settings) -> None:
     """A stream gives more than ``max_response_bytes`` without keeping it."""
     wanted = 16 * LIMIT
     came = 0
@@ -121,7 +125,7 @@ def test_a_stream_has_no_bound(short_path: Path, limited: Settings) -> None:
 def test_an_early_error_during_an_upload_is_read(
     kind: str, short_path: Path, limited: Settings, *, chunked: bool
 ) -> None:
-    """The response of a plugin that refuses an upload before it has read it is received."""
+    """The response of a plugin that refuses an upload after its first bytes is received."""
 
     def refuse(conversation: Conversation) -> None:
         conversation.sock.recv(1000)

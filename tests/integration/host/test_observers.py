@@ -1,4 +1,4 @@
-"""Observers at both ends of real sockets: one trace, and what transports can say."""
+"""Observers at both ends of real sockets: one trace, and equal reports of a call."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.observers import Notes
 
 
 class Shelf(VolumeDriver):
-    """One volume."""
+    """A plugin with one volume."""
 
     def list(self) -> list[Volume]:
         return [Volume("books")]
@@ -35,7 +35,7 @@ class Shelf(VolumeDriver):
 
 
 class Logs(LogDriver):
-    """Two lines."""
+    """A plugin whose log has two lines."""
 
     def read_logs(self, info: Any, config: Any) -> Iterator[LogEntry]:
         yield LogEntry("stdout", 0, b"one")
@@ -64,7 +64,7 @@ def test_a_host_and_a_served_plugin_are_in_one_trace(
     spans: InMemorySpanExporter,
     short_path: Path,
 ) -> None:
-    """Over a UNIX socket, by either transport; streams too."""
+    """The plugin's span of a call or a stream is a child of the host's span."""
     app = PluginApp(Shelf(), Logs(), observers=[observer])
     with (
         plugin_server_unix(app, "shelf", sockets_path=str(short_path)) as server,
@@ -89,13 +89,13 @@ def test_a_host_and_a_served_plugin_are_in_one_trace(
         assert called.context.trace_id == span.context.trace_id
 
 
-def test_a_registry_and_its_plugin_are_in_one_trace(
+def test_both_ends_of_a_handshake_are_in_one_trace(
     built_in: Settings,
     observer: OpenTelemetryObserver,
     spans: InMemorySpanExporter,
     short_path: Path,
 ) -> None:
-    """The handshake too, one trace an attempt where the caller has none."""
+    """The plugin's span of ``Plugin.Activate`` is a child of the registry's span of the call."""
     settings = Settings(sockets_path=str(short_path), transports=built_in.transports)
     app = PluginApp(Shelf(), observers=[observer])
     with (
@@ -112,8 +112,10 @@ def test_a_registry_and_its_plugin_are_in_one_trace(
     assert served.parent.span_id == called.context.span_id
 
 
-def test_both_ends_tell_the_same_of_a_call(built_in: Settings, short_path: Path) -> None:
-    """Method, status and bytes; and whether the connection was new."""
+def test_observers_at_both_ends_report_the_same_of_a_call(
+    built_in: Settings, short_path: Path
+) -> None:
+    """Method, status and numbers of bytes are equal, for calls that succeed and that fail."""
     host, plugin = Notes(), Notes()
     app = PluginApp(Shelf(), observers=[plugin])
     with (

@@ -1,4 +1,4 @@
-"""The transport of a proxy: a hang-up at one end is one at the other."""
+"""The transport of a tracing proxy: a hang-up at one end causes a hang-up at the other."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
 class Peer:
-    """A plugin by hand: it takes connections, and does what a test says."""
+    """A plugin whose connections the test accepts and serves by hand."""
 
     def __init__(self, path: Path) -> None:
         self.hung_up = threading.Event()
@@ -69,8 +69,8 @@ def to_the_end(sock: socket.socket) -> bytes:
 @pytest.mark.parametrize(
     "answer", [b"", HEAD, HEAD + b"\r\n", HEAD + b"Content-Length: 9\r\n\r\nab"]
 )
-def test_a_host_that_hangs_up_hangs_the_plugin_up(peer: Peer, answer: bytes) -> None:
-    """Before, within and after the head; also where the end of the body is that of all."""
+def test_a_hang_up_of_the_host_ends_the_connection_to_the_plugin(peer: Peer, answer: bytes) -> None:
+    """The proxy hangs up before, within and after the head of a response."""
     seen: list[bytes] = []
 
     def plugin() -> None:
@@ -91,8 +91,8 @@ def test_a_host_that_hangs_up_hangs_the_plugin_up(peer: Peer, answer: bytes) -> 
     assert seen[0].startswith(b"POST /M.x HTTP/1.1\r\n")
 
 
-def test_a_plugin_that_hangs_up_ends_the_call(peer: Peer) -> None:
-    """As over any transport."""
+def test_a_hang_up_of_the_plugin_ends_the_call(peer: Peer) -> None:
+    """The call raises ``TransportError``, as over any other transport."""
     thread = threading.Thread(target=lambda: peer.accept().close())
     thread.start()
     with pytest.raises(TransportError, match=r"without a response|reset by peer|Broken pipe"):
@@ -101,7 +101,7 @@ def test_a_plugin_that_hangs_up_ends_the_call(peer: Peer) -> None:
 
 
 def test_each_call_has_a_connection_of_its_own(peer: Peer) -> None:
-    """It ends with the call, so that a plugin that has ended is noticed by the next."""
+    """The connection ends with its call, so that the next call notices an ended plugin."""
     ends: list[bytes] = []
 
     def plugin() -> None:
@@ -121,8 +121,8 @@ def test_each_call_has_a_connection_of_its_own(peer: Peer) -> None:
     assert len(ends) == 2
 
 
-def test_a_plugin_that_is_not_there_is_said_to_be_stale(peer: Peer) -> None:
-    """The error of a dial is that of any transport."""
+def test_a_plugin_that_no_longer_listens_is_reported_as_a_stale_socket(peer: Peer) -> None:
+    """A call fails with the same error as over any other transport."""
     peer.close()
 
     with pytest.raises(TransportError, match="stale socket"):

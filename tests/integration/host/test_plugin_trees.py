@@ -1,4 +1,4 @@
-"""What holds for any directories of plugins: scan and look-up tell the same story."""
+"""Properties of any directories of plugins: scan and look-up agree."""
 
 import tempfile
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def places(base: Path, name: str) -> Iterator[Path]:
 @example(PluginTree((DIRECTORY, NESTED, LOOP)))
 @example(PluginTree((DIRECTORY, NESTED, ASTRAY)))
 def test_a_scan_lists_what_a_look_up_finds_and_nothing_else(tree: PluginTree) -> None:
-    """Every name in the tree is either listed and found, in its first place, or neither."""
+    """Every name is listed and found, at its first place in the search order, or neither."""
     with tempfile.TemporaryDirectory(prefix="mp-") as directory:
         base = Path(directory)
         tree.write(base)

@@ -1,4 +1,4 @@
-"""Names of hosts, and how long it may take to find out what they mean."""
+"""Host names, and how long resolving them may take."""
 
 import socket
 import threading
@@ -24,8 +24,8 @@ def ended() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_a_name_that_nobody_resolves_is_given_up(ended: threading.Event) -> None:
-    """The time-out bounds it, though the system's call goes on."""
+def test_a_host_name_that_is_not_resolved_in_time_is_an_error(ended: threading.Event) -> None:
+    """The dial ends at its time-out, although the system's look-up goes on."""
 
     def hang(_: str, __: int) -> list[Any]:
         ended.wait()
@@ -38,8 +38,8 @@ def test_a_name_that_nobody_resolves_is_given_up(ended: threading.Event) -> None
     assert 0.15 < time.monotonic() - began < 5
 
 
-def test_an_error_of_the_resolver_is_the_dials() -> None:
-    """Whatever it raises in its thread."""
+def test_an_error_of_the_resolver_is_raised_by_the_dial() -> None:
+    """The exception that the resolver raises in its thread reaches the caller unchanged."""
 
     def fail(host: str, _: int) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, f"no {host}")
@@ -49,8 +49,8 @@ def test_an_error_of_the_resolver_is_the_dials() -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, 5.0])
-def test_a_name_that_is_resolved_is_dialled(timeout: float | None) -> None:
-    """At the addresses that the resolver gives, with and without a time-out."""
+def test_a_host_name_is_dialled_at_the_address_that_it_resolves_to(timeout: float | None) -> None:
+    """The socket is connected to that address, with and without a time-out."""
     with DummyPlugin.on_tcp(answering(http(b"{}"))) as plugin:
         port = Address(plugin.addr).port
 
@@ -61,8 +61,8 @@ def test_a_name_that_is_resolved_is_dialled(timeout: float | None) -> None:
             assert sock.getpeername() == ("127.0.0.1", port)
 
 
-def test_numbers_need_no_resolver_of_their_own() -> None:
-    """An address in numbers is resolved in the calling thread, which costs no other."""
+def test_a_numeric_address_needs_no_thread_for_its_look_up() -> None:
+    """An IPv4 or IPv6 address is resolved in the calling thread."""
     threads: list[str] = []
 
     def note(host: str, _: int) -> list[Any]:
@@ -76,8 +76,10 @@ def test_numbers_need_no_resolver_of_their_own() -> None:
     assert threads == [threading.current_thread().name] * 3
 
 
-def test_a_name_that_hangs_has_one_thread_for_all_who_ask(ended: threading.Event) -> None:
-    """Forty calls wait for the same, whatever the port; once it has ended there is another."""
+def test_a_look_up_that_hangs_takes_one_thread_for_all_dials_of_the_name(
+    ended: threading.Event,
+) -> None:
+    """Forty dials of two names, at any port, share two threads until the look-ups end."""
     asked: list[str] = []
 
     def hang(host: str, _: int) -> list[Any]:
@@ -114,7 +116,7 @@ def resolving() -> int:
 
 @pytest.mark.parametrize("deaf", [1, 3])
 def test_the_addresses_of_a_name_share_the_time_out(deaf: int) -> None:
-    """One that does not answer leaves the next its share."""
+    """An address that does not respond leaves the other addresses their share of the time."""
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
         socket.socket() as filler,

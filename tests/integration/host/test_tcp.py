@@ -1,4 +1,4 @@
-"""TCP: refused and unknown hosts, both families of addresses, and what is not used on the way."""
+"""TCP: refused and unknown hosts, IPv4 and IPv6, time-outs, and what is ignored."""
 
 import signal
 import socket
@@ -41,7 +41,7 @@ def failure_at(addr: str, settings: Settings, timeout: float | None = None) -> T
     return caught.value
 
 
-def test_a_port_where_nobody_listens_is_refused(once: Settings) -> None:
+def test_a_port_at_which_no_process_listens_refuses_a_call(once: Settings) -> None:
     """The message says that the connection was refused, and where."""
     addr = f"tcp://127.0.0.1:{closed_port()}"
 
@@ -52,8 +52,8 @@ def test_a_port_where_nobody_listens_is_refused(once: Settings) -> None:
     assert not error.answered
 
 
-def test_an_unknown_host_says_so(once: Settings) -> None:
-    """A name that does not resolve is told apart from a host that refuses."""
+def test_a_host_name_that_does_not_resolve_is_reported_as_an_unknown_host(once: Settings) -> None:
+    """The error differs from that of a host that refuses connections."""
     error = failure_at("tcp://plugin.invalid:8080", once)
 
     assert error.reason.startswith("unknown host: ")
@@ -62,15 +62,15 @@ def test_an_unknown_host_says_so(once: Settings) -> None:
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64, "x" * 64 + ".example"])
-def test_a_host_that_no_name_can_be_is_a_spec_error(host: str, once: Settings) -> None:
-    """A host that cannot even be asked for is an error of the address, not of a call."""
+def test_a_host_that_is_not_a_valid_domain_name_is_a_spec_error(host: str, once: Settings) -> None:
+    """``new_client`` refuses the address, before any call."""
     with pytest.raises(SpecError, match="has a host that is not a domain name"):
         new_client(f"tcp://{host}:8080", settings=once)
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "http", "HTTP"])
-def test_plain_schemes_are_plain_http(scheme: str, once: Settings) -> None:
-    """``tcp`` and ``http`` are the same, in whatever case; a path in the address is dropped."""
+def test_the_schemes_tcp_and_http_both_mean_plain_http(scheme: str, once: Settings) -> None:
+    """Upper case is accepted, and a path in the address is dropped."""
     requests: list[bytes] = []
     with DummyPlugin.on_tcp(answering(http(b"1"), requests=requests)) as plugin:
         where = plugin.addr.removeprefix("tcp://")
@@ -93,7 +93,7 @@ def test_tls_options_do_not_encrypt_tcp(once: Settings) -> None:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_an_ipv6_address_is_dialled(once: Settings) -> None:
-    """``[::1]`` reaches a plugin that listens there, and is its host."""
+    """A plugin at ``[::1]`` is reached, and the Host header has that address."""
     requests: list[bytes] = []
     listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     where = f"[::1]:{listener.getsockname()[1]}"
@@ -114,8 +114,8 @@ def test_a_name_with_several_addresses_is_tried_at_each(once: Settings) -> None:
             assert client.call("M.x") == 1
 
 
-def test_a_full_backlog_ends_at_the_time_out(once: Settings) -> None:
-    """A host that takes no connection costs the time-out and no more."""
+def test_a_call_of_a_plugin_with_a_full_backlog_ends_at_the_time_out(once: Settings) -> None:
+    """A plugin that accepts no connection makes the call take its time-out and no more."""
     with socket.socket() as listener, socket.socket() as filler:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -130,8 +130,10 @@ def test_a_full_backlog_ends_at_the_time_out(once: Settings) -> None:
 
 
 @pytest.mark.parametrize("timeout", [3e6, 1e10])
-def test_a_very_long_time_out_is_as_good_as_none(timeout: float, once: Settings) -> None:
-    """Also one that is longer than the system can wait."""
+def test_a_time_out_longer_than_the_system_can_wait_is_accepted(
+    timeout: float, once: Settings
+) -> None:
+    """The call gets its response, as a call without a time-out does."""
     with (
         DummyPlugin.on_tcp(keeps_answering(b"1")) as plugin,
         new_client(plugin.addr, settings=once) as client,
@@ -140,7 +142,7 @@ def test_a_very_long_time_out_is_as_good_as_none(timeout: float, once: Settings)
 
 
 def test_a_very_short_time_out_runs_out(once: Settings) -> None:
-    """It is not taken for 0, nor for none."""
+    """A time-out of a microsecond is not taken for 0 or for no time-out."""
     with (
         DummyPlugin.on_tcp(Conversation.hang) as plugin,
         new_client(plugin.addr, settings=once) as client,

@@ -1,4 +1,4 @@
-"""TLS: who is trusted, who is refused, and what is said about it."""
+"""TLS: which plugins and hosts are trusted or refused, and what the errors say."""
 
 import contextlib
 import datetime as dt
@@ -102,7 +102,7 @@ def test_a_plugin_of_another_authority_is_refused(
 
 
 def test_a_certificate_for_another_host_is_refused(certificates: Certificates) -> None:
-    """The host's name must be the certificate's, and the message names it."""
+    """A certificate must name the plugin's host; the error says which name is missing."""
     with plugin(certificates.server("elsewhere.example")) as running:
         reason = refusal(running.addr, TLSOptions(ca_file=certificates.ca_file))
 
@@ -117,7 +117,7 @@ def test_without_options_a_private_authority_is_refused(certificates: Certificat
 
 
 def test_a_self_signed_certificate_is_refused(certificates: Certificates) -> None:
-    """A self-signed certificate is trusted only by hosts that were told to."""
+    """A self-signed certificate is not trusted, and the error says so."""
     with plugin(certificates.self_signed()) as running:
         assert "self-signed certificate" in refusal(running.addr, None)
 
@@ -133,7 +133,7 @@ def test_an_expired_certificate_is_refused(certificates: Certificates) -> None:
 
 
 def test_a_refused_plugin_is_sent_nothing(certificates: Certificates) -> None:
-    """No request goes out before the plugin is known to be who it says."""
+    """No request is sent before the plugin's certificate is verified."""
     requests: list[bytes] = []
     behaviour = answering(http(b"1"), requests=requests)
     with DummyPlugin.on_tcp(behaviour, certificates.server()) as running:
@@ -143,16 +143,18 @@ def test_a_refused_plugin_is_sent_nothing(certificates: Certificates) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "elsewhere.example"])
-def test_insecure_skip_verify_accepts_anybody(host: str, certificates: Certificates) -> None:
+def test_insecure_skip_verify_accepts_any_certificate(
+    host: str, certificates: Certificates
+) -> None:
     """With ``insecure_skip_verify`` neither the signer nor the name matters."""
     with plugin(certificates.server(host)) as running:
         assert call(running.addr, TLSOptions(insecure_skip_verify=True)) == 1
 
 
-def test_the_systems_roots_count_besides_a_ca_file(
+def test_the_systems_root_certificates_are_trusted_beside_a_ca_file(
     certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A private authority adds to the system's roots, unless it is to be the only one."""
+    """``exclusive_root_pools`` makes the file's authorities the only ones."""
     (tmp_path / "system").mkdir()
     system = Certificates(tmp_path / "system")
     monkeypatch.setenv("SSL_CERT_FILE", system.ca_file)
@@ -165,8 +167,8 @@ def test_the_systems_roots_count_besides_a_ca_file(
         assert "certificate verify failed" in refusal(running.addr, exclusive)
 
 
-def test_a_client_certificate_is_given_where_asked_for(certificates: Certificates) -> None:
-    """A plugin that asks who is calling is shown the certificate."""
+def test_a_client_certificate_is_shown_to_a_plugin_that_asks(certificates: Certificates) -> None:
+    """A plugin that requires a client certificate responds to a host that has one."""
     cert_file, key_file = certificates.client()
     options = TLSOptions(certificates.ca_file, cert_file, key_file)
 
@@ -174,8 +176,10 @@ def test_a_client_certificate_is_given_where_asked_for(certificates: Certificate
         assert call(running.addr, options) == 1
 
 
-def test_a_client_certificate_that_is_missing_is_refused(certificates: Certificates) -> None:
-    """A plugin that insists on a certificate answers no host without one."""
+def test_a_host_without_a_required_client_certificate_is_refused(
+    certificates: Certificates,
+) -> None:
+    """A plugin that requires a client certificate sends no response to such a host."""
     with (
         plugin(certificates.server(asks_for_client=True)) as running,
         pytest.raises(TransportError) as caught,
@@ -213,8 +217,8 @@ def test_a_plugin_that_speaks_no_tls_is_refused() -> None:
         assert refusal(addr, TLSOptions(insecure_skip_verify=True)).startswith("TLS: ")
 
 
-def test_a_handshake_that_hangs_ends_at_the_time_out() -> None:
-    """A host that takes the connection and says nothing costs the time-out and no more."""
+def test_a_tls_handshake_that_hangs_ends_at_the_time_out() -> None:
+    """A plugin that accepts and sends nothing makes the call take its time-out and no more."""
     with DummyPlugin.on_tcp(lambda conversation: conversation.hang()) as running:
         addr = running.addr.replace("tcp://", "https://")
         began = time.monotonic()
@@ -226,8 +230,8 @@ def test_a_handshake_that_hangs_ends_at_the_time_out() -> None:
     assert not caught.value.answered
 
 
-def test_a_dial_without_a_time_out_waits(certificates: Certificates) -> None:
-    """A dial may be without a bound; the socket then has none either."""
+def test_a_tls_dial_may_have_no_time_out(certificates: Certificates) -> None:
+    """The socket of such a dial has no time-out either."""
     with plugin(certificates.server()) as running:
         context = ssl_context(TLSOptions(certificates.ca_file))
 
@@ -236,8 +240,8 @@ def test_a_dial_without_a_time_out_waits(certificates: Certificates) -> None:
             assert sock.version() == "TLSv1.3"
 
 
-def test_connecting_and_handshake_share_the_time_out() -> None:
-    """A handshake that hangs after a slow connection gets what is left, not all of it again."""
+def test_connecting_and_tls_handshake_share_the_time_out() -> None:
+    """A handshake after a slow connection gets the rest of the time-out, not all of it."""
     taken: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, socket.socket() as filler:
         filler.connect(listener.getsockname())
@@ -287,10 +291,10 @@ def until_close(end: Behaviour) -> Behaviour:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("size", [1, 200_000])
-def test_a_body_that_is_cut_off_under_tls_is_no_response(
+def test_a_body_that_is_cut_off_under_tls_is_an_error(
     version: ssl.TLSVersion, size: int, certificates: Certificates, once: Settings
 ) -> None:
-    """A body that lasts until the connection ends is whole only where TLS says so."""
+    """A body that ends with its connection is complete only after a TLS close_notify."""
     context = certificates.server()
     context.maximum_version = version
     options = TLSOptions(ca_file=certificates.ca_file)

@@ -53,7 +53,7 @@ def garbage(tmp_path: Path) -> str:
 
 
 def test_a_missing_ca_file_is_a_spec_error(tmp_path: Path) -> None:
-    """The message names the file and the reason."""
+    """The error names the file, and the reason that the system gives."""
     path = str(tmp_path / "missing.pem")
 
     error = failure(TLSOptions(ca_file=path))
@@ -63,16 +63,16 @@ def test_a_missing_ca_file_is_a_spec_error(tmp_path: Path) -> None:
     assert isinstance(error.__cause__, FileNotFoundError)
 
 
-def test_a_ca_file_that_is_no_pem_is_a_spec_error(garbage: str) -> None:
-    """A file without a certificate is named, with OpenSSL's reason in plain words."""
+def test_a_ca_file_that_is_not_pem_is_a_spec_error(garbage: str) -> None:
+    """The error names the file, and OpenSSL's reason in plain words."""
     error = failure(TLSOptions(ca_file=garbage))
 
     assert str(error) == f"{garbage}: CAFile cannot be used: no certificate or crl found"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_ca_file_without_permission_is_a_spec_error(certificates: Certificates) -> None:
-    """A file that may not be read is named for that."""
+def test_a_ca_file_that_may_not_be_read_is_a_spec_error(certificates: Certificates) -> None:
+    """The error says that permission is denied."""
     Path(certificates.ca_file).chmod(0)
     os.seteuid(65534)
     try:
@@ -84,8 +84,10 @@ def test_a_ca_file_without_permission_is_a_spec_error(certificates: Certificates
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\ud800"], ids=["NUL", "a surrogate"])
-def test_a_path_that_cannot_be_one_is_a_spec_error(path: str, certificates: Certificates) -> None:
-    """What no file can be called, but a spec may say, is an error of the spec."""
+def test_a_tls_file_path_with_invalid_characters_is_a_spec_error(
+    path: str, certificates: Certificates
+) -> None:
+    """A spec can hold a NUL or a surrogate, but the path of a file cannot."""
     cert_file, key_file = certificates.client()
 
     assert failure(TLSOptions(ca_file=path)).file == path
@@ -94,15 +96,17 @@ def test_a_path_that_cannot_be_one_is_a_spec_error(path: str, certificates: Cert
 
 
 def test_exclusive_roots_without_a_ca_file_are_a_spec_error() -> None:
-    """To trust a file alone, there must be a file."""
+    """``exclusive_root_pools`` without ``ca_file`` would trust no certificate."""
     error = failure(TLSOptions(exclusive_root_pools=True))
 
     assert error.reason == "ExclusiveRootPools without a CAFile would trust no certificate"
 
 
 @pytest.mark.parametrize("given", ["cert", "key"])
-def test_a_certificate_goes_with_a_key(given: str, certificates: Certificates) -> None:
-    """One of the two without the other is an error, not a client without a certificate."""
+def test_a_client_certificate_and_its_key_must_be_given_together(
+    given: str, certificates: Certificates
+) -> None:
+    """One of the two alone is a ``SpecError``, and not a client without a certificate."""
     cert_file, key_file = certificates.client()
     options = TLSOptions(
         certificates.ca_file,
@@ -130,7 +134,7 @@ def test_a_missing_certificate_or_key_is_a_spec_error(certificates: Certificates
         )
 
 
-def test_a_certificate_or_key_that_is_no_pem_is_a_spec_error(
+def test_a_certificate_or_key_that_is_not_pem_is_a_spec_error(
     certificates: Certificates, garbage: str
 ) -> None:
     """A client certificate that cannot be read is an error that names both of its files."""
@@ -146,7 +150,7 @@ def test_a_certificate_or_key_that_is_no_pem_is_a_spec_error(
 def test_a_key_of_another_certificate_is_a_spec_error(
     certificates: Certificates, tmp_path: Path
 ) -> None:
-    """A key must be its certificate's."""
+    """A client's ``key_file`` must belong to its ``cert_file``."""
     (tmp_path / "other").mkdir()
     _, other_key = Certificates(tmp_path / "other").client()
     cert_file, _ = certificates.client()
@@ -157,10 +161,10 @@ def test_a_key_of_another_certificate_is_a_spec_error(
 
 
 @pytest.mark.parametrize("passphrase", ["", "wrong", "x" * 2000])
-def test_an_encrypted_key_asks_nobody_for_its_passphrase(
+def test_an_encrypted_key_without_its_passphrase_is_an_error_and_no_prompt(
     passphrase: str, certificates: Certificates
 ) -> None:
-    """Without the right passphrase the key is an error at once; no terminal is asked."""
+    """Without the right passphrase a client is refused at once; no terminal is asked."""
     cert_file, key_file = certificates.client(passphrase="open sesame")
     options = TLSOptions(certificates.ca_file, cert_file, key_file, passphrase=passphrase)
 
@@ -170,8 +174,8 @@ def test_an_encrypted_key_asks_nobody_for_its_passphrase(
     assert not passphrase or passphrase not in str(error)
 
 
-def test_a_passphrase_shows_in_no_repr() -> None:
-    """What is logged or printed of the options does not hold the passphrase."""
+def test_a_repr_of_options_does_not_show_the_passphrase() -> None:
+    """Options and settings that are logged or printed do not reveal the passphrase."""
     options = TLSOptions("ca.pem", passphrase="open sesame")
 
     assert "sesame" not in f"{options!r} {options} {Settings()!r}"
@@ -195,10 +199,10 @@ def test_a_tls_file_that_cannot_be_used_is_not_retried(tmp_path: Path) -> None:
     assert (clock.now(), clock.sleeps) == (0.0, [])
 
 
-def test_what_is_no_regular_file_is_a_spec_error_at_once(
+def test_a_tls_file_that_is_not_a_regular_file_is_a_spec_error_at_once(
     tmp_path: Path, certificates: Certificates
 ) -> None:
-    """A FIFO would be waited for, by hosts and by plugins; a device, or 10 GB, be read for ever."""
+    """A FIFO, a device, a directory or a file of 10 GiB is not read, by hosts or by plugins."""
     fifo, large, pem = str(tmp_path / "fifo"), str(tmp_path / "large"), certificates.ca_file
     os.mkfifo(fifo)
     with open(large, "wb") as file:
@@ -253,14 +257,14 @@ def reading() -> int:
 @needs_fuse
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
 @pytest.mark.parametrize("which", ["ca_file", "cert_file", "key_file"])
-def test_files_on_a_file_system_that_hangs_are_given_up(
+def test_tls_files_on_a_file_system_that_hangs_do_not_outlast_the_time_out(
     which: str,
     transport: str,
     hung: Callable[[], None],
     certificates: Certificates,
     tmp_path: Path,
 ) -> None:
-    """At the call's time-out, with one thread for all who wait; then the error says why."""
+    """One thread reads for all calls that wait; once the reading fails, the error says why."""
     cert_file, key_file = certificates.client()
     options = attrs.evolve(
         TLSOptions(certificates.ca_file, cert_file, key_file),
@@ -282,10 +286,10 @@ def test_files_on_a_file_system_that_hangs_are_given_up(
 
 
 @needs_fuse
-def test_a_plugin_whose_files_hang_holds_up_no_other(
+def test_a_plugin_whose_tls_files_hang_holds_up_no_other(
     hung: Callable[[], None], tmp_path: Path
 ) -> None:
-    """It is left out at the time-out of its activation, and a wait for it can be cancelled."""
+    """``get_all`` leaves the plugin out at its time-out; a ``get`` of it can be cancelled."""
     gone = str(tmp_path / "gone" / "ca.pem")
     spec = {"Addr": ADDR, "TLSConfig": {"CAFile": gone}}
     specs = tmp_path / "specs"

@@ -1,4 +1,4 @@
-"""Who is verified and who is refused under TLS, over each transport, and what is said about it."""
+"""Which plugins and hosts are refused under TLS, over each transport, and what the errors say."""
 
 import datetime as dt
 import socket
@@ -24,7 +24,7 @@ OLD = [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1]
 
 @frozen
 class Authorities:
-    """One that the host trusts, and one that it does not."""
+    """A certificate authority that the host trusts, and one that it does not."""
 
     ours: Certificates
     stranger: Certificates
@@ -108,7 +108,7 @@ REFUSED: dict[
 def test_a_plugin_that_cannot_be_trusted_is_refused(
     case: str, authorities: Authorities, once: Settings
 ) -> None:
-    """No call reaches it, and the error says which of its faults it was."""
+    """No request reaches the plugin, and the error says what is wrong with its TLS."""
     server, options, reason = REFUSED[case]
     requests: list[bytes] = []
     with (
@@ -125,10 +125,10 @@ def test_a_plugin_that_cannot_be_trusted_is_refused(
     assert requests == []
 
 
-def test_a_plugin_that_hangs_up_for_want_of_a_certificate_is_heard(
+def test_a_missing_client_certificate_is_reported_in_the_middle_of_an_upload(
     authorities: Authorities, once: Settings
 ) -> None:
-    """Where it does so while the host still sends, the host is told why, not that it broke."""
+    """The error is the plugin's reason, and not that the connection broke during sending."""
 
     def pieces() -> Iterator[bytes]:
         for _ in range(5):
@@ -146,10 +146,10 @@ def test_a_plugin_that_hangs_up_for_want_of_a_certificate_is_heard(
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("asks", [False, True], ids=["asks for nothing", "asks for a certificate"])
-def test_a_plugin_that_can_be_trusted_is_answered(
+def test_calls_of_a_plugin_that_can_be_trusted_succeed(
     version: ssl.TLSVersion, authorities: Authorities, once: Settings, *, asks: bool
 ) -> None:
-    """Both versions that there are, with and without a certificate of the host's."""
+    """TLS 1.2 and 1.3 both work, with and without a client certificate."""
     context = authorities.ours.server(asks_for_client=asks)
     context.minimum_version = context.maximum_version = version
     options = authorities.options(authorities.ours if asks else None)
@@ -161,10 +161,10 @@ def test_a_plugin_that_can_be_trusted_is_answered(
 
 
 @pytest.mark.parametrize("version", OLD)
-def test_a_served_plugin_speaks_no_old_tls(
+def test_a_served_plugin_refuses_tls_1_0_and_1_1(
     version: ssl.TLSVersion, authorities: Authorities, tmp_path: Path, once: Settings
 ) -> None:
-    """A host of another age is refused, and those of today are answered."""
+    """A host that speaks only such a version is refused; other hosts are served."""
     tls = ServerTLS(*authorities.ours.server_files())
     old = at_most(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), version)
     old.load_verify_locations(authorities.ours.ca_file)
@@ -179,10 +179,10 @@ def test_a_served_plugin_speaks_no_old_tls(
 
 
 @pytest.mark.parametrize("shown", ["none", "stranger"])
-def test_a_served_plugin_refuses_hosts_without_a_certificate_that_counts(
+def test_a_served_plugin_refuses_hosts_without_a_trusted_client_certificate(
     shown: str, authorities: Authorities, tmp_path: Path, once: Settings
 ) -> None:
-    """It says so, calls nothing, and answers the host that shows one."""
+    """Calls of such hosts fail with a TLS error; a host with a trusted certificate is served."""
     tls = ServerTLS(*authorities.ours.server_files(), client_ca_file=authorities.ours.ca_file)
     stranger = authorities.options(authorities.stranger if shown == "stranger" else None)
     app = PluginApp(Echoes())

@@ -1,4 +1,4 @@
-"""An app in the place of a plugin's socket, for a time; and the socket back in its place."""
+"""A tracing proxy takes the place of a plugin's socket for a time, and then puts it back."""
 
 import os
 import socket
@@ -82,10 +82,10 @@ def files(plugin_dir: PluginDirectory) -> list[str]:
     )
 
 
-def test_hosts_reach_what_stands_in_between_until_it_ends(
+def test_hosts_of_a_traced_plugin_reach_the_proxy_until_the_trace_ends(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """The plugin's name leads there; afterwards everything is as it was."""
+    """The plugin's path leads to the proxy; afterwards the plugin's own socket is there."""
     with alive(plugin_dir) as live:
         path = plugin_dir.sockets / "shelf.sock"
         before = path.stat()
@@ -101,10 +101,10 @@ def test_hosts_reach_what_stands_in_between_until_it_ends(
     assert files(plugin_dir) == []
 
 
-def test_the_socket_keeps_its_owner_and_mode(
+def test_the_socket_of_a_proxy_has_the_owner_and_mode_of_the_plugins_socket(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """Those who may call the plugin may call what stands in between, and no others."""
+    """The users who may call the plugin may call the proxy, and no others."""
     path = plugin_dir.socket("shelf")
     path.chmod(0o612)
     if os.getuid() == 0:
@@ -123,10 +123,10 @@ def test_the_socket_keeps_its_owner_and_mode(
     assert path.stat().st_ino == before.st_ino
 
 
-def test_a_scan_finds_the_plugin_once(
+def test_a_scan_finds_a_traced_plugin_only_once(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """The socket that is aside has no name for anybody who looks around."""
+    """No scan, of hosts or of engines, lists the plugin's socket that was moved aside."""
     from moby_plugins import new_local_discovery
 
     discovery = new_local_discovery(plugin_dir.settings)
@@ -137,10 +137,10 @@ def test_a_scan_finds_the_plugin_once(
         assert sockets == ["shelf.sock"]
 
 
-def test_a_plugin_in_a_directory_of_its_own(
+def test_a_plugin_in_a_directory_of_its_own_can_be_traced(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """Engines look there too."""
+    """Engines look for a socket at NAME/NAME.sock too."""
     with alive(plugin_dir, str(plugin_dir.sockets / "shelf" / "shelf.sock")):
         path = plugin_dir.sockets / "shelf" / "shelf.sock"
         with stand_between():
@@ -148,8 +148,10 @@ def test_a_plugin_in_a_directory_of_its_own(
         assert said(path) == "the plugin"
 
 
-def test_a_link_stays_a_link(plugin_dir: PluginDirectory, stand_between: Interpose) -> None:
-    """What it leads to is not moved."""
+def test_a_symbolic_link_to_a_socket_is_a_link_again_after_the_trace(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """The proxy takes the place of the link; the socket that it leads to is not moved."""
     with LivePlugin(plugin, "far", plugin_dir.path):
         path = plugin_dir.symlink("shelf", Path("../far.sock"))
         with stand_between():
@@ -158,10 +160,10 @@ def test_a_link_stays_a_link(plugin_dir: PluginDirectory, stand_between: Interpo
         assert said(path) == "the plugin"
 
 
-def test_a_plugin_found_by_a_spec_is_hidden_meanwhile(
+def test_a_plugin_that_has_a_spec_is_traced_at_a_new_socket(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """A socket wins over any spec; it goes away with what stands in between."""
+    """Hosts take a socket before any spec; the proxy's is removed when the trace ends."""
     with LivePlugin(plugin, "far", plugin_dir.path) as far:
         plugin_dir.spec("shelf", far.addr)
         with stand_between() as there:
@@ -170,8 +172,10 @@ def test_a_plugin_found_by_a_spec_is_hidden_meanwhile(
         assert files(plugin_dir) == ["etc/shelf.spec", "far.sock"]
 
 
-def test_two_at_once_are_refused(plugin_dir: PluginDirectory, stand_between: Interpose) -> None:
-    """The second says so, and the first goes on; another plugin is not a matter."""
+def test_a_second_trace_of_the_same_plugin_is_refused(
+    plugin_dir: PluginDirectory, stand_between: Interpose
+) -> None:
+    """The first trace goes on, and another plugin can be traced at the same time."""
     path = plugin_dir.sockets / "shelf.sock"
     with alive(plugin_dir), alive(plugin_dir, "other"), stand_between():
         with (
@@ -185,10 +189,10 @@ def test_two_at_once_are_refused(plugin_dir: PluginDirectory, stand_between: Int
             assert said(path) == "past the plugin"
 
 
-def test_what_cannot_be_moved_is_an_error(
+def test_a_socket_that_cannot_be_moved_aside_is_an_error(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """The plugin goes on as if nothing had been tried."""
+    """The trace raises ``SpecError``, and the plugin can be called as before."""
     (plugin_dir.sockets / ".traced").write_text("no directory")
     with alive(plugin_dir):
         with (
@@ -200,10 +204,10 @@ def test_what_cannot_be_moved_is_an_error(
         assert said(plugin_dir.sockets / "shelf.sock") == "the plugin"
 
 
-def test_a_link_to_where_nobody_can_dial_is_an_error(
+def test_a_link_to_a_socket_whose_path_is_too_long_is_an_error(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """A socket's path has room for 107 bytes, however a host comes by it."""
+    """A socket's path may have 107 bytes, also behind a link; the link stays as it was."""
     deep = plugin_dir.path / ("d" * 100)
     deep.mkdir()
     descriptor = os.open(deep, os.O_RDONLY)
@@ -219,20 +223,20 @@ def test_a_link_to_where_nobody_can_dial_is_an_error(
     assert [path.name for path in plugin_dir.sockets.iterdir()] == ["shelf.sock"]
 
 
-def test_a_plugin_that_is_not_there_is_an_error(
+def test_a_trace_of_a_missing_plugin_is_an_error(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """Nothing is left of the attempt."""
+    """The trace raises ``PluginNotFoundError``, and leaves no file."""
     with pytest.raises(PluginNotFoundError), stand_between():
         pass
 
     assert files(plugin_dir) == []
 
 
-def test_a_plugin_that_made_its_socket_anew_keeps_it(
+def test_a_plugin_that_is_restarted_during_a_trace_keeps_its_new_socket(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """A plugin that was restarted during the trace is not given its old socket back."""
+    """The end of the trace does not put the old socket in its place."""
     path = plugin_dir.sockets / "shelf.sock"
     with alive(plugin_dir):
         standing = stand_between()
@@ -247,10 +251,10 @@ def test_a_plugin_that_made_its_socket_anew_keeps_it(
         assert files(plugin_dir) == ["run/shelf.sock"]
 
 
-def test_a_plugin_that_took_its_socket_away_is_gone(
+def test_a_dead_socket_is_not_put_back_when_a_trace_ends(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """It removed what was at its path, and ended."""
+    """If a plugin removed its socket during the trace and ended, no file is left."""
     with alive(plugin_dir), stand_between() as there:
         plugin_path = Path(there.plugin.path)
         (plugin_dir.sockets / "shelf.sock").unlink()
@@ -262,10 +266,10 @@ def test_a_plugin_that_took_its_socket_away_is_gone(
     assert files(plugin_dir) == []
 
 
-def test_a_socket_that_somebody_removed_comes_back(
+def test_the_plugins_socket_is_put_back_though_the_proxys_was_removed(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """The plugin still listens."""
+    """The plugin still listens, and can be called when the trace has ended."""
     path = plugin_dir.sockets / "shelf.sock"
     with alive(plugin_dir):
         with stand_between():
@@ -274,8 +278,10 @@ def test_a_socket_that_somebody_removed_comes_back(
         assert said(path) == "the plugin"
 
 
-def test_elsewhere_nothing_is_touched(plugin_dir: PluginDirectory) -> None:
-    """With an address of its own it is one more plugin."""
+def test_a_proxy_at_an_address_of_its_own_does_not_touch_the_plugins_socket(
+    plugin_dir: PluginDirectory,
+) -> None:
+    """The proxy is one more plugin; the plugin can still be called at its own address."""
     listen = Address(f"unix://{plugin_dir.path}/mine.sock")
     with (
         alive(plugin_dir) as live,
@@ -288,8 +294,8 @@ def test_elsewhere_nothing_is_touched(plugin_dir: PluginDirectory) -> None:
     assert files(plugin_dir) == []
 
 
-def test_it_listens_at_a_unix_socket_only(plugin_dir: PluginDirectory) -> None:
-    """Hosts of this machine are the ones that it is for."""
+def test_a_proxy_listens_at_a_unix_socket_only(plugin_dir: PluginDirectory) -> None:
+    """A TCP address is a ``SpecError``, as a proxy is for hosts of its own machine."""
     with (
         pytest.raises(SpecError, match="at a unix:// address only, not at tcp://h:1"),
         tracing_proxy_at(Address("tcp://h:1"), Address("tcp://h:2"), between, plugin_dir.settings),
@@ -297,8 +303,10 @@ def test_it_listens_at_a_unix_socket_only(plugin_dir: PluginDirectory) -> None:
         pass
 
 
-def test_an_app_without_a_response_closes_the_connection(plugin_dir: PluginDirectory) -> None:
-    """A host sees what it would see of a plugin that hung up, and no made-up status."""
+def test_an_app_that_raises_no_answer_error_closes_the_connection(
+    plugin_dir: PluginDirectory,
+) -> None:
+    """A host sees a plugin that hung up, and no status that the app did not send."""
     from moby_plugins import RetryPolicy
     from moby_plugins.domain.http import NoAnswerError
 
@@ -317,10 +325,10 @@ def test_an_app_without_a_response_closes_the_connection(plugin_dir: PluginDirec
 
 
 @pytest.mark.parametrize("by_spec", [False, True])
-def test_a_plugin_is_started_again_in_the_place_of_what_stands_in(
+def test_a_plugin_can_be_started_again_during_a_trace(
     plugin_dir: PluginDirectory, stand_between: Interpose, *, by_spec: bool
 ) -> None:
-    """Its own socket is dead, or it had none; while it listens another plugin is refused."""
+    """The new process takes the proxy's path, unless the old one listens at the moved socket."""
     path = plugin_dir.sockets / "shelf.sock"
     first = LivePlugin(plugin, "far" if by_spec else "shelf", plugin_dir.sockets)
     with first:
@@ -340,28 +348,28 @@ def test_a_plugin_is_started_again_in_the_place_of_what_stands_in(
                 assert said(path) == "the plugin"
 
 
-def test_who_may_not_list_the_directory_may_look_for_a_name(
+def test_the_directory_of_sockets_moved_aside_can_be_searched_but_not_listed(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """A plugin of another user finds its own socket there, and nothing by reading."""
+    """With mode 0711, a plugin of another user finds its own socket there, and no others."""
     with alive(plugin_dir), stand_between():
         assert (plugin_dir.sockets / ".traced").stat().st_mode & 0o777 == 0o711
 
 
-def test_a_plugin_that_has_ended_leaves_no_socket(
+def test_a_plugin_that_ends_during_a_trace_leaves_no_socket(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """It would have removed it, had it been there."""
+    """The trace removes the socket, as the plugin would have done."""
     with alive(plugin_dir) as live, stand_between():
         live.stop()
 
     assert files(plugin_dir) == []
 
 
-def test_a_socket_that_was_put_there_and_does_not_listen_yet_is_left_alone(
+def test_a_new_socket_that_does_not_listen_yet_is_left_alone(
     plugin_dir: PluginDirectory, stand_between: Interpose
 ) -> None:
-    """A plugin that starts binds first, and listens a moment later."""
+    """A plugin that is restarted during a trace first binds its socket, and listens later."""
     path = plugin_dir.sockets / "shelf.sock"
     with alive(plugin_dir) as live, stand_between():
         live.stop()
@@ -373,8 +381,8 @@ def test_a_socket_that_was_put_there_and_does_not_listen_yet_is_left_alone(
     assert os.path.samestat(path.stat(), own)
 
 
-def test_paths_go_through_as_they_came(plugin_dir: PluginDirectory) -> None:
-    """Escapes are neither decoded nor added, on the way in and on the way out."""
+def test_paths_of_requests_pass_through_a_proxy_unchanged(plugin_dir: PluginDirectory) -> None:
+    """Percent signs are neither decoded nor encoded on the way to the plugin."""
     came: list[str] = []
 
     def listening(request: Request) -> Response:
@@ -396,10 +404,10 @@ def test_paths_go_through_as_they_came(plugin_dir: PluginDirectory) -> None:
     assert came == sent
 
 
-def test_connections_from_before_are_known_however_the_path_is_written(
+def test_connections_from_before_a_trace_are_counted_by_any_path_of_the_socket(
     plugin_dir: PluginDirectory,
 ) -> None:
-    """A plugin binds /var/run/…, a host dials /run/…; those of the trace are not among them."""
+    """A plugin may bind /var/run/… and a host dial /run/…; the proxy's own do not count."""
     linked = plugin_dir.path / "linked"
     linked.symlink_to(plugin_dir.sockets)
     with (
@@ -415,8 +423,8 @@ def test_connections_from_before_are_known_however_the_path_is_written(
             assert there.passed_by() == 1
 
 
-def test_hosts_that_have_left_hold_nothing(plugin_dir: PluginDirectory) -> None:
-    """More than there are threads follow a quiet stream and leave; the next is served."""
+def test_hosts_that_hang_up_take_no_threads_of_a_proxy(plugin_dir: PluginDirectory) -> None:
+    """After 300 hosts left an idle stream, all streams end, and the next call is served."""
     ended = Semaphore(0)
 
     def following(request: Request) -> Response:
@@ -454,10 +462,10 @@ def test_hosts_that_have_left_hold_nothing(plugin_dir: PluginDirectory) -> None:
     assert sum(call.host_left for call in seen) == 300
 
 
-def test_a_plugin_of_the_settings_is_stood_in_for_at_its_own_socket(
+def test_a_plugin_that_the_settings_name_is_traced_at_its_own_socket(
     plugin_dir: PluginDirectory,
 ) -> None:
-    """Hosts of these settings dial that, and no directory is touched; TCP is refused."""
+    """No plugin directory is touched; a plugin of the settings on TCP is refused."""
     elsewhere = plugin_dir.path / "else"
     elsewhere.mkdir()
     given = {"books": f"unix://{elsewhere}/shelf.sock", "far": "tcp://127.0.0.1:1"}
@@ -476,10 +484,10 @@ def test_a_plugin_of_the_settings_is_stood_in_for_at_its_own_socket(
         pass
 
 
-def test_a_socket_whose_path_is_as_long_as_one_can_be_is_stood_in_for(
+def test_a_socket_with_a_path_of_the_greatest_length_can_be_traced(
     plugin_dir: PluginDirectory,
 ) -> None:
-    """As an engine's directory of a plugin has it: 84 bytes, and 22 for the socket's name."""
+    """Sockets of managed plugins have such paths: 84 bytes for the directory, 22 for the name."""
     directory = plugin_dir.sockets / ("d" * (84 - len(str(plugin_dir.sockets)) - 1))
     path = directory / ("s" * 17 + ".sock")
     assert len(str(path)) == 107
@@ -491,8 +499,10 @@ def test_a_socket_whose_path_is_as_long_as_one_can_be_is_stood_in_for(
     assert not (directory / ".traced").exists()
 
 
-def test_what_stood_in_at_a_long_path_and_was_killed_is_found(short_path: Path) -> None:
-    """By the path of the plugin's socket."""
+def test_a_socket_that_a_killed_trace_left_moved_aside_is_found_at_a_long_path(
+    short_path: Path,
+) -> None:
+    """``abandoned_sockets`` returns the path of the plugin's socket."""
     directory = short_path / ("d" * (84 - len(str(short_path)) - 1))
     path = str(directory / ("s" * 17 + ".sock"))
     with listening(path):
@@ -504,8 +514,8 @@ def test_what_stood_in_at_a_long_path_and_was_killed_is_found(short_path: Path) 
             assert abandoned_sockets(str(directory)) == [path]
 
 
-def test_a_managed_plugin_without_a_socket_has_none_made(short_path: Path) -> None:
-    """The engine removes its directory with it: nothing of ours is to be in the next."""
+def test_a_trace_makes_no_socket_for_a_managed_plugin_without_one(short_path: Path) -> None:
+    """The engine owns the plugin's directory and removes it, so the trace adds no file."""
     engine = FakeEngine()
     identity = engine.install("mp/shelf")
     with engine.serve(short_path / "e.sock") as server:

@@ -77,7 +77,7 @@ class TestRequestsOverTCP(SocketTransportContract):
 
 
 class TestFaultServersOwn(TransportContract):
-    """The transport that announces to a fault server what it sends."""
+    """The transport of a fault server, which announces each request to it."""
 
     REFUSED = STALE
 

@@ -1,4 +1,4 @@
-"""UNIX sockets: what each way of not being reachable is called, and how long it takes."""
+"""UNIX sockets: the error for each reason why a plugin is not reached, and how long it takes."""
 
 import os
 import socket
@@ -55,10 +55,10 @@ def as_nobody() -> Iterator[None]:
     ],
     ids=["missing", "stale", "a regular file"],
 )
-def test_a_socket_that_nobody_serves_is_named_for_what_it_is(
+def test_the_error_says_whether_a_socket_is_missing_or_stale(
     make: Callable[[Path], None], reason: str, short_path: Path, once: Settings
 ) -> None:
-    """The message says what is wrong with the socket, and where it is."""
+    """The message names the socket's path, and says what is wrong with it."""
     path = short_path / "p.sock"
     make(path)
 
@@ -69,16 +69,20 @@ def test_a_socket_that_nobody_serves_is_named_for_what_it_is(
     assert not error.answered
 
 
-def test_a_missing_directory_is_a_missing_socket(short_path: Path, once: Settings) -> None:
-    """A socket in a directory that is not there is missing, no more and no less."""
+def test_a_socket_in_a_missing_directory_is_reported_as_missing(
+    short_path: Path, once: Settings
+) -> None:
+    """The error is the same as for a socket that is missing in a directory."""
     error = failure_at(short_path / "gone" / "p.sock", once)
 
     assert error.reason == "no socket there; is the plugin running?"
 
 
 @pytest.mark.usefixtures("as_nobody")
-def test_a_socket_without_permission_says_so(short_path: Path, once: Settings) -> None:
-    """Permission denied is told apart from a socket that is missing or stale."""
+def test_the_error_says_that_permission_for_a_socket_is_missing(
+    short_path: Path, once: Settings
+) -> None:
+    """This error differs from those for a missing and for a stale socket."""
     os.seteuid(0)
     short_path.chmod(0o755)
     with DummyPlugin.on_unix(short_path / "p.sock", answering(http(b"1"))) as plugin:
@@ -94,8 +98,8 @@ def test_a_socket_without_permission_says_so(short_path: Path, once: Settings) -
 
 
 @pytest.mark.parametrize("size", [108, 200])
-def test_a_path_that_is_too_long_is_a_spec_error(size: int, once: Settings) -> None:
-    """No client is made for a path that no socket can have; the error names the limit."""
+def test_a_socket_path_that_is_too_long_is_a_spec_error(size: int, once: Settings) -> None:
+    """No client is made for such a path, and the error says that the limit is 107 bytes."""
     path = "/" + "x" * (size - 1)
 
     with pytest.raises(SpecError) as caught:
@@ -104,8 +108,8 @@ def test_a_path_that_is_too_long_is_a_spec_error(size: int, once: Settings) -> N
     assert caught.value.reason == f"socket path {path} has {size} bytes; the limit is 107"
 
 
-def test_the_longest_path_works(short_path: Path, once: Settings) -> None:
-    """107 bytes are not too long."""
+def test_a_socket_path_of_107_bytes_works(short_path: Path, once: Settings) -> None:
+    """A plugin at a path of the greatest length can be called."""
     path = short_path / ("x" * (107 - len(str(short_path)) - 1))
 
     with (
@@ -116,17 +120,17 @@ def test_the_longest_path_works(short_path: Path, once: Settings) -> None:
         assert client.call("M.x") == 1
 
 
-def test_a_path_counts_in_bytes(once: Settings) -> None:
-    """A path short in letters but long in bytes is too long."""
+def test_the_length_of_a_socket_path_is_counted_in_bytes(once: Settings) -> None:
+    """A path of few letters that has too many bytes is refused."""
     with pytest.raises(SpecError, match="has 121 bytes"):
         new_client("unix:///" + "ü" * 60, settings=once)
 
 
 @pytest.mark.parametrize("timeout", [0.2, 1e-7])
-def test_a_full_backlog_ends_at_the_time_out(
+def test_a_call_of_a_plugin_with_a_full_backlog_ends_at_the_time_out(
     timeout: float, short_path: Path, once: Settings
 ) -> None:
-    """A plugin that takes no more connections costs the time-out, not an error at once."""
+    """A plugin that takes no more connections is an error at the time-out, not at once."""
     path = short_path / "p.sock"
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as filler:
         listener.bind(str(path))
@@ -141,8 +145,8 @@ def test_a_full_backlog_ends_at_the_time_out(
     assert not error.answered
 
 
-def test_a_backlog_that_clears_in_time_costs_nothing_more(short_path: Path, once: Settings) -> None:
-    """A call waits for a place in the backlog, and then goes on."""
+def test_a_call_goes_on_when_a_full_backlog_gets_room(short_path: Path, once: Settings) -> None:
+    """A call that waited for a place in the backlog gets its response."""
     path = short_path / "p.sock"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -158,8 +162,10 @@ def test_a_backlog_that_clears_in_time_costs_nothing_more(short_path: Path, once
             assert client.call("M.x", timeout=2) == 1
 
 
-def test_the_host_header_names_no_path(short_path: Path, once: Settings) -> None:
-    """What a plugin on a UNIX socket is told as its host is always the same."""
+def test_the_host_header_does_not_show_the_path_of_a_unix_socket(
+    short_path: Path, once: Settings
+) -> None:
+    """Every plugin on a UNIX socket gets the same Host header."""
     requests: list[bytes] = []
     with (
         DummyPlugin.on_unix(

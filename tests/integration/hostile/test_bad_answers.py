@@ -1,4 +1,4 @@
-"""Answers that no well-behaved plugin sends: each is an error at once, and the right one."""
+"""Responses that no correct plugin sends: each raises the right error at once."""
 
 import socket
 import struct
@@ -72,15 +72,15 @@ NOT_HTTP = {
 }
 
 
-def test_what_is_not_http_is_malformed(call: Call) -> None:
-    """An answer whose head cannot be trusted counts as none, and may be asked for again."""
+def test_a_response_with_a_malformed_head_is_a_transport_error(call: Call) -> None:
+    """A response whose head is not valid HTTP counts as none, so the call may be retried."""
     for kind, answer in NOT_HTTP.items():
         with case(kind):
             with pytest.raises(TransportError) as caught:
                 call(answering(answer))
 
             assert type(caught.value) is TransportError
-            assert caught.value.reason.startswith("malformed answer: ")
+            assert caught.value.reason.startswith("malformed response: ")
             assert "Connection aborted" not in str(caught.value)
             assert not caught.value.answered
 
@@ -93,8 +93,10 @@ def test_what_is_not_http_is_malformed(call: Call) -> None:
         b"Transfer-Encoding: gzip, chunked",
     ],
 )
-def test_a_malformed_response_names_what_is_wrong_with_it(header: bytes, call: Call) -> None:
-    """The message shows a plugin's author the header at fault."""
+def test_the_error_of_a_malformed_response_names_the_wrong_header(
+    header: bytes, call: Call
+) -> None:
+    """The message shows the author of a plugin which header is wrong."""
     with pytest.raises(TransportError) as caught:
         call(answering(OK + header + b"\r\n\r\n1"))
 
@@ -102,8 +104,10 @@ def test_a_malformed_response_names_what_is_wrong_with_it(header: bytes, call: C
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_a_response_cut_off_before_its_status_was_not_answered(sent: bytes, call: Call) -> None:
-    """A connection that ends before there is a whole status line brought no answer."""
+def test_a_response_that_is_cut_off_before_its_status_counts_as_none(
+    sent: bytes, call: Call
+) -> None:
+    """If the connection ends before the status line does, ``TransportError.answered`` is false."""
     with pytest.raises(TransportError) as caught:
         call(answering(sent))
 
@@ -111,8 +115,10 @@ def test_a_response_cut_off_before_its_status_was_not_answered(sent: bytes, call
 
 
 @pytest.mark.parametrize("sent", [OK, OK + b"X: y\r\n", LENGTH, LENGTH + b"X: y\r\n"])
-def test_a_response_cut_off_among_its_headers_is_broken(sent: bytes, call: Call) -> None:
-    """A connection that ends among the headers is not a success, and is not asked again."""
+def test_a_response_that_is_cut_off_within_its_headers_is_a_transport_error(
+    sent: bytes, call: Call
+) -> None:
+    """The plugin has responded by then, so ``answered`` is true and the call is not retried."""
     with pytest.raises(TransportError) as caught:
         call(answering(sent))
 
@@ -144,7 +150,7 @@ BAD_BODIES = {
 
 
 def test_a_body_that_is_cut_off_or_badly_chunked_is_a_wire_error(call: Call) -> None:
-    """A body without its proper end is not taken for an answer, even if it happens to be JSON."""
+    """A body without its proper end is not a result, even if the bytes so far are valid JSON."""
     for kind, answer in BAD_BODIES.items():
         with case(kind):
             with pytest.raises(WireError) as caught:
@@ -155,7 +161,7 @@ def test_a_body_that_is_cut_off_or_badly_chunked_is_a_wire_error(call: Call) -> 
 
 
 def test_an_endless_trailer_is_a_wire_error(call: Call) -> None:
-    """What follows the last chunk is bounded as well."""
+    """The trailer after the last chunk is bounded, too."""
 
     def behave(conversation: Conversation) -> None:
         conversation.read_request()
@@ -182,8 +188,8 @@ GOOD = {
 }
 
 
-def test_what_is_only_odd_is_read(call: Call) -> None:
-    """What HTTP allows, and what plugins get wrong without harm, is an answer."""
+def test_an_unusual_but_harmless_response_is_read(call: Call) -> None:
+    """A response that HTTP allows, or that has a harmless fault, gives its result."""
     for kind, answer in GOOD.items():
         with case(kind):
             assert call(answering(answer)) == 1
@@ -192,14 +198,16 @@ def test_what_is_only_odd_is_read(call: Call) -> None:
 @pytest.mark.parametrize(
     "lengths", [b"Content-Length: 1\r\nContent-Length: 1", b"Content-Length: 1, 1"]
 )
-def test_the_same_length_twice_is_refused(lengths: bytes, call: Call) -> None:
-    """A length that is given twice is refused by each engine, as it is by one of their parsers."""
-    with pytest.raises(TransportError, match=r"malformed answer: .*Content-Length"):
+def test_a_response_with_the_same_content_length_twice_is_refused(
+    lengths: bytes, call: Call
+) -> None:
+    """Each HTTP library refuses such a response, because the parser of one of them does."""
+    with pytest.raises(TransportError, match=r"malformed response: .*Content-Length"):
         call(answering(OK + lengths + b"\r\n\r\n1"))
 
 
 def test_a_web_page_is_a_wire_error(call: Call) -> None:
-    """A web server where a plugin was expected does not pass for one."""
+    """A web server at the address of a plugin is not taken for a plugin."""
     with pytest.raises(WireError, match="Expecting value"):
         call(answering(http(b"<!DOCTYPE html><title>It works!</title>")))
 
@@ -218,8 +226,10 @@ def test_a_redirect_is_not_followed(status: int, call: Call) -> None:
         assert elsewhere.connections == 0
 
 
-def test_a_reset_in_the_body_is_a_transport_error_that_was_answered(settings: Settings) -> None:
-    """A connection that breaks in the middle of the body says so, and the call is not repeated."""
+def test_a_reset_within_the_body_is_a_transport_error_and_is_not_retried(
+    settings: Settings,
+) -> None:
+    """The error says that the connection failed during the response, and ``answered`` is true."""
 
     def reset(conversation: Conversation) -> None:
         conversation.read_request()

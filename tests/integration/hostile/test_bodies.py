@@ -1,4 +1,4 @@
-"""Plugins whose answers' bodies never end, are bombs, or lie about their size."""
+"""Plugins whose bodies never end, are decompression bombs, or lie about their size."""
 
 import gzip
 import json
@@ -26,8 +26,8 @@ ENDLESS = {
 }
 
 
-def test_an_endless_body_ends_at_the_limit(against: Against) -> None:
-    """A body is read up to ``max_response_bytes``, and then given up without a time-out."""
+def test_an_endless_body_is_refused_at_the_size_limit(against: Against) -> None:
+    """A body is read up to ``max_response_bytes``; then the call fails, even without a time-out."""
     for kind, (head, piece) in ENDLESS.items():
         with (
             case(kind),
@@ -38,8 +38,8 @@ def test_an_endless_body_ends_at_the_limit(against: Against) -> None:
             call(client, 1, timeout=None)
 
 
-def test_an_endless_error_is_its_first_megabyte(against: Against) -> None:
-    """The text of an error is cut, and its connection with it."""
+def test_an_endless_error_message_is_cut_after_a_megabyte(against: Against) -> None:
+    """The error has the first megabyte of the text, and the call ends even without a time-out."""
     for kind, (head, piece) in ENDLESS.items():
         with case(kind):
             with (
@@ -53,8 +53,8 @@ def test_an_endless_error_is_its_first_megabyte(against: Against) -> None:
             assert len(caught.value.message) == MIB
 
 
-def test_an_endless_stream_can_be_left(against: Against) -> None:
-    """Who reads a stream decides how much of it: leaving ends it, however much is on its way."""
+def test_a_caller_can_leave_an_endless_stream(against: Against) -> None:
+    """Leaving the ``with`` block of a stream ends it, however much is still being sent."""
     for kind, (head, piece) in ENDLESS.items():
         with case(kind), bounded(memory=4 * MIB), against(endless(head, piece)) as client:
             read = 0
@@ -72,8 +72,8 @@ TINY = {
 }
 
 
-def test_a_body_of_overhead_ends(against: Against) -> None:
-    """Framing that carries nothing, or next to nothing, is bounded as its content is."""
+def test_a_body_of_endless_chunk_framing_is_refused(against: Against) -> None:
+    """Tiny chunks, chunk sizes, extensions and trailers are bounded as the content is."""
     for kind, (head, piece) in TINY.items():
         with (
             case(kind),
@@ -104,7 +104,7 @@ BAD_CHUNKS = {
 
 
 def test_bad_chunking_is_a_wire_error(against: Against) -> None:
-    """A body whose chunks do not add up is no answer, and was not for nothing either."""
+    """A body with malformed chunks raises ``WireError``, and nothing of it is returned."""
     for kind, chunks in BAD_CHUNKS.items():
         with (
             case(kind),
@@ -131,8 +131,8 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("status", [200, 500])
-def test_a_bomb_does_not_go_off(status: int, against: Against) -> None:
-    """No encoding was asked for, so nothing is unpacked: it is only bytes that are no JSON."""
+def test_a_compressed_body_is_never_decompressed(status: int, against: Against) -> None:
+    """No encoding was requested, so a decompression bomb is only bytes that are not JSON."""
     for coding, body in BOMBS.items():
         with case(coding):
             head = b"HTTP/1.1 %d X\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
@@ -159,8 +159,8 @@ JSON: dict[str, Callable[[], bytes]] = {
 }
 
 
-def test_json_that_is_a_trap_is_a_wire_error(against: Against) -> None:
-    """Depth, digits and encodings end in an error, not in a recursion or a search without end."""
+def test_json_that_is_nested_too_deep_or_malformed_is_a_wire_error(against: Against) -> None:
+    """Depth, long numbers and encodings raise ``WireError``, and no ``RecursionError``."""
     for kind, made in JSON.items():
         with case(kind):
             body = made()
@@ -172,8 +172,10 @@ def test_json_that_is_a_trap_is_a_wire_error(against: Against) -> None:
                 call(client, 1)
 
 
-def test_an_error_that_is_a_trap_is_its_text(against: Against) -> None:
-    """What cannot be read as an error's ``Err`` is the error's text, as it came."""
+def test_an_error_response_whose_json_cannot_be_read_has_its_body_as_message(
+    against: Against,
+) -> None:
+    """A body without a readable ``Err`` becomes the message of the ``StatusError``."""
     for kind, made in JSON.items():
         with case(kind):
             body = made()
@@ -204,8 +206,10 @@ ANYTHING: list[Any] = [
 
 
 @pytest.mark.parametrize("status", [200, 404, 500])
-def test_whatever_json_comes_a_call_ends_as_documented(status: int, against: Against) -> None:
-    """Any value is an answer with status 200, and the error of its status with any other."""
+def test_any_json_value_is_a_result_with_status_200_and_an_error_otherwise(
+    status: int, against: Against
+) -> None:
+    """A call returns any JSON value with status 200, and raises ``StatusError`` with others."""
     for value in ANYTHING:
         with case(value):
             with bounded(), against(answering(http(json.dumps(value).encode(), status))) as client:
@@ -217,8 +221,8 @@ def test_whatever_json_comes_a_call_ends_as_documented(status: int, against: Aga
             assert came == (value if status == 200 else status)
 
 
-def test_one_byte_a_second_does_not_outlast_the_time_out(against: Against) -> None:
-    """The time-out is that of the whole: bytes that keep coming do not move it."""
+def test_a_response_of_one_byte_a_second_ends_at_the_time_out(against: Against) -> None:
+    """The time-out is for the whole call; bytes that keep coming do not extend it."""
     with (
         bounded(seconds=4),
         against(lambda plugin: plugin.drip(OK, every=1.0)) as client,

@@ -1,4 +1,4 @@
-"""Answers are never given to another call than their own, whatever a plugin sends, and when."""
+"""No call gets the response of another call, whatever a plugin sends and when."""
 
 import random
 import socket
@@ -104,8 +104,10 @@ def followed_by(more: bytes, framed: Callable[[bytes], bytes]) -> Behaviour:
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_what_follows_a_response_answers_no_call(frame: str, against: Against) -> None:
-    """Bytes after the end of an answer are no answer to the next call."""
+def test_bytes_after_the_end_of_a_response_are_not_taken_for_the_next_response(
+    frame: str, against: Against
+) -> None:
+    """A plugin sends more bytes behind each response, and each call still gets its own response."""
     for leftover, more in LEFTOVERS.items():
         with (
             case(leftover),
@@ -132,8 +134,8 @@ def interrupting(more: bytes, sent: Semaphore) -> Behaviour:
     return behave
 
 
-def test_what_comes_between_two_calls_answers_no_call(against: Against) -> None:
-    """A connection on which something came while it lay idle is not used again."""
+def test_bytes_that_come_between_two_calls_are_not_taken_for_a_response(against: Against) -> None:
+    """A connection on which bytes came while it was idle is not used again."""
     for leftover, more in LEFTOVERS.items():
         sent = Semaphore(0)
         with (
@@ -146,8 +148,10 @@ def test_what_comes_between_two_calls_answers_no_call(against: Against) -> None:
                 assert sent.acquire(timeout=PATIENCE)
 
 
-def test_a_response_that_comes_too_late_answers_no_call(against_everywhere: Against) -> None:
-    """A call that timed out leaves no answer behind for the next one."""
+def test_a_response_after_the_time_out_is_not_given_to_the_next_call(
+    against_everywhere: Against,
+) -> None:
+    """A call that timed out leaves no response behind for the next call."""
 
     def late(conversation: Conversation) -> None:
         for request in served(conversation):
@@ -166,8 +170,10 @@ def test_a_response_that_comes_too_late_answers_no_call(against_everywhere: Agai
 
 
 @pytest.mark.parametrize("read", [0, 1, 8])
-def test_what_was_not_read_of_a_stream_answers_no_call(read: int, against: Against) -> None:
-    """A stream that was left takes the rest of its answer with it."""
+def test_the_unread_rest_of_a_stream_is_not_taken_for_the_next_response(
+    read: int, against: Against
+) -> None:
+    """The calls after a stream that was closed before its end get their own responses."""
 
     def behave(conversation: Conversation) -> None:
         for request in served(conversation):
@@ -224,10 +230,10 @@ def mischief(chance: random.Random) -> Behaviour:
     return behave
 
 
-def test_many_callers_of_a_plugin_that_does_mischief_get_their_own_responses(
+def test_threads_that_share_a_client_of_a_faulty_plugin_get_their_own_responses(
     against_everywhere: Against,
 ) -> None:
-    """Threads that share a client get their own numbers, or errors, and none is left behind."""
+    """Despite resets and late or repeated responses, a call gets its own response or an error."""
     numbers = range(400 * ROUNDS)
 
     with (

@@ -1,4 +1,4 @@
-"""Directories that are huge, hold what is not a spec, or change while they are looked at."""
+"""Directories that are huge, have files that are not specs, or change while they are read."""
 
 import os
 import subprocess
@@ -46,15 +46,15 @@ def run(directory: Path, kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", BECOMES)
-def test_a_spec_that_is_swapped_as_it_is_opened_is_not_waited_for(
+def test_a_spec_that_is_replaced_while_it_is_opened_does_not_block_the_look_up(
     kind: str, tmp_path: Path
 ) -> None:
-    """What was a regular file a moment ago is opened as if it could be anything."""
+    """A spec that becomes a FIFO, a device or a link just before it is opened is not waited for."""
     assert run(tmp_path, kind) == BECOMES[kind]
 
 
-def test_a_directory_that_never_rests_is_read(short_path: Path) -> None:
-    """However quickly a spec turns into other things, look-ups end, and end as documented."""
+def test_a_directory_that_changes_all_the_time_can_be_read(short_path: Path) -> None:
+    """However quickly a spec is replaced, each look-up gives a plugin or a documented error."""
     came = run(short_path, "all in turn").split()
 
     assert set(came) <= {"PluginNotFoundError", "SpecError", "tcp://first:1", "tcp://other:2"}
@@ -62,8 +62,8 @@ def test_a_directory_that_never_rests_is_read(short_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".spec", ".json"])
-def test_ten_gigabytes_are_an_error_at_once(suffix: str, tmp_path: Path) -> None:
-    """A megabyte of a spec is read, however large it is."""
+def test_a_spec_of_ten_gigabytes_is_an_error_at_once(suffix: str, tmp_path: Path) -> None:
+    """At most a megabyte of a spec is read, however large the file is."""
     path = tmp_path / f"x{suffix}"
     path.touch()
     os.truncate(path, 10 << 30)
@@ -74,7 +74,7 @@ def test_ten_gigabytes_are_an_error_at_once(suffix: str, tmp_path: Path) -> None
 
 
 def test_a_hundred_thousand_entries_are_scanned(tmp_path: Path) -> None:
-    """A crowded directory costs time in proportion, and its plugins are found."""
+    """The scan finds all plugins within seconds, and a look-up takes little time and memory."""
     for number in range(100_000):
         os.close(os.open(f"{tmp_path}/{number}.spec", os.O_CREAT))
     discovery = FilesystemDiscovery(tmp_path / "run", (tmp_path,))
@@ -89,8 +89,8 @@ def test_a_hundred_thousand_entries_are_scanned(tmp_path: Path) -> None:
         discovery.lookup("99999")
 
 
-def test_many_directories_are_looked_into_but_one_step_deep(tmp_path: Path) -> None:
-    """A directory per plugin is one look each; what lies deeper is none of ours."""
+def test_directories_are_searched_for_specs_only_one_level_deep(tmp_path: Path) -> None:
+    """Each of thousands of subdirectories is tried once; specs at deeper levels are not found."""
     for number in range(5_000):
         os.mkdir(f"{tmp_path}/{number}")
     deep = tmp_path / "deep"
@@ -109,8 +109,8 @@ def test_many_directories_are_looked_into_but_one_step_deep(tmp_path: Path) -> N
         discovery.lookup("self")
 
 
-def test_a_name_is_any_bytes_that_a_file_can_have(tmp_path: Path) -> None:
-    """Each byte, alone and in pairs, is listed and found to the letter, or is not a name at all."""
+def test_a_plugin_name_may_have_any_bytes_that_a_file_name_may_have(tmp_path: Path) -> None:
+    """Each byte, alone and doubled, is listed and found unchanged, unless the name is invalid."""
     directory = os.fsencode(tmp_path)
     names = [bytes([byte]) for byte in range(1, 256) if byte not in b"/"]
     names += [bytes([byte]) * 2 for byte in range(1, 256) if byte not in b"/"]

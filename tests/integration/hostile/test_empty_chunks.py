@@ -1,4 +1,4 @@
-"""An iterator that yields empty chunks for ever ends with an error, wherever one is read."""
+"""An iterator that yields empty chunks for ever ends with an error, wherever it is read."""
 
 from collections.abc import Iterator
 from itertools import repeat
@@ -21,24 +21,24 @@ def empty() -> Iterator[bytes]:
     yield from repeat(b"")
 
 
-def test_a_response_and_a_request_end() -> None:
-    """The body's end does not come, so its reader is told."""
+def test_a_response_or_request_of_endless_empty_chunks_raises_an_error() -> None:
+    """Reading the body raises ``ValueError`` after a million empty chunks in a row."""
     with pytest.raises(ValueError, match=ENDLESS):
         Response(200, repeat(b"")).body.read(1)
     with pytest.raises(ValueError, match=ENDLESS):
         Request("A.B", repeat(b"")).read()
 
 
-def test_an_upload_ends() -> None:
-    """In memory as on a socket, for the chunks are counted where they are the caller's."""
+def test_an_upload_of_endless_empty_chunks_raises_an_error() -> None:
+    """Chunks are counted before the transport, so each transport raises the same ``ValueError``."""
     client, _ = client_to({"A.B": {}})
 
     with pytest.raises(ValueError, match=ENDLESS):
         client.send_file("A.B", repeat(b""))
 
 
-def test_a_reply_of_a_test_ends() -> None:
-    """A table of replies may hold an iterator."""
+def test_a_memory_transports_reply_of_endless_empty_chunks_raises_an_error() -> None:
+    """A table of ``MemoryTransport`` may have an iterator, which is checked as any body is."""
     transport = MemoryTransport({"A.B": repeat(b"")})
 
     with pytest.raises(ValueError, match=ENDLESS):
@@ -46,8 +46,8 @@ def test_a_reply_of_a_test_ends() -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: repeat(b""), lambda: repeat(bytearray())])
-def test_a_plugins_stream_ends(make: Any) -> None:
-    """At its beginning as a 500, later cut off."""
+def test_a_plugins_stream_of_endless_empty_chunks_gives_status_500(make: Any) -> None:
+    """The response has the reason in ``Err``, because no byte of the stream was sent before."""
     part, _ = part_of(GraphDriver, {"diff": make()})
 
     assert asked(PluginApp(part), "GraphDriver.Diff", '{"ID":"a"}') == (
@@ -57,7 +57,7 @@ def test_a_plugins_stream_ends(make: Any) -> None:
 
 
 def test_empty_chunks_between_others_are_passed_over() -> None:
-    """As many as one likes, if they are not all in a row."""
+    """A body may have any number of empty chunks if fewer than a million come in a row."""
     few = [*repeat(b"", MAX_EMPTY_CHUNKS // 2), b"a", *repeat(b"", MAX_EMPTY_CHUNKS // 2), b"b"]
 
     assert len(list(checked_chunks(few))) == len(few)
@@ -65,14 +65,14 @@ def test_empty_chunks_between_others_are_passed_over() -> None:
 
 
 def test_empty_chunks_without_end_are_an_error() -> None:
-    """The body's end does not come, so its reader is told."""
+    """``checked_chunks`` raises ``ValueError`` instead of waiting for the end of the body."""
     with pytest.raises(ValueError, match=ENDLESS):
         for _ in checked_chunks(repeat(b"")):
             pass
 
 
 def test_empty_chunks_are_counted_in_a_row() -> None:
-    """One with bytes begins the count again; the bound itself is an error."""
+    """A chunk with bytes begins the count again; the millionth empty chunk in a row is an error."""
     check = ChunkCheck()
     for _ in range(MAX_EMPTY_CHUNKS - 1):
         check.checked(b"")

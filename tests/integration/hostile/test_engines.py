@@ -1,4 +1,4 @@
-"""Engines that mean no good, or are none: each question ends within its bounds, and only gets."""
+"""Malicious or false Docker engines: each request ends within its bounds, and only reads."""
 
 import json
 import re
@@ -39,7 +39,7 @@ TIMEOUT, SLACK = 0.5, 2.0
 
 
 class TestEngineDiscoveryOverASocket(in_memory.TestEngineDiscovery):
-    """What every discovery promises, with the engine's own socket in between."""
+    """The promises of each discovery, kept over an engine's own socket."""
 
     @pytest.fixture
     def place(self, short_path: Path) -> Any:
@@ -47,7 +47,7 @@ class TestEngineDiscoveryOverASocket(in_memory.TestEngineDiscovery):
         engine = FakeEngine()
 
         class OnASocket:
-            """A place that is that engine."""
+            """The place that the contract tests fill with plugins: the engine."""
 
             def __init__(self, addr: str) -> None:
                 self.ids: dict[str, str] = {}
@@ -104,8 +104,10 @@ def engine(short_path: Path, requests: list[bytes]) -> Iterator[DummyPlugin]:
         yield engine
 
 
-def test_an_engine_is_only_read_from(engine: DummyPlugin, requests: list[bytes]) -> None:
-    """GET, without a body, of its own version; over a connection for each."""
+def test_engine_discovery_sends_only_get_requests(
+    engine: DummyPlugin, requests: list[bytes]
+) -> None:
+    """Each request has no body, the engine's API version, and its own connection."""
     discovery = EngineDiscovery(engine.addr)
 
     assert discovery.scan() == ["shelf:latest"]
@@ -126,8 +128,10 @@ def test_an_engine_is_only_read_from(engine: DummyPlugin, requests: list[bytes])
     assert engine.connections == len(requests)
 
 
-def test_no_name_changes_a_request_line(engine: DummyPlugin, requests: list[bytes]) -> None:
-    """What no engine has for a name is not sent; what is sent is one path, as it is."""
+def test_no_plugin_name_changes_the_form_of_a_request_line(
+    engine: DummyPlugin, requests: list[bytes]
+) -> None:
+    """An invalid name is not sent; a valid name is sent unchanged, as part of one path."""
     discovery = EngineDiscovery(engine.addr)
 
     for name in in_memory.NO_NAMES:
@@ -205,10 +209,10 @@ def hangs(conversation: Conversation) -> None:
         (says(response(b"no", b"HTTP/1.1 403 X\r\n")), WireError),
     ],
 )
-def test_what_is_no_engine_ends_within_the_bounds(
+def test_a_server_that_is_not_an_engine_gives_an_error_within_the_time_out(
     short_path: Path, behaviour: Behaviour, kinds: Any
 ) -> None:
-    """With an error that says so, and names it."""
+    """Scan and look-up raise an error with the server's address, whatever the server sends."""
     with DummyPlugin.on_unix(short_path / "e.sock", behaviour) as engine:
         discovery = EngineDiscovery(engine.addr, timeout=TIMEOUT)
         for ask in (discovery.scan, lambda: discovery.lookup("shelf")):
@@ -220,8 +224,8 @@ def test_what_is_no_engine_ends_within_the_bounds(
             assert vars(caught.value)["address"] == engine.addr
 
 
-def test_a_response_has_16_mebibytes_at_most(short_path: Path) -> None:
-    """One byte more is an error; the bound is told."""
+def test_a_response_of_an_engine_has_at_most_16_mebibytes(short_path: Path) -> None:
+    """One byte more is a ``WireError``, which states the bound."""
     most = b"[" + b" " * ((16 << 20) - 2) + b"]"
     with DummyPlugin.on_unix(short_path / "e.sock", says(response(most))) as engine:
         assert EngineDiscovery(engine.addr).scan() == []
@@ -232,8 +236,8 @@ def test_a_response_has_16_mebibytes_at_most(short_path: Path) -> None:
         EngineDiscovery(engine.addr).scan()
 
 
-def test_an_engine_that_is_gone_is_named(short_path: Path) -> None:
-    """No socket, and one that no process listens on; scan and look-up alike."""
+def test_an_engine_that_is_gone_is_named_in_the_error(short_path: Path) -> None:
+    """Scan and look-up name the address if no socket is there, or no process listens."""
     stale_socket(short_path / "stale.sock")
     for name in ("none", "stale"):
         address = f"unix://{short_path}/{name}.sock"
@@ -245,8 +249,10 @@ def test_an_engine_that_is_gone_is_named(short_path: Path) -> None:
                 assert caught.value.address == address
 
 
-def test_a_socket_elsewhere_is_never_dialled(short_path: Path) -> None:
-    """However an engine names it."""
+def test_a_plugin_socket_outside_of_the_engines_directory_is_never_dialled(
+    short_path: Path,
+) -> None:
+    """A plugin whose socket's name leads elsewhere with ``../`` is a ``SpecError``."""
     with DummyPlugin.on_unix(short_path / "evil.sock", hangs) as evil:
         up = "../" * 20
         plugin = json.loads(json.dumps(PLUGIN))
@@ -262,7 +268,7 @@ def test_a_socket_elsewhere_is_never_dialled(short_path: Path) -> None:
 
 
 def test_an_engine_behind_tls_is_verified(tmp_path: Path) -> None:
-    """By the options that settings have for it; another authority's is refused."""
+    """``engine_tls`` names the authority; the certificate of an unknown authority is refused."""
     certificates = Certificates(tmp_path)
     pages = {"/v1.47/plugins": [PLUGIN]}
     with DummyPlugin.on_tcp(engine_that_says(pages, []), certificates.server()) as engine:

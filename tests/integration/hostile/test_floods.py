@@ -1,4 +1,4 @@
-"""Hosts that come in crowds, are slow, or never read: others are answered all the same."""
+"""Crowds of hosts, slow hosts and hosts that never read: other hosts still get their responses."""
 
 import socket
 import struct
@@ -47,8 +47,8 @@ def gather(served: Served, sent: bytes) -> list[socket.socket]:
 
 
 @pytest.mark.parametrize("where", SLOW)
-def test_a_crowd_of_slow_hosts_stops_nobody(where: str, served: Served) -> None:
-    """More hosts than there are threads, and none goes on: another host is answered soon."""
+def test_a_crowd_of_slow_hosts_does_not_block_other_hosts(where: str, served: Served) -> None:
+    """With more stalled hosts than there are threads, another host still gets its response soon."""
     before = threading.active_count()
     # To gather the crowd takes a small machine minutes; what counts is how others are answered.
     with bounded(seconds=300, memory=64 * MIB):
@@ -84,8 +84,8 @@ def dripping(socks: list[socket.socket]) -> Iterator[None]:
         thread.join()
 
 
-def test_a_crowd_of_dripping_hosts_stops_nobody(served: Served) -> None:
-    """A host that sends a byte a second is no less slow than one that sends none."""
+def test_a_crowd_of_hosts_that_send_a_byte_a_second_does_not_block_others(served: Served) -> None:
+    """A host that sends a byte a second counts as slow, like a host that sends nothing."""
     crowd = gather(served, SLOW["in the middle of a header"])
 
     with dripping(crowd):
@@ -93,8 +93,8 @@ def test_a_crowd_of_dripping_hosts_stops_nobody(served: Served) -> None:
             served.assert_answers_others()
 
 
-def test_a_crowd_that_talks_all_the_time_stops_nobody(served: Served) -> None:
-    """Hosts that send requests without a pause, and never read, are one host each."""
+def test_a_crowd_of_hosts_that_send_without_a_pause_does_not_block_others(served: Served) -> None:
+    """Another host gets its response while hundreds send requests and read no response."""
     request = post("Echo.Say", b'{"Text":"%b"}' % (b"x" * 4096)) * 100
 
     for _ in range(CROWD):
@@ -104,8 +104,8 @@ def test_a_crowd_that_talks_all_the_time_stops_nobody(served: Served) -> None:
     served.assert_answers_others(4 * SOON)
 
 
-def test_a_crowd_that_comes_and_goes_stops_nobody(served: Served) -> None:
-    """Connections that end as soon as they are there, politely or not, leave nothing behind."""
+def test_a_crowd_of_hosts_that_connect_and_leave_does_not_block_others(served: Served) -> None:
+    """Connections that are closed or reset at once leave no descriptor behind."""
     with bounded(seconds=30):
         for number in range(400):
             with served.dial() as sock:
@@ -116,8 +116,8 @@ def test_a_crowd_that_comes_and_goes_stops_nobody(served: Served) -> None:
         served.close()
 
 
-def test_a_crowd_does_not_cut_off_calls_that_run(served: Served) -> None:
-    """Room is made at the cost of those who are waited for, not of those who wait for us."""
+def test_a_crowd_of_hosts_does_not_cut_off_running_calls(served: Served) -> None:
+    """Room is made by closing connections that send nothing, not those whose call is running."""
     served.volumes.may_end.clear()
     with new_client(served.server.addr, settings=ONCE) as client, ThreadPoolExecutor(20) as pool:
         calls = [pool.submit(mount, client, f"v{number}") for number in range(20)]

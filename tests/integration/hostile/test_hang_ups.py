@@ -1,4 +1,4 @@
-"""Hosts that hang up while an answer is being made: their calls end, or hold up no other."""
+"""Hosts that hang up while a response is being made: their calls end, or delay no other call."""
 
 import gc
 import logging
@@ -36,7 +36,7 @@ START = post("LogDriver.StartLogging", b'{"File":"/f","Info":{"ContainerID":"d"}
 
 
 class Quiet(LogDriver):
-    """``read_logs`` gives one entry and then waits: for the host to go, or for the test alone."""
+    """``read_logs`` gives one entry, then waits for its host to hang up, or only for the test."""
 
     def __init__(self, *, polite: bool) -> None:
         super().__init__()
@@ -122,10 +122,10 @@ def server(quiet: Quiet, short_path: Path) -> Iterator[PluginServer]:
         quiet.may_end.set()
 
 
-def test_more_hang_ups_than_there_are_places_hold_up_nobody(
+def test_more_hang_ups_than_the_server_has_threads_delay_no_other_call(
     quiet: Quiet, server: PluginServer
 ) -> None:
-    """Whether or not the streams let go: the next call is answered, and each descriptor is back."""
+    """The next call is served whether or not the abandoned streams end, and no descriptor leaks."""
     before = descriptors()
     for _ in range(CROWD):
         follow(server).close()
@@ -134,10 +134,10 @@ def test_more_hang_ups_than_there_are_places_hold_up_nobody(
     assert soon(before + 2, SECOND) <= before + 2
 
 
-def test_a_polite_stream_ends_within_a_second_and_its_thread_with_it(
+def test_a_stream_that_waits_for_the_hang_up_ends_within_a_second_with_its_thread(
     short_path: Path,
 ) -> None:
-    """Abandoned 300 times, nothing is left: no thread, no descriptor, no place."""
+    """After 300 streams whose hosts hung up, no thread and no descriptor is left."""
     quiet = Quiet(polite=True)
     with plugin_server_unix(PluginApp(quiet), "q", sockets_path=str(short_path)) as server:
         before = descriptors(), threading.active_count()
@@ -152,8 +152,10 @@ def test_a_polite_stream_ends_within_a_second_and_its_thread_with_it(
         assert within(3 * SECOND, lambda: threading.active_count() <= before[1])
 
 
-def test_a_stream_is_closed_at_its_next_yield(quiet: Quiet, server: PluginServer) -> None:
-    """However late that is; then its thread ends."""
+def test_a_stream_whose_host_hung_up_is_closed_at_its_next_yield(
+    quiet: Quiet, server: PluginServer
+) -> None:
+    """The generator is closed however late it yields next, and its thread ends."""
     threads = threading.active_count()
     follow(server).close()
     time.sleep(SECOND)
@@ -163,8 +165,8 @@ def test_a_stream_is_closed_at_its_next_yield(quiet: Quiet, server: PluginServer
     assert within(SECOND, lambda: threading.active_count() <= threads)
 
 
-def test_beyond_a_thousand_and_24_such_threads_calls_wait(short_path: Path) -> None:
-    """A plugin that never lets go cannot take up all of its machine's threads."""
+def test_calls_wait_when_1024_threads_still_run_calls_whose_hosts_hung_up(short_path: Path) -> None:
+    """A plugin whose methods ignore hang-ups cannot take up all threads of its machine."""
     quiet = Quiet(polite=False)
     app = PluginApp(quiet)
     with plugin_server_unix(app, "q", sockets_path=str(short_path), drain=0.5) as server:
@@ -191,7 +193,7 @@ def test_beyond_a_thousand_and_24_such_threads_calls_wait(short_path: Path) -> N
 
 
 class Hosts:
-    """An app that tells when its host hung up, and a host of it over each kind of connection."""
+    """An app that notes when its host hung up, and a host of it over each kind of connection."""
 
     def __init__(self) -> None:
         self.gone_after: list[float] = []
@@ -250,10 +252,10 @@ def served(
 
 
 @pytest.mark.parametrize("hang", [close, end_sending, reset])
-def test_a_hang_up_is_seen_within_a_second(
+def test_a_method_can_see_within_a_second_that_its_host_hung_up(
     served: tuple[Hosts, Callable[[], socket.socket]], hang: Callable[[socket.socket], None]
 ) -> None:
-    """By a method too, and at whatever moment; but a UNIX socket's host may end its sending."""
+    """``hung_up()`` is set, but not if a UNIX socket's host merely ends its sending."""
     hosts, dialled = served
     with dialled() as sock:
         kept = sock.family == socket.AF_UNIX and hang is end_sending
@@ -270,10 +272,10 @@ def test_a_hang_up_is_seen_within_a_second(
         assert 0 <= hosts.gone_after[0] <= 0.2 + SECOND
 
 
-def test_a_short_call_is_answered_however_its_host_ended(
+def test_a_short_call_gets_its_response_though_its_host_ends_sending_at_once(
     served: tuple[Hosts, Callable[[], socket.socket]],
 ) -> None:
-    """A host on TCP that ends its sending at once, as ``nc -N`` does, gets a quick answer."""
+    """A host that ends its sending after the request, as ``nc -N`` does, gets the response."""
     hosts, dialled = served
     hosts.waits = 0.01
     for _ in range(20):
@@ -284,10 +286,10 @@ def test_a_short_call_is_answered_however_its_host_ended(
             assert answer(sock) == b"HTTP/1.1 200 OK | done"
 
 
-def test_a_reused_connection_is_watched_in_each_of_its_calls(
+def test_a_hang_up_on_a_reused_connection_is_seen_only_by_the_running_call(
     served: tuple[Hosts, Callable[[], socket.socket]],
 ) -> None:
-    """The event is the running call's own."""
+    """``hung_up()`` belongs to one call: it stays unset in the calls that ended before."""
     hosts, dialled = served
     with dialled() as sock:
         hosts.waits = 0.6
@@ -302,10 +304,10 @@ def test_a_reused_connection_is_watched_in_each_of_its_calls(
     assert hosts.gone_after[2] > 0
 
 
-def test_a_stop_does_not_wait_for_a_stream_whose_host_hangs_up(
+def test_a_server_stop_does_not_wait_for_a_stream_whose_host_hangs_up(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Hang-ups are seen while a server drains, too."""
+    """A hang-up is also noticed while a stopped server waits for its running calls."""
     quiet = Quiet(polite=True)
     server = plugin_server_unix(PluginApp(quiet), "q", sockets_path=str(short_path), drain=WAIT)
     server.start()
@@ -321,10 +323,10 @@ def test_a_stop_does_not_wait_for_a_stream_whose_host_hangs_up(
     assert caplog.records == []
 
 
-def test_a_stop_cuts_a_quiet_stream_off_once_its_time_is_over(
+def test_a_server_stop_ends_a_waiting_stream_once_the_drain_time_is_over(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A polite one ends at once then, and nothing has to be said."""
+    """A stream that waits for the hang-up of its host is closed then, and no warning is logged."""
     quiet = Quiet(polite=True)
     server = plugin_server_unix(PluginApp(quiet), "q", sockets_path=str(short_path), drain=0.1)
     server.start()
@@ -335,8 +337,8 @@ def test_a_stop_cuts_a_quiet_stream_off_once_its_time_is_over(
     assert caplog.records == []
 
 
-def test_a_call_of_which_the_host_hung_up_still_has_its_time_at_a_stop(short_path: Path) -> None:
-    """A Create whose host lost its patience is not broken off in the middle."""
+def test_a_server_stop_waits_for_a_running_call_whose_host_hung_up(short_path: Path) -> None:
+    """A Create whose host timed out may finish within the drain time instead of being cut off."""
     over: list[str] = []
 
     def app(_: Request) -> Response:
@@ -355,8 +357,10 @@ def test_a_call_of_which_the_host_hung_up_still_has_its_time_at_a_stop(short_pat
     assert over == ["made"]
 
 
-def test_an_upload_that_its_host_breaks_off_ends_its_method(short_path: Path) -> None:
-    """What reads the request's body is told, and the connection is closed once."""
+def test_a_method_that_reads_an_upload_that_its_host_breaks_off_gets_an_error(
+    short_path: Path,
+) -> None:
+    """Reading the rest of the body raises ``ValueError``, which says that the body is cut off."""
     raised: list[str] = []
 
     def app(request: Request) -> Response:
@@ -375,8 +379,10 @@ def test_an_upload_that_its_host_breaks_off_ends_its_method(short_path: Path) ->
     assert set(raised) == {"the request's body cannot be read: it is cut off"}
 
 
-def test_no_cycle_keeps_a_connection_alive_that_has_ended(short_path: Path) -> None:
-    """Its memory is free at once, and waits for no collector; cheroot holds on to the last."""
+def test_a_connection_that_has_ended_is_freed_without_the_garbage_collector(
+    short_path: Path,
+) -> None:
+    """No reference cycle keeps connections in memory; only cheroot holds on to the last one."""
 
     def app(request: Request) -> Response:
         return Response(200, iter([b"a", b"b"]))

@@ -1,4 +1,4 @@
-"""Plugins whose answers' heads are too large, too many, never end, or can be read in two ways."""
+"""Plugins whose response heads are too large, never end, or can be read in two ways."""
 
 import pytest
 
@@ -22,14 +22,14 @@ TOO_MUCH = {
 }
 
 
-def test_a_head_that_is_too_large_is_no_response(against: Against) -> None:
-    """However a head exceeds all measure, the call fails at once and keeps little of it."""
+def test_a_response_head_that_is_too_large_is_refused(against: Against) -> None:
+    """In whatever way a head is too large, the call fails at once and keeps little of it."""
     for kind, head in TOO_MUCH.items():
         with (
             case(kind),
             bounded(memory=8 * MIB),
             against(answering(head)) as client,
-            pytest.raises(TransportError, match="malformed answer"),
+            pytest.raises(TransportError, match="malformed response"),
         ):
             call(client, 1)
 
@@ -46,14 +46,14 @@ ENDLESS = {
 }
 
 
-def test_a_head_that_never_ends_is_no_response(against: Against) -> None:
-    """A plugin that sends for ever is given up without a time-out."""
+def test_a_response_head_that_never_ends_is_refused(against: Against) -> None:
+    """The call fails although it has no time-out and the plugin keeps sending."""
     for place, (head, piece) in ENDLESS.items():
         with (
             case(place),
             bounded(memory=8 * MIB),
             against(endless(head, piece)) as client,
-            pytest.raises(TransportError, match="malformed answer"),
+            pytest.raises(TransportError, match="malformed response"),
         ):
             call(client, 1, timeout=None)
 
@@ -81,13 +81,13 @@ AMBIGUOUS = {
 }
 
 
-def test_a_head_that_can_be_read_in_two_ways_is_no_response(against: Against) -> None:
-    """Where the end of a body is open to doubt, none of it is believed."""
+def test_a_response_head_that_can_be_read_in_two_ways_is_refused(against: Against) -> None:
+    """If the end of the body is ambiguous, nothing of the response is used."""
     for kind, answer in AMBIGUOUS.items():
         with (
             case(kind),
             bounded(SOON),
             against(answering(answer)) as client,
-            pytest.raises(TransportError, match="malformed answer"),
+            pytest.raises(TransportError, match="malformed response"),
         ):
             call(client, 1)

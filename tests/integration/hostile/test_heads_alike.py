@@ -1,4 +1,4 @@
-"""The table of heads, at each engine and at the plugin's end: one outcome for every reader."""
+"""A table of heads: each HTTP library and each plugin server reads and refuses the same ones."""
 
 from collections.abc import Callable
 
@@ -56,21 +56,21 @@ def then_answers(first: bytes, connections: list[Conversation]) -> Behaviour:
     return behave
 
 
-def test_each_engine_makes_the_same_of_a_response(against: Against) -> None:
-    """What is refused is a ``TransportError`` that was not answered."""
+def test_each_http_library_accepts_and_refuses_the_same_response_heads(against: Against) -> None:
+    """A head that is refused raises ``TransportError`` with ``answered`` false."""
     for name, row in ROWS.items():
         with case(name), bounded(SOON), against(answering(row.response)) as client:
             if row.ours == READ:
                 assert call(client, 1) == 1
             else:
-                with pytest.raises(TransportError, match="malformed answer: ") as caught:
+                with pytest.raises(TransportError, match="malformed response: ") as caught:
                     call(client, 1)
                 assert type(caught.value) is TransportError
                 assert not caught.value.answered
 
 
 def test_a_connection_with_a_refused_head_is_not_used_again(against: Against) -> None:
-    """The next call goes over another one, though the plugin keeps the first open."""
+    """The next call opens another connection, though the plugin keeps the first one open."""
     for name, row in REFUSED_ROWS.items():
         with case(name):
             connections: list[Conversation] = []
@@ -104,10 +104,10 @@ def hanging_up(sent: bytes) -> Behaviour:
 
 
 @pytest.mark.parametrize("behaviour", [hanging, hanging_up])
-def test_a_line_that_nothing_can_complete_is_refused(
+def test_the_beginning_of_a_line_that_can_never_be_valid_is_refused_at_once(
     behaviour: Callable[[bytes], Behaviour], against: Against
 ) -> None:
-    """At once, without waiting for its end, and the same where the connection ends in it."""
+    """The reader does not wait for the rest; the error is the same if the connection ends there."""
     for name, sent in HOPELESS.items():
         with case(name), bounded(SOON), against(behaviour(sent), timeout=None) as client:
             with pytest.raises(TransportError) as caught:
@@ -136,7 +136,7 @@ BEHIND = {
 
 
 def test_a_connection_with_bytes_behind_a_response_is_not_used_again(against: Against) -> None:
-    """Whether they come with the response or after it: they would be taken for the next one."""
+    """The bytes would be taken for the next response, whether they come with the first or later."""
     for name, response in BEHIND.items():
         with case(name):
             connections: list[Conversation] = []
@@ -151,10 +151,10 @@ def test_a_connection_with_bytes_behind_a_response_is_not_used_again(against: Ag
 @pytest.mark.parametrize(
     "framing", [b"", b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"]
 )
-def test_a_response_without_a_body_has_none_whatever_its_head_says(
+def test_a_response_of_status_101_204_or_304_has_no_body_whatever_its_head_says(
     status: int, framing: bytes, against: Against
 ) -> None:
-    """After 101 the connection is not used again, nor where a body might follow all the same."""
+    """The connection is not used again after 101, or where the head announces a body."""
     head = b"HTTP/1.1 %d X\r\n%b\r\n" % (status, framing)
     connections: list[Conversation] = []
     with bounded(SOON), against(then_answers(head, connections)) as client:
@@ -167,8 +167,8 @@ def test_a_response_without_a_body_has_none_whatever_its_head_says(
             assert len(connections) == 2
 
 
-def test_a_plugins_end_makes_the_same_of_a_request(served: Served) -> None:
-    """What is refused is answered with 400, and nothing is called."""
+def test_each_plugin_server_accepts_and_refuses_the_same_request_heads(served: Served) -> None:
+    """A request that is refused gets status 400, and no method is called."""
     for name, row in SERVED_ROWS.items():
         with case(name):
             request = row.request
@@ -185,8 +185,10 @@ def test_a_plugins_end_makes_the_same_of_a_request(served: Served) -> None:
                 assert served.echoes.said == []
 
 
-def test_each_engine_reads_the_size_of_a_chunk_however_it_is_written(against: Against) -> None:
-    """With zeros before it, or spaces after it, as servers do whose sizes have one width."""
+def test_each_http_library_reads_chunk_sizes_with_zeros_spaces_or_extensions(
+    against: Against,
+) -> None:
+    """Servers whose chunk sizes have a fixed width pad them with zeros or spaces."""
     for size in SIZES:
         with case(size):
             head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -204,7 +206,7 @@ def chunks(body: bytes, trailer: bytes) -> bytes:
 
 
 def test_a_trailer_of_a_response_is_read_as_strictly_as_headers(against: Against) -> None:
-    """A bad one spoils the body."""
+    """A response with a malformed trailer raises ``WireError``."""
     for trailer in BAD_TRAILERS:
         with (
             case(trailer),
@@ -216,7 +218,7 @@ def test_a_trailer_of_a_response_is_read_as_strictly_as_headers(against: Against
 
 
 def test_a_trailer_of_a_request_is_read_as_strictly_as_headers(served: Served) -> None:
-    """A bad one spoils the body, and nothing is called."""
+    """A request with a malformed trailer gets status 400, and no method is called."""
     for trailer in BAD_TRAILERS:
         with case(trailer):
             answer = served.told(POST + chunks(BODY, trailer))
@@ -242,8 +244,10 @@ def in_pieces(sent: bytes, size: int) -> Behaviour:
 
 
 @pytest.mark.parametrize("size", [1 << 20, 1], ids=["at once", "byte by byte"])
-def test_each_engine_makes_the_same_of_a_body_in_chunks(size: int, against: Against) -> None:
-    """What is refused is a ``WireError``, however it comes."""
+def test_each_http_library_accepts_and_refuses_the_same_chunked_bodies(
+    size: int, against: Against
+) -> None:
+    """A body that is refused raises ``WireError``, whether it comes at once or byte by byte."""
     for name, row in CHUNKS.items():
         with case(name):
             sent = whole(row.of(b"1"))
@@ -257,8 +261,8 @@ def test_each_engine_makes_the_same_of_a_body_in_chunks(size: int, against: Agai
                         call(client, 1)
 
 
-def test_a_plugins_end_makes_the_same_of_a_body_in_chunks(served: Served) -> None:
-    """What is refused is answered with 400, and nothing is called."""
+def test_each_plugin_server_accepts_and_refuses_the_same_chunked_bodies(served: Served) -> None:
+    """A request whose body is refused gets status 400, and no method is called."""
     for name, row in CHUNKS.items():
         with case(name):
             request = POST + b"Transfer-Encoding: chunked\r\n\r\n" + row.of(BODY)

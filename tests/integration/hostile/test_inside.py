@@ -1,4 +1,4 @@
-"""Programs that are run inside a root file system: bounded, and with nothing of the host's."""
+"""Programs run inside a root file system: bounded, and without access to files of the host."""
 
 import shutil
 import time
@@ -25,8 +25,8 @@ def root(short_path: Path) -> Path:
     return short_path
 
 
-def test_it_sees_its_root_file_system_and_its_environment_alone(root: Path) -> None:
-    """What it prints is kept apart."""
+def test_a_program_sees_only_its_root_file_system_and_its_environment(root: Path) -> None:
+    """The exit status, standard output and standard error are returned separately."""
     ran = run_inside(str(root), (*SHELL, "echo *; env; echo no >&2; exit 3"), {"A": "b"}, 10)
 
     assert ran.stdout.splitlines()[0] == "bin"
@@ -35,8 +35,8 @@ def test_it_sees_its_root_file_system_and_its_environment_alone(root: Path) -> N
     assert (ran.status, ran.stderr) == (3, "no\n")
 
 
-def test_it_is_ended_after_its_time_with_all_that_it_started(root: Path) -> None:
-    """What it has left open holds nothing up."""
+def test_a_program_and_its_children_are_ended_at_the_time_out(root: Path) -> None:
+    """Children that keep the output open do not delay the return, and the output so far is kept."""
     began = time.monotonic()
 
     ran = run_inside(str(root), (*SHELL, "echo begun; sleep 60 & sleep 60"), {}, 0.5)
@@ -45,24 +45,26 @@ def test_it_is_ended_after_its_time_with_all_that_it_started(root: Path) -> None
     assert time.monotonic() - began < 10
 
 
-def test_the_end_of_a_flood_is_kept(root: Path) -> None:
-    """Up to 64 KiB; what is written has a bound."""
+def test_only_the_last_64_kib_of_a_programs_output_are_kept(root: Path) -> None:
+    """A program that prints without end takes a bounded amount of memory and disk."""
     ran = run_inside(str(root), ("/bin/yes", "x" * 100), {}, 1)
 
     assert len(ran.stdout) == 64 << 10
 
 
 @pytest.mark.parametrize("command", ["/none", "/bin"])
-def test_what_cannot_be_run_says_so(root: Path, command: str) -> None:
-    """By its status and on standard error, as a shell has it."""
+def test_a_program_that_cannot_be_run_has_the_exit_status_126_or_127(
+    root: Path, command: str
+) -> None:
+    """The status is as in a shell, and standard error names the program."""
     ran = run_inside(str(root), (command,), {}, 10)
 
     assert ran.status in {126, 127}
     assert command in ran.stderr
 
 
-def test_a_directory_that_is_not_there_is_no_root(short_path: Path) -> None:
-    """It fails by itself; a NUL is refused."""
+def test_a_missing_root_directory_gives_exit_status_125(short_path: Path) -> None:
+    """An argument with a NUL is refused with an error."""
     assert run_inside(str(short_path / "none"), SHELL, {}, 10).status == 125
     with pytest.raises((SpecError, ValueError)):
         run_inside(str(short_path), ("a\0b",), {}, 10)

@@ -1,4 +1,4 @@
-"""What hosts have failed at before, by the number under which it was told; over real sockets."""
+"""Known failures of Docker engines, by the number of the issue at Moby, tried over real sockets."""
 
 import socket
 import struct
@@ -39,7 +39,7 @@ def settings_for(settings: Settings, directory: Path, **more: Any) -> Settings:
 def test_moby_20686_listing_again_and_again_connects_once(
     short_path: Path, settings: Settings
 ) -> None:
-    """Each listing of volumes made every plugin again, with one more descriptor each time."""
+    """In Moby, each listing of volumes activated every plugin again, with one more descriptor."""
     with (
         bounded(seconds=20),
         DummyPlugin.on_unix(short_path / "p.sock", keeps_answering(ACTIVE)) as plugin,
@@ -55,7 +55,7 @@ def test_moby_20686_listing_again_and_again_connects_once(
 
 
 def test_moby_21163_calls_leave_no_connection_open(once: Settings) -> None:
-    """Calls to a plugin over TCP each left a connection behind, whatever came of them."""
+    """In Moby, each call to a plugin over TCP left a connection open, whatever its outcome."""
     answers = (http(b"1"), http(b"no", 500), http(b"no JSON"), http(b"1", length=9))
 
     def behave(conversation: Conversation) -> None:
@@ -92,7 +92,7 @@ def states(plugin: DummyPlugin) -> Iterator[str]:
 def test_moby_39331_a_call_that_is_sent_again_is_sent_whole(
     short_path: Path, settings: Settings, end: str, before: int
 ) -> None:
-    """A plugin that dropped a connection got the same request again, without its body."""
+    """In Moby, a plugin that dropped a connection got the same request again, without its body."""
     requests = first_dropped(settings, short_path, end, before, {"Name": "books"})
 
     assert len(requests) == 2
@@ -100,10 +100,10 @@ def test_moby_39331_a_call_that_is_sent_again_is_sent_whole(
 
 
 @pytest.mark.parametrize("end", ["hangs up", "resets"])
-def test_moby_35459_a_reset_costs_an_address_request_no_arguments(
+def test_moby_35459_an_address_request_keeps_its_arguments_after_a_reset(
     short_path: Path, settings: Settings, end: str
 ) -> None:
-    """A driver was asked for an address in no pool at all, after its connection was reset."""
+    """In Moby, an IPAM driver was asked for an address in no pool after a connection was reset."""
     arguments = {"PoolID": "pool", "Address": "", "Options": {"a": "b"}}
 
     requests = first_dropped(settings, short_path, end, 0, arguments)
@@ -141,10 +141,10 @@ def first_dropped(
     return requests
 
 
-def test_moby_33871_a_plugin_that_never_answers_does_not_hold_the_host(
+def test_moby_33871_a_plugin_that_never_responds_does_not_block_the_host(
     short_path: Path, settings: Settings
 ) -> None:
-    """A handshake without a time-out kept a host from starting, for a plugin that it ran itself."""
+    """In Moby, a handshake with a managed plugin had no time-out and kept Moby from starting."""
     impatient = settings_for(settings, short_path, activation_timeout=0.3, retry=ONCE)
     with (
         bounded(seconds=20),
@@ -164,10 +164,10 @@ def test_moby_33871_a_plugin_that_never_answers_does_not_hold_the_host(
 def test_moby_22653_a_stale_socket_does_not_block_other_plugins(
     short_path: Path, settings: Settings
 ) -> None:
-    """A socket that no process serves any more delayed everything about plugins by 15 s.
+    """In Moby, a socket that no process served any more delayed each use of plugins by 15 s.
 
-    Who asks for one plugin never waits for another. Who asks for all waits for
-    their time to be up, as engines do, unless he brings less patience.
+    Here a look-up of one plugin never waits for another. A look-up of all plugins waits until the
+    retries of each are over, as engines do, unless the retry policy is shorter.
     """
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(short_path / "stale.sock"))

@@ -1,4 +1,4 @@
-"""JSON of millions of values, and of few that take much memory."""
+"""JSON of millions of values, and JSON of a few values that takes much memory."""
 
 import json
 import tracemalloc
@@ -15,8 +15,8 @@ MIB = 1 << 20
     ("unit", "count"),
     [('""', 1), ("[ ]", 1), ('{"a" : [0]}', 3)],
 )
-def test_values_are_counted(unit: str, count: int) -> None:
-    """A million values are read, the array around them among them; one more is refused."""
+def test_json_of_more_than_a_million_values_is_refused(unit: str, count: int) -> None:
+    """A million values, with the array around them, are read; one more is refused."""
     fits = (MAX_VALUES - 1) // count
     rest = ",0" * (MAX_VALUES - 1 - fits * count)
     just = f"[{','.join([unit] * fits)}{rest}]"
@@ -38,8 +38,10 @@ def test_values_are_counted(unit: str, count: int) -> None:
     ],
     ids=["a key", "two keys", "keys behind", "text as a member", "text as an item", "escapes"],
 )
-def test_text_and_keys_are_no_values(head: str, around: int) -> None:
-    """Whatever strings hold, and beside any keys, a million values are read and no more."""
+def test_keys_and_the_contents_of_strings_do_not_count_as_json_values(
+    head: str, around: int
+) -> None:
+    """With any keys, and with brackets and commas in strings, exactly a million values are read."""
     unit = '","'
     just = ",".join([unit] * (MAX_VALUES - around))
 
@@ -49,7 +51,7 @@ def test_text_and_keys_are_no_values(head: str, around: int) -> None:
 
 
 def test_a_hundred_thousand_volumes_are_read() -> None:
-    """The answer of a busy plugin is within the bounds."""
+    """A volume driver with so many volumes stays within the bounds."""
     volumes = [
         {
             "Name": f"volume-{n}",
@@ -73,8 +75,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_a_bomb_takes_no_more_than_it_may(kind: str) -> None:
-    """Memory is bounded whatever the text is made of; ``make bounds`` measures all of it."""
+def test_reading_json_takes_a_bounded_amount_of_memory(kind: str) -> None:
+    """The bound holds whatever the text is made of; ``make bounds`` measures more texts."""
     data = BOMBS[kind]()
     tracemalloc.start()
     try:
@@ -90,8 +92,8 @@ def test_a_bomb_takes_no_more_than_it_may(kind: str) -> None:
     assert peak < (80 * MIB + 2 * len(data)), f"{peak:,} bytes"
 
 
-def test_values_that_take_too_much_are_refused_before_they_are_decoded() -> None:
-    """Half a million objects, each with a key that one rare character makes four times as large."""
+def test_json_that_takes_too_much_memory_is_refused_before_it_is_decoded() -> None:
+    """A wide character makes each of half a million keys four times as large, which is too much."""
     one = ('{"' + "x" * 110 + '😀":0},').encode()
     data = b"[%b0]" % (one * 490_000)
 

@@ -1,4 +1,4 @@
-"""No name, spec or answer leads the library to a path that was not configured."""
+"""No name, spec or response leads the library to a path that was not configured."""
 
 import json
 import subprocess
@@ -15,8 +15,8 @@ from tests.integration.hostile.bounds import ROUNDS
 ROOT = Path(__file__).parents[3]
 
 
-def test_nothing_is_opened_but_what_the_administrator_named(short_path: Path) -> None:
-    """Of all that is opened, each path lies in a configured directory, or its spec names it."""
+def test_no_path_is_opened_that_the_administrator_did_not_configure(short_path: Path) -> None:
+    """Each path that is opened lies in a configured directory, or a spec there names it."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.hostile.path_witness", str(short_path)],
         cwd=ROOT,
@@ -39,9 +39,9 @@ def test_nothing_is_opened_but_what_the_administrator_named(short_path: Path) ->
     ],
     ids=["unix", "tcp"],
 )
-def test_a_path_that_stands_for_no_bytes_cannot_be_served_at(
+def test_a_plugin_cannot_be_served_at_a_path_with_half_a_surrogate_pair(
     make: Callable[[str], PluginServer],
 ) -> None:
-    """Half a surrogate pair comes of a careless JSON decoder."""
+    """A careless JSON decoder can give such a path; ``start`` raises ``SpecError``."""
     with pytest.raises(SpecError, match="cannot be a path"):
         make("/tmp/\ud800").start()

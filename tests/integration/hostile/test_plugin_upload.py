@@ -1,4 +1,4 @@
-"""A plugin that is sent to an engine: what reaches it, and engines that are none."""
+"""Uploads of a managed plugin to a Docker engine, also to a slow, broken or false one."""
 
 import io
 import socket
@@ -25,7 +25,7 @@ SECONDS = 10
 
 
 class Engine:
-    """Answers each connection with the next of some responses, and keeps what it was sent."""
+    """Sends the next of some responses on each connection, and keeps the requests that it got."""
 
     def __init__(self, path: Path) -> None:
         self.settings = Settings(engine=f"unix://{path}")
@@ -91,8 +91,10 @@ def directory(short_path: Path) -> str:
     return str(path)
 
 
-def test_an_engine_is_pinged_and_sent_one_tar(engine: Engine, directory: str) -> None:
-    """In the version that it tells; the name is one part of the request line."""
+def test_creating_a_plugin_pings_the_engine_and_uploads_one_tar(
+    engine: Engine, directory: str
+) -> None:
+    """The path has the API version of the ping, and the plugin's name is percent-encoded."""
     engine.responses = [PONG, b"HTTP/1.1 204 No Content\r\n\r\n"]
     followed: list[int] = []
 
@@ -110,8 +112,10 @@ def test_an_engine_is_pinged_and_sent_one_tar(engine: Engine, directory: str) ->
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", "a?x", "a#x", "a%2fb", "a\r\nb", "a" * 10_000])
-def test_a_name_that_is_none_reaches_no_engine(engine: Engine, directory: str, name: str) -> None:
-    """It is refused before anything is sent."""
+def test_an_invalid_plugin_name_is_refused_before_anything_is_sent(
+    engine: Engine, directory: str, name: str
+) -> None:
+    """``create`` raises ``SettingsError``, and the engine gets no request."""
     with pytest.raises(SettingsError, match="is not a managed plugin's name"):
         create(directory, name, engine.settings)
 
@@ -130,10 +134,10 @@ def test_a_name_that_is_none_reaches_no_engine(engine: Engine, directory: str, n
         (b"500 x\r\n\r\n" + b"x" * 1_000_000, "x" * 100),
     ],
 )
-def test_what_an_engine_refuses_says_what_to_do(
+def test_an_error_of_an_engine_is_reported_with_what_to_do(
     engine: Engine, directory: str, response: bytes, told: str
 ) -> None:
-    """As it said it, in bounds; what is a success is one."""
+    """The engine's message is escaped, cut and explained; status 200 is a success with any body."""
     engine.responses = [PONG, b"HTTP/1.1 " + response]
     if not told:
         create(directory, "shelf", engine.settings)
@@ -160,10 +164,10 @@ def test_what_an_engine_refuses_says_what_to_do(
         b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
     ],
 )
-def test_what_is_no_engine_is_not_sent_a_plugin(
+def test_a_server_that_is_not_an_engine_gets_no_plugin(
     engine: Engine, directory: str, ping: bytes
 ) -> None:
-    """The error has its address, and nothing else was asked."""
+    """A wrong response to the ping raises ``TransportError`` with the address."""
     engine.responses = [ping]
 
     with pytest.raises(TransportError) as caught:
@@ -173,8 +177,8 @@ def test_what_is_no_engine_is_not_sent_a_plugin(
     assert len(engine.sent) == 2
 
 
-def test_an_engine_that_breaks_off_is_a_transport_error(engine: Engine, directory: str) -> None:
-    """It may have created the plugin, so nothing is sent again."""
+def test_an_upload_that_gets_no_response_is_not_repeated(engine: Engine, directory: str) -> None:
+    """``TransportError`` is raised at once, because the engine may have created the plugin."""
     engine.responses = [PONG, b""]
 
     with pytest.raises(TransportError):
@@ -183,8 +187,10 @@ def test_an_engine_that_breaks_off_is_a_transport_error(engine: Engine, director
     assert len(engine.sent) == 4
 
 
-def test_a_slow_engine_is_waited_for_within_the_time(short_path: Path, directory: str) -> None:
-    """From the dial to the last byte, however slowly it drips."""
+def test_an_engine_that_sends_slowly_is_given_up_at_the_time_out(
+    short_path: Path, directory: str
+) -> None:
+    """The time-out counts from the dial to the last byte, however slowly the bytes come."""
     address = f"unix://{short_path}/s"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(short_path / "s"))
@@ -214,8 +220,10 @@ def test_a_slow_engine_is_waited_for_within_the_time(short_path: Path, directory
     assert 0.4 < took < 3
 
 
-def test_without_an_engine_or_a_plugin_it_says_which(short_path: Path, directory: str) -> None:
-    """A socket that is not there, and a directory that is none."""
+def test_a_missing_engine_or_plugin_directory_is_named_in_the_error(
+    short_path: Path, directory: str
+) -> None:
+    """A missing socket is a ``TransportError``, and a missing directory a ``SpecError``."""
     settings = Settings(engine=f"unix://{short_path}/none")
     with pytest.raises(TransportError, match="none"):
         create(directory, "shelf", settings)

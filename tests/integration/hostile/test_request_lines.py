@@ -1,4 +1,4 @@
-"""Hosts whose requests begin oddly: other methods, addresses, versions and protocols."""
+"""Hosts whose requests begin wrongly: other methods, addresses, versions and protocols."""
 
 import logging
 
@@ -63,8 +63,10 @@ LINES = {
 }
 
 
-def test_what_begins_oddly_is_refused(served: Served, caplog: pytest.LogCaptureFixture) -> None:
-    """It has a status, calls nothing, and is not worth a traceback in the plugin's log."""
+def test_a_request_with_an_invalid_request_line_is_refused(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The response has an error status, no method is called, and nothing is logged."""
     for line, status in LINES.items():
         with case(line):
             with bounded(), caplog.at_level(logging.WARNING):
@@ -77,7 +79,7 @@ def test_what_begins_oddly_is_refused(served: Served, caplog: pytest.LogCaptureF
 
 
 def test_a_response_to_head_has_no_body(served: Served) -> None:
-    """A host takes the next answer to begin there, whatever length the head tells."""
+    """A host expects the next response right after the head, whatever length the head states."""
     asked = b"HEAD /Echo.Say HTTP/1.1\r\nHost: x\r\n\r\n"
     with bounded():
         told = served.told(
@@ -91,8 +93,8 @@ def test_a_response_to_head_has_no_body(served: Served) -> None:
 
 
 @pytest.mark.parametrize("target", [b"http://elsewhere/Echo.Say", b"HTTPS://x:1/Echo.Say?a=b"])
-def test_an_address_in_absolute_form_is_answered(target: bytes, served: Served) -> None:
-    """It is the path that counts: so every server has to read it."""
+def test_a_request_target_in_absolute_form_is_accepted(target: bytes, served: Served) -> None:
+    """HTTP requires this of each server; only the path of the target counts."""
     with bounded():
         answer = served.told(
             b"POST " + target + b" HTTP/1.1\r\nHost: x\r\n" + LENGTH + b"\r\n" + BODY
@@ -102,8 +104,8 @@ def test_an_address_in_absolute_form_is_answered(target: bytes, served: Served) 
     assert len(served.echoes.said) == 1
 
 
-def test_a_request_of_a_browser_is_refused_on_tcp_alone(served: Served) -> None:
-    """A page calls no plugins on its reader's machine; who opens a socket is no page."""
+def test_a_request_of_a_browser_is_refused_on_tcp_but_not_on_a_unix_socket(served: Served) -> None:
+    """A web page must not call a plugin on TCP, and it cannot connect to a UNIX socket."""
     with bounded():
         answer = served.told(
             b"POST /Echo.Say HTTP/1.1\r\nHost: x\r\noRiGiN: null\r\n" + LENGTH + b"\r\n" + BODY

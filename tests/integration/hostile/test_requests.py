@@ -1,4 +1,4 @@
-"""Hosts whose requests are too large, never end, lie, or can be read in two ways."""
+"""Hosts whose requests are too large, never end, lie about their size, or have two readings."""
 
 import re
 import socket
@@ -74,7 +74,7 @@ AMBIGUOUS = {
 
 
 def test_a_request_that_can_be_read_in_two_ways_is_refused(served: Served) -> None:
-    """It is told so, once; nothing is called, and what follows it on the connection is not read."""
+    """The host gets one status 400, no method is called, and further bytes are not read."""
     for kind, request in AMBIGUOUS.items():
         with case(kind):
             with bounded():
@@ -108,7 +108,7 @@ BAD_CHUNKS = {
 
 
 def test_bad_chunking_is_refused(served: Served) -> None:
-    """A body whose chunks do not add up is 400, its method is not called, its connection ends."""
+    """The host gets status 400 or a closed connection, and the method is not called."""
     for kind, chunks in BAD_CHUNKS.items():
         with case(kind):
             with bounded():
@@ -130,8 +130,8 @@ TOO_MUCH = {
 }
 
 
-def test_a_head_that_is_too_large_is_refused(served: Served) -> None:
-    """However a head exceeds all measure, it is refused at once, and little of it is kept."""
+def test_a_request_head_that_is_too_large_is_refused(served: Served) -> None:
+    """In whatever way a head is too large, it is refused at once, and little of it is kept."""
     for kind, head in TOO_MUCH.items():
         with case(kind):
             with bounded(memory=4 * MIB):
@@ -157,8 +157,8 @@ LIES = {
 }
 
 
-def test_a_request_that_lies_about_its_size_calls_nothing(served: Served) -> None:
-    """What does not come whole is not acted on."""
+def test_a_request_that_does_not_arrive_whole_calls_no_method(served: Served) -> None:
+    """A request that is cut off or shorter than it says gets status 400 or a closed connection."""
     for kind, request in LIES.items():
         with case(kind):
             with bounded():
@@ -198,8 +198,8 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_an_endless_body_ends_the_connection(kind: str, served: Served) -> None:
-    """A body is read up to the plugin's limit, skipped up to another, and then no longer read."""
+def test_a_request_with_an_endless_body_ends_its_connection(kind: str, served: Served) -> None:
+    """A body is read up to the plugin's limit, skipped up to another limit, then left unread."""
     with bounded(seconds=30, memory=8 * MIB):
         answer = sent_for_ever(served, *ENDLESS[kind])
 
@@ -221,8 +221,8 @@ JSON = {
 }
 
 
-def test_arguments_that_are_a_trap_are_400(served: Served) -> None:
-    """Depth, digits and types end in an answer, not in a recursion."""
+def test_arguments_that_are_nested_too_deep_or_malformed_get_status_400(served: Served) -> None:
+    """Depth, long numbers and wrong types give a response instead of endless recursion."""
     for kind, body in JSON.items():
         with case(kind):
             with bounded(memory=8 * MIB):
@@ -233,8 +233,8 @@ def test_arguments_that_are_a_trap_are_400(served: Served) -> None:
             served.assert_answers_others()
 
 
-def test_requests_in_one_piece_are_answered_in_order(served: Served) -> None:
-    """Requests that were sent without waiting are answered each, one after the other."""
+def test_pipelined_requests_get_their_responses_in_order(served: Served) -> None:
+    """Requests that are sent without waiting for responses are served one after the other."""
     with bounded(seconds=10):
         answer = served.told(
             b"".join(
@@ -255,10 +255,10 @@ def test_requests_in_one_piece_are_answered_in_order(served: Served) -> None:
 @pytest.mark.parametrize(
     "option", [b"close", b"CLOSE", b"x, close", b"keep-alive", b"X,Keep-Alive"]
 )
-def test_the_options_of_a_connection_are_read_in_any_list_and_case(
+def test_the_options_of_a_connection_header_are_read_in_any_list_and_case(
     served: Served, version: bytes, option: bytes
 ) -> None:
-    """So that each server closes it where the host expects that."""
+    """The connection is kept with ``keep-alive``, and closed with ``close``, in any spelling."""
     request = LINE.replace(b"1.1", version) + LENGTH + b"Connection: %b\r\n\r\n" % option + BODY
     answer = served.told(request * 2)
 
@@ -266,8 +266,8 @@ def test_the_options_of_a_connection_are_read_in_any_list_and_case(
     assert statuses(answer) == [200] * (2 if kept else 1)
 
 
-def test_bodies_that_are_half_sent_share_a_budget(short_path: Path) -> None:
-    """Hosts that send most of large bodies and wait are told to try again, and others served."""
+def test_request_bodies_that_are_being_received_share_a_memory_budget(short_path: Path) -> None:
+    """Hosts that send most of a large body and wait get status 503 if they exceed the budget."""
     said: list[int] = []
 
     def reads(request: Request) -> Response:
@@ -305,8 +305,8 @@ def test_bodies_that_are_half_sent_share_a_budget(short_path: Path) -> None:
     assert len(said) == len(waiting) + 1
 
 
-def test_a_raw_application_that_reads_whole_is_bounded(short_path: Path) -> None:
-    """Bodies with a length and in chunks are counted as they come: 413."""
+def test_an_application_that_reads_a_whole_request_body_has_a_size_limit(short_path: Path) -> None:
+    """A body above ``max_request_bytes`` gets status 413, with a length and in chunks alike."""
 
     def reads(request: Request) -> Response:
         return Response(200, b"%d" % len(request.read()))
@@ -320,8 +320,8 @@ def test_a_raw_application_that_reads_whole_is_bounded(short_path: Path) -> None
             assert caught.value.status == 413
 
 
-def test_what_is_read_in_parts_has_no_bound(short_path: Path) -> None:
-    """An archive may be larger than all that is kept."""
+def test_a_request_body_that_is_read_in_parts_has_no_size_limit(short_path: Path) -> None:
+    """An application that reads an archive in parts may get more than ``max_request_bytes``."""
 
     def reads(request: Request) -> Response:
         size = 0

@@ -1,4 +1,4 @@
-"""Connections that end at every byte of a normal exchange, in every way that one can end."""
+"""Connections that end at each byte of a normal exchange, in each way that a connection can end."""
 
 import socket
 import struct
@@ -76,10 +76,10 @@ def ending_in_the_answer(answer: bytes, end: End) -> Behaviour:
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("frame", ANSWERS)
-def test_an_end_at_any_byte_of_a_response_is_the_right_error(
+def test_a_connection_that_ends_at_any_byte_of_a_response_is_the_right_error(
     frame: str, end: End, against_everywhere: Against
 ) -> None:
-    """Before the status line is whole nothing was answered, after it something was."""
+    """``answered`` of the error is false until the status line is whole, and true afterwards."""
     answer = ANSWERS[frame]
     status_line, head = answer.index(b"\r\n") + 2, answer.index(b"\r\n\r\n") + 4
 
@@ -115,10 +115,10 @@ def ending_in_the_request(answered_before: int, end: End) -> Behaviour:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_end_at_any_byte_of_a_request_is_no_response(
+def test_a_connection_that_ends_at_any_byte_of_a_request_is_a_transport_error(
     end: End, against_everywhere: Against
 ) -> None:
-    """Wherever a plugin stops reading, the call says that there was no answer, and at once."""
+    """Wherever the plugin stops reading, the call fails at once, and ``answered`` is false."""
     with bounded(seconds=20), against_everywhere(ending_in_the_request(0, end)) as client:
         for read, came in outcomes(client, range(REQUEST)):
             assert isinstance(came, TransportError), (read, came)
@@ -126,10 +126,10 @@ def test_an_end_at_any_byte_of_a_request_is_no_response(
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_end_of_a_used_connection_at_any_byte_is_replaced_or_told(
+def test_a_reused_connection_that_ends_is_replaced_or_is_a_transport_error(
     end: End, against_everywhere: Against
 ) -> None:
-    """A connection that served a call and breaks in the next one costs that call at most."""
+    """Wherever the plugin stops reading, the call succeeds on a new connection or fails at once."""
     with bounded(seconds=20), against_everywhere(ending_in_the_request(1, end)) as client:
         for read, came in outcomes(client, range(REQUEST)):
             if came != 1:
@@ -138,10 +138,10 @@ def test_an_end_of_a_used_connection_at_any_byte_is_replaced_or_told(
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_end_in_the_middle_of_a_large_request_is_no_response(
+def test_a_connection_that_ends_within_a_large_request_is_a_transport_error(
     end: End, against_everywhere: Against
 ) -> None:
-    """A body that is larger than any buffer is given up where the plugin stops reading."""
+    """Sending stops where the plugin stops reading, and ``answered`` is false."""
     body = bytes(8 << 20)
     sizes = iter((0, 1, 1000, 1 << 16, 1 << 20))
 
@@ -156,10 +156,10 @@ def test_an_end_in_the_middle_of_a_large_request_is_no_response(
             assert not caught.value.answered
 
 
-def test_a_response_before_a_large_request_was_read_is_the_response(
+def test_a_response_that_comes_before_a_large_request_was_read_is_accepted(
     against_everywhere: Against,
 ) -> None:
-    """A plugin that refuses a body at its first bytes is understood, or its end is told."""
+    """A plugin may refuse a body at its first bytes; the call raises its error or fails."""
 
     def behave(conversation: Conversation) -> None:
         receive(conversation, 1000)

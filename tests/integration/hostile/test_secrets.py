@@ -1,4 +1,4 @@
-"""Passphrases and keys: in no log, repr, error or traceback, whatever is done with them."""
+"""No log, repr, error or traceback shows a passphrase or a key."""
 
 import copy
 import logging
@@ -24,7 +24,7 @@ PASSPHRASE = "open sesame 4711"
 
 
 class Secrets:
-    """A key under a passphrase, and what of both must not be seen."""
+    """A key with a passphrase, and the parts of both that no text may show."""
 
     def __init__(self, directory: Path) -> None:
         self.certificates = Certificates(directory)
@@ -67,8 +67,8 @@ def told(error: BaseException) -> str:
     return f"{error!r} {error} {vars(error)!r} {again!r} {again} {copy.copy(error)!r} {plain}"
 
 
-def test_what_holds_a_passphrase_does_not_show_it(secrets: Secrets, once: Settings) -> None:
-    """Options, plugins, clients and transports, also after a copy, tell nothing of it."""
+def test_objects_that_hold_a_passphrase_do_not_show_it(secrets: Secrets, once: Settings) -> None:
+    """The texts of options, plugins, clients, transports and copies do not have the passphrase."""
     options = secrets.options
     plugin = Plugin("p", "https://localhost:1", options)
     server = ServerTLS(secrets.cert_file, secrets.key_file, passphrase=PASSPHRASE)
@@ -88,7 +88,7 @@ def test_what_holds_a_passphrase_does_not_show_it(secrets: Secrets, once: Settin
 def test_a_call_shows_no_passphrase(
     secrets: Secrets, once: Settings, log: pytest.LogCaptureFixture
 ) -> None:
-    """Neither a call that is answered nor one that is refused does."""
+    """Neither the log of a call nor the error of a refused one has the passphrase or the key."""
     context = secrets.certificates.server(asks_for_client=True)
     with DummyPlugin.on_tcp(keeps_answering(b"1"), context) as plugin:
         with new_client(plugin.addr, secrets.options, settings=once) as client:
@@ -116,7 +116,7 @@ def test_a_call_shows_no_passphrase(
 def test_options_that_cannot_be_used_show_no_passphrase(
     change: dict[str, Any], secrets: Secrets, once: Settings, log: pytest.LogCaptureFixture
 ) -> None:
-    """The error names files and reasons, and no frame of it shows more."""
+    """The error names files and reasons; its traceback, with all local variables, has no secret."""
     with pytest.raises(SpecError) as caught:
         new_client("https://localhost:1", evolve(secrets.options, **change), settings=once)
 
@@ -126,7 +126,7 @@ def test_options_that_cannot_be_used_show_no_passphrase(
 def test_a_served_plugin_shows_no_passphrase(
     secrets: Secrets, tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
-    """Neither its spec, nor its log, nor the error of a wrong passphrase."""
+    """The spec, the log and the error of a wrong passphrase have neither passphrase nor key."""
     specs = tmp_path / "specs"
     with ExitStack() as stack:
         for passphrase in (PASSPHRASE, PASSPHRASE + "x"):

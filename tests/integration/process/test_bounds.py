@@ -1,4 +1,4 @@
-"""``make bounds``, for so few bytes that it ends in seconds."""
+"""``make bounds`` at a twentieth of its size, so that it ends in seconds."""
 
 import pytest
 
@@ -8,8 +8,8 @@ SCALE = 0.05
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_read_stays_within_its_bounds(name: str) -> None:
-    """Memory is bounded at either end; how much it is at full size stands in ``docs/bounds.md``."""
+def test_reading_each_kind_of_json_stays_within_its_memory_bound(name: str) -> None:
+    """Hosts and plugins stay within the bound; ``docs/bounds.md`` has the figures at full size."""
     measured = measure(name, SCALE)
 
     assert measured.problems(scale=SCALE) == []

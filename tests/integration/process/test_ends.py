@@ -1,4 +1,4 @@
-"""Plugins that are told to end at any moment, or killed, and the hosts that call them then."""
+"""Plugins that get SIGTERM at any moment or are killed, and the hosts that call them then."""
 
 import os
 import time
@@ -32,18 +32,18 @@ def say(registry: Registry) -> str:
     return Echo(registry.get("echo", "Echo").client).say("hello")
 
 
-def test_sigterm_at_any_moment_ends_a_plugin_and_its_socket(short_path: Path) -> None:
-    """At whatever line the signal comes, and comes again, the plugin ends and leaves no socket."""
+def test_sigterm_at_any_moment_ends_a_plugin_and_removes_its_socket(short_path: Path) -> None:
+    """At whatever line of code the signal comes, also twice, the plugin ends without a socket."""
     said = python("-m", "tests.integration.process.moments", str(short_path), str(MOMENTS))
 
     assert len(said) == 1
     assert int(said[0].removeprefix("lives ")) >= MOMENTS
 
 
-def test_a_plugin_that_was_killed_and_started_again_is_reached(
+def test_a_plugin_that_was_killed_and_started_again_is_reached_by_the_same_client(
     short_path: Path, registry: Registry
 ) -> None:
-    """The host is told of the stale socket; the next plugin replaces it and has the same client."""
+    """A call in between fails and names the stale socket, which the next process replaces."""
     with running(*MORTAL, "unix", str(short_path)):
         assert say(registry) == "hello"
     client = registry.get("echo", "Echo").client
@@ -55,10 +55,10 @@ def test_a_plugin_that_was_killed_and_started_again_is_reached(
         assert registry.get("echo", "Echo").client is client
 
 
-def test_a_call_that_runs_as_its_plugin_is_killed_is_made_again(
+def test_a_call_that_runs_while_its_plugin_is_killed_is_retried(
     short_path: Path, registry: Registry
 ) -> None:
-    """It was not answered: the plugin that comes next answers it."""
+    """The call got no response, so it is sent to the process of the plugin that starts next."""
     with ThreadPoolExecutor(1) as pool:
         with running(*MORTAL, "unix", str(short_path), "hangs"):
             registry.get("echo", "Echo")
@@ -74,7 +74,7 @@ def test_a_call_that_runs_as_its_plugin_is_killed_is_made_again(
 def test_the_spec_of_a_plugin_that_was_killed_is_replaced(
     short_path: Path, registry: Registry
 ) -> None:
-    """It leads nowhere until the next plugin writes its own."""
+    """The old spec gives ``TransportError`` until the next process of the plugin writes its own."""
     spec = short_path / "echo.spec"
     with running(*MORTAL, "tcp", str(short_path)):
         assert say(registry) == "hello"
@@ -91,8 +91,8 @@ def test_the_spec_of_a_plugin_that_was_killed_is_replaced(
         assert say(registry) == "hello"
 
 
-def test_hosts_that_leave_in_the_middle_of_a_response_leave_no_tracebacks(short_path: Path) -> None:
-    """What they did not take is given up, and nothing says so for each of them."""
+def test_hosts_that_hang_up_within_a_response_cause_no_tracebacks(short_path: Path) -> None:
+    """The plugin gives up the rest of each response and prints nothing."""
     said = python("-m", "tests.integration.process.leavers", str(short_path))
 
     assert said == ["left 5"]

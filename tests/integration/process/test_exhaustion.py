@@ -1,4 +1,4 @@
-"""Descriptors used up, and a disk that is full: an error while it lasts, and none afterwards."""
+"""No free file descriptor, or a full disk: an error while this lasts, and none afterwards."""
 
 import os
 import socket
@@ -26,10 +26,10 @@ MANIFEST = b'{"Implements":["A"]}'
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
 @pytest.mark.parametrize("kind", ["unix", "tcp", "https"])
-def test_a_host_without_descriptors_is_told_so_and_recovers(
+def test_a_host_without_free_descriptors_gets_an_error_and_recovers(
     kind: str, transport: str, short_path: Path, tmp_path: Path
 ) -> None:
-    """Whatever it wants to open is an error of ours that says why; later it works again."""
+    """Call, scan and get raise a ``PluginError`` that names the cause, and later work again."""
     certificates = Certificates(tmp_path)
     make: dict[str, Callable[[], DummyPlugin]] = {
         "unix": lambda: DummyPlugin.on_unix(short_path / "q.sock", keeps_answering(MANIFEST)),
@@ -59,7 +59,7 @@ def test_a_host_without_descriptors_is_told_so_and_recovers(
 
 
 class Plugin:
-    """A plugin that can take few connections, and what it does while it cannot."""
+    """A plugin process with few descriptors, and what it does when none is free."""
 
     def __init__(self, directory: Path, log: Path) -> None:
         self.path, self._log = directory / "echo.sock", log
@@ -106,8 +106,8 @@ def plugin(short_path: Path, tmp_path: Path) -> Iterator[Plugin]:
         running.stop()
 
 
-def test_a_plugin_without_descriptors_waits_quietly_and_recovers(plugin: Plugin) -> None:
-    """Connections that it cannot take wait; it neither spins nor floods its log while they do."""
+def test_a_plugin_without_free_descriptors_waits_and_recovers(plugin: Plugin) -> None:
+    """While connections wait, the plugin neither keeps a processor busy nor floods its log."""
     with ExitStack() as hosts:
         for _ in range(DESCRIPTORS + 20):
             sock = hosts.enter_context(socket.socket(socket.AF_UNIX))
@@ -121,15 +121,15 @@ def test_a_plugin_without_descriptors_waits_quietly_and_recovers(plugin: Plugin)
     assert plugin.call(5.0) == {"Said": "well?"}
 
 
-def test_a_full_disk_leaves_no_spec_and_no_plugin(tmp_path: Path) -> None:
-    """A spec that cannot be written whole is not there at all."""
+def test_a_plugin_whose_spec_does_not_fit_on_the_disk_does_not_start(tmp_path: Path) -> None:
+    """``start`` raises ``SpecError``, and no part of the spec is left."""
     assert python(*EXHAUSTED, "disk", str(tmp_path)) == [
         f"SpecError: {tmp_path}/echo.spec: cannot be written: File too large",
         "",
     ]
 
 
-def test_a_full_disk_leaves_the_spec_before(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_an_older_spec_unchanged(tmp_path: Path) -> None:
     """An older spec is replaced by a whole one or not at all."""
     (tmp_path / "echo.spec").write_text("tcp://localhost:1")
 
@@ -144,8 +144,8 @@ mount -t tmpfs -o size=8k none "$1" && printf tcp://localhost:1 > "$1/echo.spec"
 
 
 @requires("mount", "unshare", "mount", root=True)
-def test_a_disk_without_a_byte_left_leaves_the_spec_before(tmp_path: Path) -> None:
-    """The same on a real one; once there is room, the plugin starts and is found."""
+def test_a_real_full_disk_leaves_an_older_spec_unchanged(tmp_path: Path) -> None:
+    """On a tmpfs without space the start fails; once there is space, the plugin starts."""
     directory = str(tmp_path)
     disk = ("unshare", "--mount", "bash", "-c", ON_A_SMALL_DISK, "-", directory)
 

@@ -1,4 +1,4 @@
-"""A fork in the middle: the child shares no connection with its parent, and never waits for it."""
+"""Hosts that fork: the child shares no connection with its parent, and never waits for it."""
 
 import json
 import threading
@@ -45,7 +45,7 @@ def plugin(
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
 def test_a_forked_child_has_connections_of_its_own(transport: str, plugin: DummyPlugin) -> None:
-    """What lay idle stays the parent's, which goes on with it."""
+    """An idle connection stays with the parent, which uses it again; the child opens its own."""
     assert python(*FORKS, "idle", transport, plugin.addr) == [
         "parent 0",
         "child [1, 1]",
@@ -54,10 +54,10 @@ def test_a_forked_child_has_connections_of_its_own(transport: str, plugin: Dummy
 
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
-def test_a_stream_that_crosses_a_fork_leaves_no_connection_to_the_child(
+def test_a_child_does_not_reuse_the_connection_of_a_stream_open_at_the_fork(
     transport: str, plugin: DummyPlugin
 ) -> None:
-    """The child may read on, but does not call over its parent's connection afterwards."""
+    """The child may read the stream to its end, but makes its calls over its own connection."""
     said = python(*FORKS, "streaming", transport, plugin.addr)
 
     assert said[0] == "child ['0', 1]"
@@ -66,10 +66,10 @@ def test_a_stream_that_crosses_a_fork_leaves_no_connection_to_the_child(
 
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
-def test_a_client_that_a_child_closes_is_open_to_its_parent(
+def test_a_client_that_a_child_closes_stays_open_in_its_parent(
     transport: str, plugin: DummyPlugin
 ) -> None:
-    """Closing lets go of the child's descriptors, and does not hang up."""
+    """Closing gives up the child's descriptors only, and does not shut the connection down."""
     assert python(*FORKS, "closing", transport, plugin.addr) == [
         "parent 0",
         "child None",
@@ -94,15 +94,15 @@ def activates(short_path: Path, waits: int | None = None) -> DummyPlugin:
     return DummyPlugin.on_unix(short_path / "p.sock", behave)
 
 
-def test_a_child_does_not_wait_for_an_activation_that_stayed_behind(short_path: Path) -> None:
-    """A thread that shakes hands is not there in the child, which shakes hands itself."""
+def test_a_forked_child_does_not_wait_for_a_handshake_of_its_parent(short_path: Path) -> None:
+    """The thread that makes the handshake does not exist in the child, which makes its own."""
     with activates(short_path, waits=1):
         said = python(*FORKS, "activating", str(short_path))
 
     assert said == ["child p", "leader p"]
 
 
-def test_a_child_does_not_wait_for_a_lock_that_stayed_behind(short_path: Path) -> None:
+def test_a_forked_child_does_not_wait_for_a_lock_of_its_parent(short_path: Path) -> None:
     """A lock that another thread held at the fork is free in the child."""
     with activates(short_path):
         assert python(*FORKS, "locked", str(short_path)) == ["parent p", "child p", "parent p"]

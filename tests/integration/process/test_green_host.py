@@ -1,4 +1,4 @@
-"""A host whose threads are gevent's, in a process of its own."""
+"""A host under gevent, in a process of its own."""
 
 from pathlib import Path
 
@@ -41,10 +41,10 @@ TOLD = [*CALLS, *CALLS, "TransportTimeoutError", "in time True", "10 True"]
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
 @pytest.mark.parametrize("kind", ["tcp", "https"])
-def test_a_host_under_gevent_does_all_that_others_do(
+def test_a_host_under_gevent_can_make_each_kind_of_call(
     kind: str, transport: str, short_path: Path, tmp_path: Path
 ) -> None:
-    """Over UNIX sockets, TCP and TLS: calls, files, early responses, streams and time-outs."""
+    """Calls, files, early responses, streams and time-outs work over UNIX sockets, TCP and TLS."""
     certificates = Certificates(tmp_path)
     context = certificates.server() if kind == "https" else None
     with (

@@ -1,4 +1,4 @@
-"""Hours of fake time with threads that do everything at once, while plugins come and go."""
+"""Hours on a fake clock: threads use one registry at once, while plugins start and stop."""
 
 import os
 import random
@@ -95,8 +95,8 @@ class Host:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_hours_of_everything_at_once_end_well(seed: int) -> None:
-    """One handshake at a time, each handler once a plugin, answers uncrossed, no thread stuck."""
+def test_threads_can_share_a_registry_for_hours_while_plugins_start_and_stop(seed: int) -> None:
+    """Handshakes do not overlap, each handler runs once a plugin, and no response is crossed."""
     host = Host(seed)
     for minute in range(HOURS * 60):
         host.clock.at(minute * 60.0 + host.chance.random() * 60, host.wild.disturb)

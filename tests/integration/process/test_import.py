@@ -1,4 +1,4 @@
-"""What importing costs, seen in an interpreter of its own."""
+"""Which modules an import or a command loads, seen in an interpreter of its own."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def modules_after(statement: str, **environ: str) -> set[str]:
         "import moby_plugins.testing; moby_plugins.testing.FakeClock()",
     ],
 )
-def test_what_is_heavy_is_loaded_when_first_needed(statement: str) -> None:
+def test_heavy_modules_are_loaded_when_first_needed(statement: str) -> None:
     """Importing the library, and making values and registries, loads no HTTP, TLS or cattrs."""
     assert modules_after(statement) & HEAVY == set()
 
@@ -70,8 +70,8 @@ for name in set(door.__all__) - {but}:
         "moby_plugins.testing",
     ],
 )
-def test_no_name_of_threads_loads_asyncio(door: str) -> None:
-    """Neither does the door of asyncio itself, until one of its names is asked for."""
+def test_public_names_load_asyncio_only_if_they_are_for_asyncio(door: str) -> None:
+    """Importing ``moby_plugins.aio`` does not load asyncio until one of its names is used."""
     loaded = modules_after(ALL_NAMES.format(door=door, but=FOR_TASKS))
 
     assert "asyncio" not in loaded
@@ -115,8 +115,8 @@ attr._next_gen.attrs = counted
 """
 
 
-def test_ls_loads_what_it_needs(short_path: Path) -> None:
-    """Over a plugin that answers: the engine of the call, and nothing for other commands."""
+def test_the_command_ls_loads_only_what_it_needs(short_path: Path) -> None:
+    """``ls`` loads the HTTP library that makes its calls, and no module of other commands."""
     with plugin_server_unix(PluginApp(Volumes()), "one", sockets_path=str(short_path)):
         loaded = modules_after(RUN.format("ls"), MOBY_PLUGINS_SOCKETS_PATH=str(short_path))
 
@@ -125,8 +125,8 @@ def test_ls_loads_what_it_needs(short_path: Path) -> None:
     assert len([name for name in loaded if name.startswith("moby_plugins")]) <= MOST_MODULES
 
 
-def test_ls_defines_few_values(short_path: Path) -> None:
-    """No class of attrs is defined for other commands, nor for records that need no attrs."""
+def test_the_command_ls_defines_few_classes_with_attrs(short_path: Path) -> None:
+    """No class with attrs is defined for other commands, or for records that need no attrs."""
     program = COUNT_VALUES + RUN.format("ls") + "print('values:', len([*filter(None, made)]))"
     with plugin_server_unix(PluginApp(Volumes()), "one", sockets_path=str(short_path)):
         done = subprocess.run(
@@ -142,8 +142,8 @@ def test_ls_defines_few_values(short_path: Path) -> None:
     assert 10 < count <= MOST_VALUES
 
 
-def test_the_version_is_told_without_click() -> None:
-    """Nor is attrs loaded, nor any part that finds or calls a plugin."""
+def test_the_option_version_loads_neither_click_nor_attrs() -> None:
+    """The option also loads no part of the library that finds or calls plugins."""
     loaded = modules_after(RUN.format("--version"))
 
     needless = NEEDLESS | HEAVY | {"click", "attrs", "logging", "moby_plugins.app"}
@@ -151,8 +151,8 @@ def test_the_version_is_told_without_click() -> None:
     assert loaded & needless == set()
 
 
-def test_a_client_loads_what_it_needs() -> None:
-    """The checks above would notice: one of a socket loads no ssl, and one of https does."""
+def test_a_client_loads_ssl_only_for_an_https_address() -> None:
+    """This also proves that the checks above would notice a module that is loaded."""
     statement = "import moby_plugins; moby_plugins.new_client({!r}).close()"
     plain = modules_after(statement.format("unix:///none.sock"))
     encrypted = modules_after(statement.format("https://none:1"))
@@ -162,8 +162,8 @@ def test_a_client_loads_what_it_needs() -> None:
     assert {"moby_plugins.adapters.http.tls", "ssl"} <= encrypted
 
 
-def test_a_call_fails_in_its_own_way_while_another_thread_imports_ssl() -> None:
-    """A module that is half imported does not have all its names yet."""
+def test_a_call_raises_its_own_error_while_another_thread_imports_ssl() -> None:
+    """A half-imported ``ssl`` that lacks names does not replace the error of the call."""
     program = """
 import sys, types
 from moby_plugins import RetryPolicy, Settings, TransportError, new_client
@@ -186,8 +186,10 @@ with new_client("unix:///none.sock", settings=settings) as client:
 @pytest.mark.parametrize(
     ("room", "library"), [("contracts", "pytest"), ("strategies", "hypothesis")]
 )
-def test_a_room_whose_library_is_missing_says_what_to_install(room: str, library: str) -> None:
-    """The suites and the strategies are the only parts of the kit that need more."""
+def test_a_testing_module_whose_library_is_missing_says_what_to_install(
+    room: str, library: str
+) -> None:
+    """The contract suites need pytest, the strategies hypothesis; no other module needs more."""
     program = f"import sys; sys.modules[{library!r}] = None; import moby_plugins.testing.{room}"
     done = subprocess.run(
         [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=30
@@ -200,8 +202,8 @@ def test_a_room_whose_library_is_missing_says_what_to_install(room: str, library
     )
 
 
-def test_a_bridge_whose_library_is_missing_says_what_to_install() -> None:
-    """The door itself needs no requests: all its names can be imported."""
+def test_connect_by_requests_says_what_to_install_if_requests_is_missing() -> None:
+    """All names of ``moby_plugins`` can be imported without requests."""
     program = """
 import sys
 sys.modules["requests"] = None
@@ -229,7 +231,7 @@ connect_by_requests(None)
 def test_an_observer_whose_library_is_missing_says_what_to_install(
     made: str, library: str, extra: str
 ) -> None:
-    """The doors need neither library: all their names can be imported."""
+    """All public names can be imported without the library; making the observer is the error."""
     program = f"""
 import sys
 sys.modules[{library!r}] = None
@@ -249,8 +251,8 @@ new_client("unix:///a", settings=made)
 
 
 @pytest.mark.parametrize("setup", ["", "logging.basicConfig()"])
-def test_a_program_that_sets_up_no_logging_is_told_nothing(setup: str) -> None:
-    """On standard error; what the library logs is there for those who ask."""
+def test_a_program_that_sets_up_no_logging_gets_no_output_of_the_library(setup: str) -> None:
+    """The library prints nothing to standard error unless the program sets up logging."""
     program = f"""
 import logging
 {setup}
@@ -285,7 +287,7 @@ for plugin in (PluginApp(Shelf()), {{"VolumeDriver.List": script(refused(), {{}}
 
 @pytest.mark.parametrize("broken", ["= None", ".X", "another"])
 def test_without_httptools_the_transport_is_urllib3(broken: str, tmp_path: Path) -> None:
-    """What cannot be imported is not asked for: ``"auto"`` is then the other, and says so."""
+    """If httptools cannot be imported, the transport ``"auto"`` is urllib3, and logs the reason."""
     source = "raise OSError('a library of another machine')\n"
     if broken == "another":  # of that name, without the parser
         source = "__version__ = '9.0'\n"
@@ -321,8 +323,8 @@ def test_the_fakes_need_no_test_library() -> None:
     assert modules_after(everything) & {"pytest", "_pytest", "hypothesis"} == set()
 
 
-def test_importing_opens_no_file_of_settings() -> None:
-    """The environment is read when first needed, so a mistake in it spoils no import."""
+def test_importing_the_library_reads_no_settings() -> None:
+    """The environment is read when first needed, so a mistake there does not break the import."""
     done = subprocess.run(
         [sys.executable, "-c", "import moby_plugins"],
         check=False,
@@ -363,10 +365,10 @@ new_client("unix:///a", settings=Settings(transports={"unix": "httptools"}))
         "HTTPConnection._output",
     ],
 )
-def test_a_python_without_a_seam_of_http_client_is_told(
+def test_a_python_whose_http_client_lacks_an_overridden_method_is_refused(
     seam: str, optimized: tuple[str, ...]
 ) -> None:
-    """What the strict reading stands on is looked for at import, without assertions too."""
+    """The methods that the strict reader overrides are checked at import, also under ``-O``."""
     program = (
         "import http.client, urllib3.connection\n"
         f"del http.client.{seam}\n"

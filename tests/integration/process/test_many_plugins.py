@@ -51,7 +51,7 @@ def told(story: str, transport: str, specs: Path) -> list[str]:
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
 def test_more_plugins_than_descriptors_are_active_and_called(transport: str, specs: Path) -> None:
-    """No failure in ``get_all`` or in a call to each, and most descriptors stay free."""
+    """``get_all`` and a call to each plugin succeed, and most descriptors stay free."""
     active, opened, opened_later, again = told("all", transport, specs)
 
     assert active == f"active {MANY} failed []"
@@ -61,14 +61,16 @@ def test_more_plugins_than_descriptors_are_active_and_called(transport: str, spe
 
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
-def test_idle_connections_make_room_where_descriptors_run_out(transport: str, specs: Path) -> None:
-    """Where one is refused all idle connections are closed, and the call goes on."""
+def test_idle_connections_are_closed_when_descriptors_run_out(transport: str, specs: Path) -> None:
+    """If the system refuses a descriptor, all idle connections are closed, and the call goes on."""
     assert told("none-left", transport, specs) == ["called True with True", "freed True"]
 
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
-def test_whatever_is_opened_goes_on_where_descriptors_run_out(transport: str, specs: Path) -> None:
-    """Look-ups on disk, TLS files and names of hosts have idle connections make room too."""
+def test_specs_tls_files_and_host_names_can_be_read_when_descriptors_run_out(
+    transport: str, specs: Path
+) -> None:
+    """Idle connections are closed for these as they are for a new connection."""
     Certificates(specs)
 
     said = told("opened", transport, specs)
@@ -87,17 +89,17 @@ def test_whatever_is_opened_goes_on_where_descriptors_run_out(transport: str, sp
 
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
-def test_what_is_imported_at_first_use_goes_on_where_descriptors_run_out(
+def test_modules_can_be_imported_at_first_use_when_descriptors_run_out(
     transport: str, specs: Path
 ) -> None:
-    """Modules are files: where none can be opened, idle connections are closed for them too."""
+    """A module is a file: if it cannot be opened, idle connections are closed for it, too."""
     Certificates(specs)
 
     assert told("first-use", transport, specs) == ["a type 1", "TLS None", "another registry True"]
 
 
 @pytest.mark.parametrize("transport", sorted(BUILT_IN))
-def test_more_calls_at_once_than_descriptors_wait_for_each_other(
+def test_calls_beyond_the_number_of_descriptors_wait_for_each_other(
     transport: str, specs: Path
 ) -> None:
     """No call fails: a dial waits until another call has closed its connection."""

@@ -1,4 +1,4 @@
-"""Real time, real sockets: threads that do everything at once, while plugins come and go."""
+"""Real time, real sockets: threads use one registry at once, while plugins start and stop."""
 
 import logging
 import os
@@ -36,7 +36,7 @@ PATIENCE = 20.0
 
 
 class Named(Echo):
-    """Says who it is, and what it was told."""
+    """Says the plugin's name and the text that it was given."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -157,10 +157,10 @@ def registry_of(directory: Path, settings: Settings) -> Registry:
     )
 
 
-def test_minutes_of_everything_at_once_end_well(
+def test_threads_can_share_a_registry_for_minutes_while_plugins_start_and_stop(
     short_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Answers are uncrossed, handlers run once a plugin, no thread is stuck and nothing is left."""
+    """No response is crossed, handlers run once a plugin, no thread hangs and nothing is left."""
     # Each error that pytest would keep of the log keeps the connection that it came over.
     caplog.set_level(logging.CRITICAL, "moby_plugins")
     chance = random.Random(7)  # noqa: S311  nothing is secret here

@@ -1,4 +1,4 @@
-"""A Python that lacks what other platforms lack: what works, and how the rest fails."""
+"""A Python without what Windows or another UNIX lacks: what works, and how the rest fails."""
 
 import subprocess
 import sys
@@ -51,8 +51,8 @@ def run(program: str, before: str = WINDOWS) -> str:
     return done.stdout
 
 
-def test_every_door_can_be_imported() -> None:
-    """With all its names, where nothing of UNIX is there."""
+def test_every_public_module_can_be_imported_on_windows() -> None:
+    """All public names can be imported although Python lacks all that only UNIX has."""
     run(
         """
         from moby_plugins import *
@@ -68,8 +68,8 @@ def test_every_door_can_be_imported() -> None:
     )
 
 
-def test_plugins_in_memory_work_everywhere() -> None:
-    """A program and its tests can be written there: registry, proxies, plugins, a fake clock."""
+def test_plugins_in_memory_work_on_windows() -> None:
+    """A registry, proxies, plugins and transports in memory need nothing that only UNIX has."""
     run(
         """
         from moby_plugins import Settings, new_local_registry
@@ -95,8 +95,8 @@ def test_plugins_in_memory_work_everywhere() -> None:
     )
 
 
-def test_specs_are_found_without_flags_of_unix() -> None:
-    """A file is opened by the flags that there are."""
+def test_specs_are_found_without_the_open_flags_of_unix() -> None:
+    """A spec is opened with those flags of ``os.open`` that the platform has."""
     run(
         """
         import tempfile
@@ -127,8 +127,8 @@ def test_specs_are_found_without_flags_of_unix() -> None:
         ("diagnose", "diagnose(Settings())"),
     ],
 )
-def test_what_cannot_work_says_so(part: str, program: str) -> None:
-    """A ``SettingsError`` that names the part, what is missing, and the platform."""
+def test_a_part_that_cannot_work_on_the_platform_raises_an_error(part: str, program: str) -> None:
+    """The ``SettingsError`` names the part, what is missing, and the platform."""
     said = run(
         f"""
         from pathlib import Path
@@ -149,8 +149,8 @@ def test_what_cannot_work_says_so(part: str, program: str) -> None:
     assert any(needed in said for needed in NEEDS[part])
 
 
-def test_a_unix_socket_is_what_is_missing_where_only_that_is() -> None:
-    """The address says which part of the platform is asked for."""
+def test_without_unix_sockets_only_clients_of_unix_addresses_are_refused() -> None:
+    """A client of a TCP address is made; the error of a UNIX address names ``socket.AF_UNIX``."""
     said = run(
         """
         from moby_plugins import SettingsError, new_client
@@ -166,8 +166,8 @@ def test_a_unix_socket_is_what_is_missing_where_only_that_is() -> None:
     assert said == f"a UNIX socket needs socket.AF_UNIX, which this platform, {sys.platform}, lacks"
 
 
-def test_another_unix_serves_and_calls() -> None:
-    """Without what Linux alone tells of hang-ups, over both kinds of sockets."""
+def test_serving_and_calling_work_on_a_unix_other_than_linux() -> None:
+    """UNIX sockets and TCP work without ``POLLRDHUP`` and ``SO_PEERCRED`` of Linux."""
     run(
         """
         import tempfile
@@ -186,8 +186,8 @@ def test_another_unix_serves_and_calls() -> None:
     )
 
 
-def test_serving_ends_with_no_signal_that_is_not_there() -> None:
-    """Windows has no SIGHUP: the others end a server all the same."""
+def test_a_signal_that_the_platform_lacks_does_not_prevent_serving() -> None:
+    """Windows has no SIGHUP; ``stopped_by_signals`` handles the other signals."""
     run(
         """
         from moby_plugins.serving import PluginApp, plugin_server_tcp, stopped_by_signals

@@ -11,10 +11,10 @@ from tests.soak.run import async_soak, soak
 CALLS = 10_000
 
 
-def test_thousands_of_calls_with_faults_end_well(
+def test_thousands_of_calls_with_faults_lose_and_leak_nothing(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No answer is lost or crossed, nothing is left open, memory does not grow."""
+    """No response is lost or crossed, nothing is left open, and memory does not grow."""
     # Each error that is logged would be kept.
     caplog.set_level("CRITICAL", "moby_plugins")
 
@@ -26,10 +26,10 @@ def test_thousands_of_calls_with_faults_end_well(
     assert f"{CALLS:,} calls" in done.report()
 
 
-def test_thousands_of_calls_of_which_some_are_cancelled_end_well(
+def test_thousands_of_calls_with_some_cancelled_lose_and_leak_nothing(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In tasks of each kind of loop: no task is left either, and all turns are given back."""
+    """In each kind of event loop no task is left, and each call gives back its turn in the pool."""
     caplog.set_level("CRITICAL", "moby_plugins")
 
     done = async_soak(CALLS // 2, short_path)

@@ -1,4 +1,4 @@
-"""What the tasks and callbacks of an asynchronous plugin raise ends neither server nor process."""
+"""An exception in a task or callback of an asynchronous plugin ends neither server nor process."""
 
 import asyncio
 import logging
@@ -87,12 +87,12 @@ DEEDS: dict[Callable[[], Coroutine[Any, Any, None]], bytes] = {
 
 
 @pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
-def test_a_call_is_answered_and_so_is_the_next(
+def test_a_server_goes_on_after_a_task_or_callback_of_a_plugin_raises(
     deed: Callable[[], Coroutine[Any, Any, None]],
     short_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """On the same connection and on another; what is not answered is logged."""
+    """The call and the next ones, also on another connection, get a response; errors are logged."""
 
     class Volumes(AsyncVolumeDriver):
         async def create(self, name: str, opts: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""Our own client and proxies against a live server of a plugin."""
+"""The library's own client and proxies against a live server of a plugin."""
 
 import threading
 from collections import deque
@@ -73,7 +73,7 @@ def test_a_proxy_calls_the_implementation(plugin: Plugin, client: Client) -> Non
 
 
 def test_errors_arrive_with_their_status(plugin: Plugin, client: Client) -> None:
-    """What an implementation raises is 500 with its message; what it lacks is 404."""
+    """An exception of a method is status 500 with its message; a missing method is 404."""
     with pytest.raises(StatusError) as failed:
         VolumeDriver(client).remove("db")
     with pytest.raises(StatusError) as missing:
@@ -84,7 +84,7 @@ def test_errors_arrive_with_their_status(plugin: Plugin, client: Client) -> None
 
 
 def test_a_stream_arrives_as_it_is_made(plugin: Plugin, client: Client) -> None:
-    """The first part is there although the last is never made, and leaving ends the stream."""
+    """The host gets the first chunk of an endless stream at once; closing the stream ends it."""
     chunks = GraphDriver(client).diff("endless", "")
 
     assert next(chunks).startswith(b"first")
@@ -93,8 +93,8 @@ def test_a_stream_arrives_as_it_is_made(plugin: Plugin, client: Client) -> None:
     assert_serves(plugin)
 
 
-def test_a_stream_that_fails_is_no_whole_response(plugin: Plugin, client: Client) -> None:
-    """An exception in the middle of a body breaks the connection off."""
+def test_a_stream_that_raises_is_a_wire_error_for_its_host(plugin: Plugin, client: Client) -> None:
+    """An exception within the body closes the connection, so the response is cut off."""
     with pytest.raises(WireError, match="cut off"):
         list(GraphDriver(client).diff("broken", ""))
 
@@ -102,14 +102,14 @@ def test_a_stream_that_fails_is_no_whole_response(plugin: Plugin, client: Client
 
 
 def test_a_large_upload_arrives_in_chunks(plugin: Plugin, client: Client) -> None:
-    """50 MB whose length was not known beforehand."""
+    """The plugin gets all of 50 MiB, whose length is not known when sending begins."""
     archive = (bytes(1 << 20) for _ in range(50))
 
     assert GraphDriver(client).apply_diff("a", "b", archive) == 50 << 20
 
 
 def test_calls_run_side_by_side(plugin: Plugin) -> None:
-    """Each call has a thread, however many there are already."""
+    """Each call gets a thread, also if more calls run than the server first has threads."""
     with plugin.client() as client, ThreadPoolExecutor(MANY) as pool:
         calls = [pool.submit(VolumeDriver(client).mount, f"v{i}", "id") for i in range(MANY)]
         for _ in calls:
@@ -120,7 +120,7 @@ def test_calls_run_side_by_side(plugin: Plugin) -> None:
 
 
 def test_a_connection_serves_one_request_after_the_other(plugin: Plugin) -> None:
-    """Connections are kept, also where a body was chunked or left unread."""
+    """The connection stays open, also after a chunked body and a body that was left unread."""
     chunked = "Transfer-Encoding: chunked\r\n"
     requests = [
         (post("Echo.Say", b'{"Text":"a"}'), b"HTTP/1.1 200 OK", b'{"Said":"a"}'),
@@ -139,8 +139,8 @@ def test_a_connection_serves_one_request_after_the_other(plugin: Plugin) -> None
             assert said in got
 
 
-def test_a_slow_sender_stops_nobody(plugin: Plugin) -> None:
-    """Connections that say nothing, or stop in the middle, each cost a thread of their own."""
+def test_hosts_that_send_slowly_do_not_block_other_hosts(plugin: Plugin) -> None:
+    """A silent connection, or a request that stops in the middle, takes only its own thread."""
     beginnings = [b"", b"POST /Echo.Say HT", post("Echo.Say", b"")[:-2], post("Echo.Say", b"{")]
     socks = [dial(plugin.server.addr) for _ in range(MANY)]
     try:
@@ -161,8 +161,8 @@ def test_a_slow_sender_stops_nobody(plugin: Plugin) -> None:
         post("GraphDriver.Diff", b'{"ID":"endless"}'),
     ],
 )
-def test_a_client_that_disconnects_stops_nobody(plugin: Plugin, sent: bytes) -> None:
-    """Gone while it sends, or while it is answered: the next one is served."""
+def test_a_host_that_disconnects_does_not_block_other_hosts(plugin: Plugin, sent: bytes) -> None:
+    """The next host is served after one has hung up within its request or the response."""
     with dial(plugin.server.addr) as sock:
         sock.sendall(sent)
 
@@ -181,8 +181,10 @@ def test_a_client_that_disconnects_stops_nobody(plugin: Plugin, sent: bytes) -> 
         (b"POST /Echo.Say HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"400"),
     ],
 )
-def test_what_is_no_request_has_a_status(plugin: Plugin, sent: bytes, status: bytes) -> None:
-    """Bad HTTP is told so, within bounds, and the next client is served."""
+def test_a_malformed_request_gets_an_error_status(
+    plugin: Plugin, sent: bytes, status: bytes
+) -> None:
+    """Each kind of bad HTTP gets its own status, and the next host is served."""
     with dial(plugin.server.addr) as sock:
         sock.sendall(sent)
 
@@ -191,8 +193,8 @@ def test_what_is_no_request_has_a_status(plugin: Plugin, sent: bytes, status: by
     assert_serves(plugin)
 
 
-def test_stopping_lets_a_running_call_end(short_path: Path) -> None:
-    """A call that was taken is answered, although the socket is gone."""
+def test_stopping_the_server_lets_a_running_call_end(short_path: Path) -> None:
+    """The call gets its response, although the server's socket is removed."""
     plugin = Plugin(short_path)
     plugin.server.start()
     with plugin.client() as client, ThreadPoolExecutor() as pool:
@@ -206,8 +208,8 @@ def test_stopping_lets_a_running_call_end(short_path: Path) -> None:
     assert list(short_path.iterdir()) == []
 
 
-def test_stopping_cuts_what_does_not_end(short_path: Path) -> None:
-    """An endless stream has as long as the drain; then its client sees it break off."""
+def test_stopping_the_server_cuts_off_an_endless_stream(short_path: Path) -> None:
+    """The stream ends once the drain time is over, and its host gets ``WireError``."""
     plugin = Plugin(short_path)
     plugin.server.start()
     with plugin.client() as client:

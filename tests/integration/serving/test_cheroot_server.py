@@ -1,4 +1,4 @@
-"""The server underneath, where it cannot start or does not end."""
+"""The server on cheroot, where it cannot start or a call does not end."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ APP = PluginApp(Echoes())
 
 
 def test_a_socket_that_cannot_listen_is_an_error() -> None:
-    """What systemd may open by mistake: the start fails, and the socket is closed."""
+    """The start fails for a datagram socket, which systemd may pass by mistake, and closes it."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
     server = CherootServer(sock, gateway_to(APP))
@@ -32,10 +32,10 @@ def test_a_socket_that_cannot_listen_is_an_error() -> None:
     assert sock.fileno() == -1
 
 
-def test_a_call_that_never_ends_does_not_hold_the_stop(
+def test_a_call_that_never_ends_does_not_block_stopping_the_server(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A call that does not even look at its connection is told of, and left to itself."""
+    """A call that ignores its closed connection is logged, and runs on in its thread."""
     running, may_end, over = threading.Event(), threading.Event(), threading.Event()
 
     def app(_: Request) -> Response:
@@ -78,16 +78,18 @@ def impatient(short_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /Echo.Say HTTP/1.1\r\nHost"])
-def test_a_silent_peer_is_told_so(impatient: socket.socket, sent: bytes) -> None:
-    """A request that does not come, or does not go on, is 408 and the connection's end."""
+def test_a_silent_host_gets_status_408_and_its_connection_is_closed(
+    impatient: socket.socket, sent: bytes
+) -> None:
+    """This happens if no request comes, or if a request stops within its head."""
     impatient.sendall(sent)
 
     assert answer(impatient).startswith(b"HTTP/1.1 408 Request Timeout")
     assert impatient.recv(1) == b""
 
 
-def test_a_body_that_does_not_go_on_is_400(impatient: socket.socket) -> None:
-    """The host is told why its call was not made."""
+def test_a_request_body_that_stops_coming_gets_status_400(impatient: socket.socket) -> None:
+    """The error message says that reading the body timed out."""
     impatient.sendall(post("Echo.Say", b'{"Text":"a"}')[:-3])
 
     assert answer(impatient).endswith(
@@ -104,8 +106,8 @@ def test_an_idle_connection_is_closed(impatient: socket.socket) -> None:
     assert impatient.recv(1) == b""
 
 
-def test_a_reader_may_pause(impatient: socket.socket) -> None:
-    """A stream that is not read for a while goes on where it was."""
+def test_a_host_may_pause_while_it_reads_a_stream(impatient: socket.socket) -> None:
+    """A stream that is not read for longer than the idle time can be read on afterwards."""
     impatient.sendall(post("GraphDriver.Diff", b'{"ID":"endless"}'))
     impatient.recv(1)
 
@@ -121,7 +123,7 @@ def test_a_reader_may_pause(impatient: socket.socket) -> None:
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_are_the_programs_again_afterwards(
+def test_serving_restores_the_signal_handlers_of_the_program(
     short_path: Path, number: signal.Signals, kind: str
 ) -> None:
     """``serve_…`` returns on a signal, and puts back the handlers that it found."""

@@ -1,4 +1,4 @@
-"""Plugins whose code raises what is no ``Exception``: they are answered for, and go on."""
+"""Plugins whose code raises a ``BaseException``: hosts get a response, and the plugin goes on."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ each_way = pytest.mark.parametrize(("text", "way"), WAYS.items(), ids=WAYS)
 
 
 class Volumes(VolumeDriver):
-    """``create`` ends so."""
+    """``create`` raises in the given way."""
 
     def __init__(self, way: Callable[[], None]) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Volumes(VolumeDriver):
 
 
 class Layers(GraphDriver):
-    """``diff`` ends so, at its beginning or later."""
+    """``diff`` raises in the given way, at its beginning or later."""
 
     def __init__(self, way: Callable[[], None]) -> None:
         super().__init__()
@@ -112,10 +112,10 @@ SAID = b'HTTP/1.1 200 OK | {"Said":"hello"}\n'
 
 
 @each_way
-def test_whatever_a_plugin_raises_is_answered_and_the_next_request_too(
+def test_any_exception_of_a_plugin_gives_status_500_and_the_plugin_goes_on(
     text: str, server: PluginServer
 ) -> None:
-    """On the same connection and on others; in a method and before a stream's first chunk."""
+    """This holds in a method and before a stream's first chunk; the next requests are served."""
     failed = b'HTTP/1.1 500 Internal Server Error | {"Err":"%b"}\n' % text.encode()
     with dial(server.addr) as sock:
         for request in (CREATE, post("GraphDriver.Diff", b'{"ID":"at once"}')) * 5:
@@ -129,10 +129,10 @@ def test_whatever_a_plugin_raises_is_answered_and_the_next_request_too(
 
 
 @each_way
-def test_whatever_a_stream_raises_later_cuts_it_off(
+def test_any_exception_within_a_stream_cuts_the_response_off(
     text: str, server: PluginServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its last chunk never comes, its author reads why once, and others are answered."""
+    """The last chunk is not sent, the exception is logged once, and other requests are served."""
     with caplog.at_level(logging.ERROR):
         for _ in range(10):
             with dial(server.addr) as sock:
@@ -148,15 +148,17 @@ def test_whatever_a_stream_raises_later_cuts_it_off(
 
 
 class Quiet(WSGIRequestHandler):
-    """Says nothing of each request."""
+    """Logs no request."""
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
 
 
 @each_way
-def test_another_server_outlives_it_too(text: str, way: Callable[[], None]) -> None:
-    """Through ``wsgi()`` nothing passes that a server would take for an order to end."""
+def test_another_wsgi_server_survives_any_exception_of_a_plugin(
+    text: str, way: Callable[[], None]
+) -> None:
+    """``wsgi()`` lets no exception through that would end the server, such as ``SystemExit``."""
     with make_server("127.0.0.1", 0, wsgi(raw(way)), handler_class=Quiet) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -185,7 +187,7 @@ def _one_call(port: int, request: bytes) -> bytes:
 
 
 class Forking(VolumeDriver):
-    """Has a child do its work, as a library does that mounts in a process of its own."""
+    """Forks a child for its work, as a library does that mounts in a process of its own."""
 
     def create(self, name: str, opts: Mapping[str, str] | None = None) -> None:
         child = os.fork()
@@ -202,8 +204,10 @@ def forking(_: Request) -> Response:
 
 
 @pytest.mark.parametrize("app", [PluginApp(Forking()), forking], ids=["PluginApp", "raw"])
-def test_a_child_that_a_method_forks_ends_as_it_says(app: App, short_path: Path) -> None:
-    """It answers no request of its parent's, and its exit status is its own."""
+def test_a_child_that_a_method_forks_ends_with_its_own_exit_status(
+    app: App, short_path: Path
+) -> None:
+    """``sys.exit`` in the child ends the child, which sends no response in its parent's place."""
     with (
         plugin_server_unix(app, str(short_path / "p.sock")),
         dial(f"unix://{short_path}/p.sock") as sock,

@@ -11,8 +11,10 @@ from moby_plugins.subsystems import LogDriver, LogEntry, LogInfo, ReadConfig, en
 from tests.integration.descriptors import nothing_left
 
 
-def test_who_follows_gets_what_comes_and_an_end(tmp_path: Path) -> None:
-    """Lines are given back as they come, and the answer ends with the container."""
+def test_following_logs_gives_lines_as_they_come_and_ends_with_the_container(
+    tmp_path: Path,
+) -> None:
+    """``read_logs`` with ``follow`` gives each line at once, and ends after StopLogging."""
     driver, info, file = JsonLines(tmp_path), LogInfo(container_id="c0ffee"), tmp_path / "out"
     os.mkfifo(file)
     fifo = os.open(file, os.O_RDWR)
@@ -31,7 +33,9 @@ def test_who_follows_gets_what_comes_and_an_end(tmp_path: Path) -> None:
     os.close(fifo)
 
 
-def test_who_hangs_up_leaves_nothing_behind(tmp_path: Path, short_path: Path) -> None:
+def test_a_follower_of_logs_that_hangs_up_leaves_nothing_behind(
+    tmp_path: Path, short_path: Path
+) -> None:
     """Each abandoned ``docker logs --follow`` ends, with its thread and its two descriptors."""
     driver, info, file = JsonLines(tmp_path), LogInfo(container_id="c0ffee"), tmp_path / "out"
     os.mkfifo(file)

@@ -1,4 +1,4 @@
-"""``serve_managed`` outside of an engine: who can call it how, and what it refuses."""
+"""``serve_managed`` outside of an engine: what it does as process 1, and what it refuses."""
 
 import subprocess
 import sys
@@ -21,20 +21,20 @@ class Shelves(VolumeDriver):
 
 
 @pytest.mark.parametrize("name", ["a/b", "", ".."])
-def test_a_name_that_is_no_socket_is_refused(name: str) -> None:
-    """Before anything is served."""
+def test_a_name_that_cannot_be_that_of_a_socket_is_refused(name: str) -> None:
+    """``InvalidPluginNameError`` is raised before anything is served."""
     with pytest.raises(InvalidPluginNameError):
         serve_managed(Shelves(), name)
 
 
-def test_a_name_that_no_engine_reaches_is_refused() -> None:
-    """The path of its socket in the plugin is short, so nothing else would notice."""
+def test_a_name_whose_socket_path_is_too_long_for_an_engine_is_refused() -> None:
+    """The path inside the plugin is short enough, so no other check would find the mistake."""
     with pytest.raises(SettingsError, match="has 23 bytes, and an engine reaches at most 22"):
         serve_managed(Shelves(), "a" * 18)
 
 
-def test_what_is_no_app_is_refused() -> None:
-    """It says what could be served."""
+def test_an_object_that_is_neither_an_app_nor_a_subsystem_is_refused() -> None:
+    """The ``TypeError`` lists what can be served."""
     with pytest.raises(TypeError, match="neither a PluginApp"):
         serve_managed(3)  # type: ignore[arg-type]
 
@@ -82,8 +82,8 @@ for _ in range(100):
 
 
 @requires("unshare", "unshare", root=True)
-def test_process_1_waits_for_orphans_and_hands_signals_on() -> None:
-    """And for nothing that the program waits for itself; it exits as the program does."""
+def test_process_1_reaps_orphans_and_forwards_signals_to_the_program() -> None:
+    """Process 1 leaves the program's own children alone, and has the program's exit status."""
     done = run_as_process_1(ORPHANS)
 
     assert (done.returncode, done.stdout + done.stderr) == (9, "")
@@ -101,8 +101,8 @@ os._exit(os.getpid())
 
 
 @requires("unshare", "unshare", root=True)
-def test_with_threads_it_stays_process_1_and_says_so() -> None:
-    """A fork would take none of them along."""
+def test_a_program_with_threads_stays_process_1_itself_and_logs_a_warning() -> None:
+    """Process 1 is separated by a fork, which would not take the threads along."""
     done = run_as_process_1(THREADS)
 
     assert done.returncode == 1
@@ -136,7 +136,7 @@ print([name for name in os.listdir("/run/docker/plugins") if name.endswith(".soc
 
 @requires("unshare", "unshare", root=True)
 def test_an_asynchronous_plugin_can_be_managed() -> None:
-    """As process 1, in an event loop, until its engine ends it; its socket is gone then."""
+    """The plugin is served as process 1 until SIGTERM comes, and then its socket is removed."""
     done = run_as_process_1(ON_ASYNCIO)
 
     assert done.returncode == 0, done.stderr

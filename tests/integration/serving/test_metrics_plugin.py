@@ -1,4 +1,4 @@
-"""The example metrics collector before a socket that stands for the engine's (protocol.md B7)."""
+"""The example metrics collector with a socket in place of the engine's (protocol.md B7)."""
 
 import time
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def count(conversation: Conversation) -> None:
 
 
 def test_metrics_are_written_from_start_to_stop(short_path: Path) -> None:
-    """The file is there soon after the start, is renewed, and is left as it is after the stop."""
+    """The file is written soon after the start and again later, and not after the stop."""
     target = short_path / "docker.prom"
     with DummyPlugin.on_unix(short_path / "m", count) as engine:
         host = collector(Meter(str(short_path / "m"), target, INTERVAL))
@@ -57,7 +57,7 @@ def test_metrics_are_written_from_start_to_stop(short_path: Path) -> None:
 
 
 def test_a_second_start_starts_no_second_scraper(short_path: Path) -> None:
-    """An engine that is restarted tells a plugin to start again."""
+    """An engine that is restarted calls StartMetrics although the plugin already collects."""
     with DummyPlugin.on_unix(short_path / "m", count) as engine:
         host = collector(Meter(str(short_path / "m"), short_path / "docker.prom", interval=60))
 
@@ -70,10 +70,10 @@ def test_a_second_start_starts_no_second_scraper(short_path: Path) -> None:
         assert engine.connections == 1
 
 
-def test_an_engine_that_is_away_is_asked_again(
+def test_an_engine_that_does_not_listen_is_asked_for_metrics_again(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A scrape that fails is a warning, and the next one may succeed."""
+    """A scrape that fails is logged as a warning, and the next scrape may succeed."""
     target = short_path / "docker.prom"
     host = collector(Meter(str(short_path / "m"), target, INTERVAL))
 
@@ -85,8 +85,8 @@ def test_an_engine_that_is_away_is_asked_again(
 
 
 @pytest.mark.parametrize("answer", [http(b"not now", status=503), b"what?\r\n", b""])
-def test_what_is_no_response_leaves_the_file_alone(short_path: Path, answer: bytes) -> None:
-    """An error is the scrape's, and nothing is written."""
+def test_a_scrape_that_fails_writes_no_file(short_path: Path, answer: bytes) -> None:
+    """An error status, bad HTTP or an empty response raises an exception."""
     meter = Meter(str(short_path / "m"), short_path / "docker.prom")
 
     def behave(conversation: Conversation) -> None:

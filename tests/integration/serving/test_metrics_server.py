@@ -24,7 +24,7 @@ SECONDS = 20.0
 
 
 class Shelf(VolumeDriver):
-    """Answers ``list`` once it may."""
+    """Returns from ``list`` when the test allows it."""
 
     def __init__(self) -> None:
         self.called = threading.Event()
@@ -65,10 +65,10 @@ def metrics(registry: CollectorRegistry) -> Iterator[MetricsServer]:
     server.stop()
 
 
-def test_what_a_plugin_has_answered_is_scraped(
+def test_the_calls_of_a_plugin_can_be_scraped_by_prometheus(
     registry: CollectorRegistry, short_path: Path
 ) -> None:
-    """In the format of Prometheus, on the loopback interface, and not on the plugin's socket."""
+    """Metrics are served on the loopback interface, and not on the plugin's own socket."""
     metrics = MetricsServer("0", registry=registry)
     app = PluginApp(Shelf(), observers=[PrometheusObserver(registry)])
     with plugin_server_unix(app, "shelf", sockets_path=str(short_path), metrics=metrics) as server:
@@ -94,10 +94,10 @@ def test_what_a_plugin_has_answered_is_scraped(
     assert b"moby_plugins_" not in on_the_socket
 
 
-def test_health_is_lost_while_running_calls_end(
+def test_health_is_503_while_a_stopping_plugin_ends_its_calls(
     registry: CollectorRegistry, short_path: Path
 ) -> None:
-    """200 while the plugin is served, 503 from the moment it is told to stop, then nothing."""
+    """``/health`` is 200 while the plugin is served, and refuses connections after the stop."""
     shelf, metrics = Shelf(), MetricsServer("0", registry=registry)
     server = plugin_server_unix(
         PluginApp(shelf), "shelf", sockets_path=str(short_path), metrics=metrics, drain=SECONDS
@@ -138,10 +138,10 @@ def test_health_is_lost_while_running_calls_end(
         (lambda: sys.exit(3), (503, "the check of the plugin's health failed\n")),
     ],
 )
-def test_a_plugin_has_an_opinion_of_its_own_health(
+def test_the_health_check_of_a_plugin_decides_the_status_of_health(
     registry: CollectorRegistry, check: Any, told: tuple[int, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A check that raises is logged, and shows nothing of what it raised."""
+    """A check that raises is logged, and the response does not show the exception."""
     metrics = MetricsServer("0", registry=registry, check=check)
     metrics.start(lambda: True)
     try:
@@ -151,8 +151,10 @@ def test_a_plugin_has_an_opinion_of_its_own_health(
     assert ("the check of the plugin's health failed" in caplog.text) == ("failed" in told[1])
 
 
-def test_it_answers_nothing_else(metrics: MetricsServer) -> None:
-    """Other paths, other verbs and web pages are refused; ``HEAD`` has no body."""
+def test_the_metrics_server_serves_only_get_and_head_of_its_two_paths(
+    metrics: MetricsServer,
+) -> None:
+    """Other paths, other methods and requests of web pages are refused; ``HEAD`` has no body."""
     assert ask(metrics, "/")[0] == 404
     assert ask(metrics, "/metrics/x")[0] == 404
     status, text, response = ask(metrics, "/metrics", "POST")
@@ -165,13 +167,13 @@ def test_it_answers_nothing_else(metrics: MetricsServer) -> None:
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
-def test_a_collector_that_fails_is_logged_and_ends_nothing(
+def test_a_metrics_collector_that_raises_gives_status_500_and_is_logged(
     metrics: MetricsServer,
     registry: CollectorRegistry,
     caplog: pytest.LogCaptureFixture,
     error: type[BaseException],
 ) -> None:
-    """It is the program's own."""
+    """A collector is the program's own code, so the metrics server goes on."""
 
     class Broken:
         def collect(self) -> list[Any]:
@@ -186,8 +188,10 @@ def test_a_collector_that_fails_is_logged_and_ends_nothing(
     assert "the metrics could not be collected" in caplog.text
 
 
-def test_clients_that_say_nothing_take_a_bounded_number_of_places(metrics: MetricsServer) -> None:
-    """And make room, the oldest first, for one that asks."""
+def test_silent_clients_of_the_metrics_server_make_room_for_a_request(
+    metrics: MetricsServer,
+) -> None:
+    """The number of silent connections is bounded; for a new one the oldest is closed."""
     host, port = metrics.url.removeprefix("http://").split(":")
     silent = [socket.create_connection((host, int(port)), timeout=5.0) for _ in range(MAX_AT_ONCE)]
     try:
@@ -201,7 +205,7 @@ def test_clients_that_say_nothing_take_a_bounded_number_of_places(metrics: Metri
 
 
 class Held:
-    """A function of the program that does not return until it may, and what calls it."""
+    """A health check or a collector that returns when the test allows it, and its requests."""
 
     def __init__(self, registry: CollectorRegistry, path: str) -> None:
         self.entered, self.may_end = threading.Semaphore(0), threading.Event()
@@ -254,8 +258,8 @@ def held(request: pytest.FixtureRequest, registry: CollectorRegistry) -> Iterato
     made.end()
 
 
-def test_requests_that_are_being_answered_keep_their_places(held: Held) -> None:
-    """One more of that path is refused; the other path is answered as often as one likes."""
+def test_running_requests_of_the_metrics_server_are_not_closed_for_new_ones(held: Held) -> None:
+    """One more request of the same path gets status 503; the other path is still served."""
     held.fill()
     for _ in range(2 * MAX_AT_ONCE):
         assert ask(held.metrics, held.other)[0] == 200
@@ -269,8 +273,8 @@ def test_requests_that_are_being_answered_keep_their_places(held: Held) -> None:
     assert ask(held.metrics, held.path)[0] == 200
 
 
-def test_clients_that_say_nothing_keep_out_neither_path(held: Held) -> None:
-    """Also while all places of one path are taken."""
+def test_silent_clients_of_the_metrics_server_block_neither_path(held: Held) -> None:
+    """This holds also while one path has as many running requests as it may have."""
     held.fill()
     silent = [held.dial() for _ in range(MAX_AT_ONCE)]
 
@@ -279,8 +283,8 @@ def test_clients_that_say_nothing_keep_out_neither_path(held: Held) -> None:
     assert silent[0].recv(1) == b""
 
 
-def test_a_server_that_stops_cuts_off_its_requests(held: Held) -> None:
-    """Those that are answered and those that are awaited; their clients learn it at once."""
+def test_a_metrics_server_that_stops_closes_its_connections_at_once(held: Held) -> None:
+    """This cuts off running requests and requests that have not come whole."""
     held.fill()
     silent = held.dial()
     silent.sendall(b"GET /hea")
@@ -293,10 +297,10 @@ def test_a_server_that_stops_cuts_off_its_requests(held: Held) -> None:
             assert each.recv(1) == b""
 
 
-def test_one_server_of_metrics_is_for_one_plugin(
+def test_a_metrics_server_cannot_be_shared_by_two_plugins(
     registry: CollectorRegistry, short_path: Path
 ) -> None:
-    """A second one is refused, and the first one keeps it; once stopped, it can be used again."""
+    """A second plugin gets ``RuntimeError``; the server is free again after the first stops."""
     metrics, path = MetricsServer("0", registry=registry), str(short_path)
     with plugin_server_unix(PluginApp(Shelf()), "a", sockets_path=path, metrics=metrics):
         other = plugin_server_unix(PluginApp(Shelf()), "b", sockets_path=path, metrics=metrics)
@@ -310,10 +314,10 @@ def test_one_server_of_metrics_is_for_one_plugin(
         assert ask(metrics, "/health")[0] == 200
 
 
-def test_a_place_that_is_taken_keeps_the_plugin_from_starting(
+def test_a_metrics_port_that_is_taken_keeps_the_plugin_from_starting(
     metrics: MetricsServer, registry: CollectorRegistry, short_path: Path
 ) -> None:
-    """Nothing is announced then."""
+    """``start`` raises ``SpecError``, and writes no spec of the plugin."""
     second = MetricsServer(metrics.url.removeprefix("http://"), registry=registry)
     server = plugin_server_tcp(
         PluginApp(Shelf()), "shelf", specs_path=str(short_path), metrics=second
@@ -325,10 +329,10 @@ def test_a_place_that_is_taken_keeps_the_plugin_from_starting(
     server.stop()
 
 
-def test_a_plugin_that_cannot_start_leaves_no_metrics(
+def test_a_plugin_that_cannot_start_leaves_no_metrics_server_running(
     registry: CollectorRegistry, short_path: Path
 ) -> None:
-    """Their port is free again."""
+    """The port of the metrics is free again after the plugin's ``SpecError``."""
     metrics = MetricsServer("0", registry=registry)
     missing = str(short_path / ("x" * 150))
     server = plugin_server_unix(PluginApp(Shelf()), "shelf", sockets_path=missing, metrics=metrics)
@@ -343,10 +347,10 @@ def test_a_plugin_that_cannot_start_leaves_no_metrics(
     ("addr", "listens"),
     [("0", "127.0.0.1"), (":0", "127.0.0.1"), ("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "[::1]")],
 )
-def test_it_listens_on_the_loopback_interface_unless_told_otherwise(
+def test_the_metrics_server_listens_on_the_loopback_interface_by_default(
     registry: CollectorRegistry, addr: str, listens: str
 ) -> None:
-    """A port alone is a port there."""
+    """An address that is only a port is a port of 127.0.0.1."""
     metrics = MetricsServer(addr, registry=registry)
     with pytest.raises(RuntimeError, match="no address before"):
         assert metrics.url
@@ -360,17 +364,17 @@ def test_it_listens_on_the_loopback_interface_unless_told_otherwise(
 
 
 @pytest.mark.parametrize("addr", ["", "x", "host:", "127.0.0.1:99999", "127.0.0.1:-1"])
-def test_an_address_that_is_none_is_refused_when_it_starts(
+def test_an_invalid_address_of_a_metrics_server_is_refused_at_its_start(
     registry: CollectorRegistry, addr: str
 ) -> None:
-    """With what is wrong with it."""
+    """The ``SpecError`` names the form that an address must have."""
     with pytest.raises(SpecError, match=r"metrics: .* is not of the form HOST:PORT"):
         MetricsServer(addr, registry=registry).start(lambda: True)
 
 
 @pytest.mark.parametrize("wrong", [{"addr": 9323}, {"check": 5}])
-def test_what_cannot_be_an_argument_is_refused(wrong: dict[str, Any]) -> None:
-    """By its name."""
+def test_an_argument_of_the_wrong_type_for_metrics_is_refused(wrong: dict[str, Any]) -> None:
+    """The ``TypeError`` names the argument."""
     with pytest.raises(TypeError, match=rf"{next(iter(wrong))} must be"):
         MetricsServer(**wrong)
     with pytest.raises(TypeError, match="metrics must be an object with start"):

@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 
 
-def test_it_prints_the_trace_that_the_guide_shows() -> None:
-    """Run as the guide runs it."""
+def test_the_observed_example_prints_the_trace_that_its_guide_shows() -> None:
+    """The output of ``examples/observed.py`` is the block of text in ``docs/observing.md``."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "examples/observed.py"],
         check=True,

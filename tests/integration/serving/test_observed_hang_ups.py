@@ -1,4 +1,4 @@
-"""Observers of a served plugin are told that a host hung up, whatever it was in the middle of."""
+"""Observers of a served plugin see that a host hung up, at whatever point of its call."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ LARGE = 16 << 20
 
 
 class Ends(Observer):
-    """Keeps the ends of requests, and tells when one has come."""
+    """Keeps the ends of requests, and releases a semaphore at each."""
 
     def __init__(self) -> None:
         self.ended: list[RequestEnded] = []
@@ -143,8 +143,10 @@ LEFT: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("when", LEFT)
-def test_a_host_that_leaves_is_told_as_hung_up(serving: Serving, scheme: str, when: str) -> None:
-    """Within a second or so, and once."""
+def test_observers_see_that_a_host_hung_up_within_a_call(
+    serving: Serving, scheme: str, when: str
+) -> None:
+    """There is one event, with ``hung_up`` set, soon after the host left."""
     ends = Ends()
     with serving(ends) as addr:
         with connect(addr, scheme) as sock:
@@ -159,10 +161,10 @@ def test_a_host_that_leaves_is_told_as_hung_up(serving: Serving, scheme: str, wh
 
 
 @pytest.mark.parametrize("when", [*LEFT, "before a response"])
-def test_a_server_that_stops_says_that_it_broke_the_connection_off(
+def test_observers_see_an_error_and_no_hang_up_if_the_server_stops_within_a_call(
     serving: Serving, scheme: str, when: str
 ) -> None:
-    """The host has waited, and its call is no success."""
+    """The server closed the connection while the host was waiting, so the call has failed."""
     ends = Ends()
     with serving(ends) as addr:
         sock = connect(addr, scheme)
@@ -177,10 +179,10 @@ def test_a_server_that_stops_says_that_it_broke_the_connection_off(
 
 
 @pytest.mark.parametrize("serving", ["threads"], indirect=True)
-def test_an_upload_that_is_read_after_its_host_has_left_says_so(
+def test_reading_an_upload_after_its_host_hung_up_is_an_error_that_says_so(
     serving: Serving, scheme: str
 ) -> None:
-    """Its connection is closed by then."""
+    """The connection is closed by then; observers see the error, and ``hung_up`` set."""
     ends = Ends()
     with serving(ends) as addr:
         with connect(addr, scheme) as sock:
@@ -200,8 +202,10 @@ WHOLE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", WHOLE)
-def test_a_host_that_stays_is_not(serving: Serving, scheme: str, what: str) -> None:
-    """Until it has all of its response."""
+def test_observers_see_no_hang_up_of_a_host_that_reads_its_whole_response(
+    serving: Serving, scheme: str, what: str
+) -> None:
+    """The event has status 200 and ``hung_up`` unset."""
     ends = Ends()
     with serving(ends) as addr, connect(addr, scheme) as sock:
         sock.sendall(WHOLE[what])
@@ -216,10 +220,10 @@ def test_a_host_that_stays_is_not(serving: Serving, scheme: str, what: str) -> N
 
 
 @pytest.mark.parametrize("scheme", ["unix"], indirect=True)
-def test_a_host_that_only_ends_its_sending_on_a_unix_socket_is_answered(
+def test_a_host_that_only_ends_its_sending_on_a_unix_socket_gets_a_response(
     serving: Serving, scheme: str
 ) -> None:
-    """In the middle of its upload, it gets 400; so does one that sends bad chunks."""
+    """An upload that ends early, or has bad chunks, gets status 400, and is not a hang-up."""
     ends = Ends()
     with serving(ends) as addr:
         for request in (LEFT["between two chunks"], CHUNKED + b"no chunk\r\n"):

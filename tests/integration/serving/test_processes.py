@@ -90,10 +90,10 @@ def appear(path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_plugin_and_its_socket(
+def test_a_signal_ends_the_plugin_and_removes_its_socket(
     short_path: Path, start: Start, number: signal.Signals
 ) -> None:
-    """On SIGTERM and SIGINT the socket goes, and the program goes on behind ``serve_unix``."""
+    """On SIGTERM and SIGINT ``serve_unix`` removes the socket, and returns to the program."""
     process = start("-c", SERVE, "unix", str(short_path))
     assert say(f"unix://{short_path}/echo.sock") == "hello"
 
@@ -103,8 +103,8 @@ def test_a_signal_ends_the_plugin_and_its_socket(
     assert list(short_path.iterdir()) == []
 
 
-def test_a_signal_ends_the_plugin_and_its_spec(short_path: Path, start: Start) -> None:
-    """The same for ``serve_tcp``."""
+def test_a_signal_ends_the_plugin_and_removes_its_spec(short_path: Path, start: Start) -> None:
+    """On SIGTERM ``serve_tcp`` removes the spec, and returns to the program."""
     process = start("-c", SERVE, "tcp", str(short_path))
     appear(short_path / "echo.spec")
     assert say((short_path / "echo.spec").read_text()) == "hello"
@@ -116,7 +116,7 @@ def test_a_signal_ends_the_plugin_and_its_spec(short_path: Path, start: Start) -
 
 
 def test_a_killed_plugin_can_be_started_again(short_path: Path, start: Start) -> None:
-    """``kill -9`` leaves a stale socket, which the next one replaces."""
+    """``kill -9`` leaves a stale socket, which the next process of the plugin replaces."""
     path = short_path / "echo.sock"
     first = start("-c", SERVE, "unix", str(short_path))
     assert say(f"unix://{path}") == "hello"
@@ -133,7 +133,7 @@ def test_a_killed_plugin_can_be_started_again(short_path: Path, start: Start) ->
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 def test_a_socket_of_systemd_is_served(short_path: Path, start: Start, kind: str) -> None:
-    """Descriptor 3 is served as it is; neither it nor a spec is made or removed."""
+    """Descriptor 3 is served as it is; no socket file and no spec is made or removed."""
     path = short_path / "systemd.sock"
     if kind == "unix":
         sock, addr = socket.socket(socket.AF_UNIX), f"unix://{path}"
@@ -175,10 +175,10 @@ def test_a_socket_of_systemd_is_served(short_path: Path, start: Start, kind: str
     ],
 )
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
-def test_what_cannot_be_served_of_systemd_is_an_error(
+def test_a_descriptor_of_systemd_that_cannot_be_served_is_an_error(
     short_path: Path, start: Start, *, kind: str, make: str, count: int, why: str
 ) -> None:
-    """It says so, takes its variables out of the environment, and makes nothing on disk."""
+    """The ``SpecError`` says why; systemd's variables are unset, and no file is made."""
     script = (
         f"import os, socket\nmade = {make}\n"
         "os.dup2(made.fileno(), 3) if made.fileno() != 3 else None\n"
@@ -195,8 +195,8 @@ def test_what_cannot_be_served_of_systemd_is_an_error(
     assert list(short_path.iterdir()) == []
 
 
-def test_sockets_for_another_process_are_not_served(short_path: Path, start: Start) -> None:
-    """Variables that a parent left in the environment are none of our business."""
+def test_systemd_sockets_for_another_process_are_not_served(short_path: Path, start: Start) -> None:
+    """If ``LISTEN_PID`` names another process, the plugin makes its own socket."""
     process = start(
         "-c", SERVE, "unix", str(short_path), env={"LISTEN_PID": "1", "LISTEN_FDS": "1"}
     )
@@ -207,7 +207,7 @@ def test_sockets_for_another_process_are_not_served(short_path: Path, start: Sta
 
 
 def test_serving_in_another_thread_leaves_signals_alone(short_path: Path, start: Start) -> None:
-    """Only the main thread can have handlers, and only ``serve_…`` of it takes them."""
+    """Only the main thread can set signal handlers, so SIGTERM ends the process as usual."""
     script = SERVE.replace("globals()", "import threading\nrun = globals()").replace(
         "run = globals()[sys.argv[1]](sys.argv[2])",
         "threading.Thread(target=unix, args=[sys.argv[2]], daemon=True).start()\n"
@@ -222,8 +222,8 @@ def test_serving_in_another_thread_leaves_signals_alone(short_path: Path, start:
     assert process.returncode == -signal.SIGTERM
 
 
-def test_without_the_extra_the_error_says_what_to_install(short_path: Path, start: Start) -> None:
-    """Serving needs a library that calling does not."""
+def test_serving_without_cheroot_says_what_to_install(short_path: Path, start: Start) -> None:
+    """Serving needs a library that calling does not need."""
     process = start("-c", f"import sys; sys.modules['cheroot'] = None\n{SERVE}", "unix", "/none")
 
     assert output(process).splitlines()[-1] == (
@@ -232,7 +232,7 @@ def test_without_the_extra_the_error_says_what_to_install(short_path: Path, star
 
 
 def test_the_same_app_runs_under_gunicorn(short_path: Path, start: Start) -> None:
-    """``wsgi(app)`` is what WSGI servers take: calls, chunked bodies and streams."""
+    """``wsgi(app)`` makes calls, chunked bodies and streams work under a WSGI server."""
     (short_path / "plugin.py").write_text(GUNICORN)
     path = short_path / "echo.sock"
     arguments = ["--bind", f"unix:{path}", "--workers", "1", "--threads", "4"]

@@ -1,4 +1,4 @@
-"""A server that ends without being told to: ``run`` notices, cleans up and raises."""
+"""A server that ends although it was not stopped: ``run`` notices, cleans up and raises."""
 
 import ctypes
 import os
@@ -60,7 +60,7 @@ def shut_listener_down(descriptor: int) -> None:
 
 
 class InterruptedFromOutsideError(BaseException):
-    """What no server expects."""
+    """An exception that no server expects."""
 
 
 def interrupt_server(_: int) -> None:
@@ -106,10 +106,10 @@ def end_when_it_serves(end: Callable[[int], None], directory: Path) -> threading
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_run_raises_and_leaves_nothing_behind(
+def test_run_raises_and_cleans_up_after_the_server_ended_by_itself(
     end: Callable[[int], None], server: PluginServer, short_path: Path
 ) -> None:
-    """Whatever ended it: neither a socket nor a spec tells hosts of a plugin that is none."""
+    """No socket and no spec is left of a plugin that is not served any more."""
     threads = threading.active_count()
     killer = end_when_it_serves(end, short_path)
     began = time.monotonic()
@@ -124,8 +124,10 @@ def test_run_raises_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("serve", [serve_unix, serve_tcp])
-def test_serving_raises(serve: Callable[..., None], app: Any, short_path: Path) -> None:
-    """So a program that serves ends with a traceback and a status other than 0."""
+def test_serve_unix_and_serve_tcp_raise_after_the_server_ended_by_itself(
+    serve: Callable[..., None], app: Any, short_path: Path
+) -> None:
+    """A program that serves then ends with a traceback and an exit status other than 0."""
     where = {"sockets_path" if serve is serve_unix else "specs_path": str(short_path)}
     killer = end_when_it_serves(close_listener, short_path)
 
@@ -136,8 +138,8 @@ def test_serving_raises(serve: Callable[..., None], app: Any, short_path: Path) 
     assert list(short_path.iterdir()) == []
 
 
-def test_calls_that_run_when_a_server_ends_are_let_end(app: Any, short_path: Path) -> None:
-    """As at any stop."""
+def test_running_calls_may_end_after_the_server_ended_by_itself(app: Any, short_path: Path) -> None:
+    """Running calls have the drain time to end, as at a normal stop."""
     server = plugin_server_unix(app, "echo", sockets_path=str(short_path), drain=WAIT)
     server.start()
     with dial(server.addr) as caller:
@@ -157,8 +159,8 @@ def test_calls_that_run_when_a_server_ends_are_let_end(app: Any, short_path: Pat
         killer.join()
 
 
-def test_a_server_that_is_told_to_stop_has_not_ended_by_itself(server: PluginServer) -> None:
-    """``run`` returns."""
+def test_run_returns_without_an_error_when_the_server_is_stopped(server: PluginServer) -> None:
+    """A stop by another thread does not count as a server that ended by itself."""
     stopper = threading.Timer(0.2, server.stop)
     stopper.start()
 
@@ -168,8 +170,10 @@ def test_a_server_that_is_told_to_stop_has_not_ended_by_itself(server: PluginSer
 
 
 @pytest.mark.parametrize("drain", [-1, -0.1, float("nan"), float("inf"), 1e20])
-def test_a_drain_that_is_no_time_is_refused(drain: float, short_path: Path) -> None:
-    """Before a socket is made."""
+def test_a_drain_time_that_is_not_a_number_of_seconds_is_refused(
+    drain: float, short_path: Path
+) -> None:
+    """``ValueError`` is raised before a socket is made."""
     with pytest.raises(ValueError, match="drain must be a number of seconds, 0 or more, not"):
         plugin_server_unix(APP, "echo", sockets_path=str(short_path), drain=drain)
     with pytest.raises(ValueError, match="drain must be a number of seconds, 0 or more, not"):

@@ -68,7 +68,7 @@ def server_in(
 
 @pytest.mark.parametrize("addr", ["127.0.0.1:0", "localhost:0"])
 def test_a_host_finds_the_plugin_by_its_spec(tmp_path: Path, registry: Registry, addr: str) -> None:
-    """The spec has the port that was free, and goes with the plugin."""
+    """The spec has the port that the system chose, and is removed when the plugin stops."""
     with server_in(tmp_path, addr) as server:
         assert (tmp_path / "echo.spec").read_text() == server.addr
         assert server.addr.startswith(f"tcp://{addr.removesuffix('0')}")
@@ -91,10 +91,10 @@ def test_under_tls_the_spec_says_how_to_verify(
     assert os.listdir(tmp_path) == []
 
 
-def test_hosts_can_be_made_to_show_a_certificate(
+def test_a_plugin_can_require_a_client_certificate(
     tmp_path: Path, registry: Registry, authority: Authority
 ) -> None:
-    """A plugin with ``client_ca_file`` answers those whom it vouches for."""
+    """With ``client_ca_file``, a host with a certificate of that authority is served."""
     tls = ServerTLS(
         *authority.plugin,
         ca_file=authority.ca_file,
@@ -110,17 +110,17 @@ def test_hosts_can_be_made_to_show_a_certificate(
 def test_a_host_without_a_certificate_is_refused(
     tmp_path: Path, registry: Registry, authority: Authority
 ) -> None:
-    """A host that shows none is not answered."""
+    """With ``client_ca_file``, a host that shows no certificate gets ``TransportError``."""
     tls = ServerTLS(*authority.plugin, ca_file=authority.ca_file, client_ca_file=authority.ca_file)
 
     with server_in(tmp_path, "localhost:0", tls), pytest.raises(TransportError):
         registry.get("echo", "Echo")
 
 
-def test_who_shakes_no_hands_stops_nobody(
+def test_clients_without_a_tls_handshake_do_not_block_other_hosts(
     tmp_path: Path, registry: Registry, authority: Authority
 ) -> None:
-    """A silent client, and one that speaks plain text, cost a thread each and no more."""
+    """A silent client, and a client that sends plain text, take one thread each and no more."""
     tls = ServerTLS(*authority.plugin, ca_file=authority.ca_file)
     with server_in(tmp_path, "localhost:0", tls) as server:
         where = ("localhost", int(server.addr.rpartition(":")[2]))
@@ -132,10 +132,10 @@ def test_who_shakes_no_hands_stops_nobody(
 
 
 @pytest.mark.parametrize("size", [2000, 8192, 9000])
-def test_a_second_request_in_the_same_tls_record_is_answered(
+def test_a_second_request_in_the_same_tls_record_gets_its_response(
     tmp_path: Path, authority: Authority, size: int
 ) -> None:
-    """What TLS has decrypted is a request too, however much of it was read with the first."""
+    """Bytes that TLS has already decrypted are read, however many came with the first request."""
     tls = ServerTLS(*authority.plugin, ca_file=authority.ca_file)
     context = ssl.create_default_context(cafile=authority.ca_file)
     filler = size - len(post("Echo.Say", b'{"Text":"%b"}' % (b"x" * 4000))) + 4000
@@ -158,7 +158,7 @@ def test_a_second_request_in_the_same_tls_record_is_answered(
 
 
 def test_a_certificate_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
-    """Nothing listens, and no spec is written."""
+    """The server does not start, and no spec is written."""
     with pytest.raises(SpecError, match=r"CertFile and KeyFile .*none\.key cannot be used"):
         server_in(tmp_path, tls=ServerTLS(f"{tmp_path}/none.pem", f"{tmp_path}/none.key")).start()
 
@@ -168,8 +168,8 @@ def test_a_certificate_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "addr", ["", "localhost", ":80", "localhost:x", "tcp://a:1", "a:1/b", "a:65536"]
 )
-def test_an_address_is_host_and_port(tmp_path: Path, addr: str) -> None:
-    """Anything else is an error that names the form."""
+def test_an_address_that_is_not_host_and_port_is_refused(tmp_path: Path, addr: str) -> None:
+    """The ``SpecError`` names the form that an address must have."""
     with pytest.raises(SpecError) as raised:
         server_in(tmp_path, addr).start()
 
@@ -178,7 +178,7 @@ def test_an_address_is_host_and_port(tmp_path: Path, addr: str) -> None:
 
 
 @pytest.mark.parametrize("addr", ["no-such-host.invalid:80", "192.0.2.1:80"])
-def test_an_address_that_is_not_ours_is_an_error(tmp_path: Path, addr: str) -> None:
+def test_an_address_of_another_machine_is_an_error(tmp_path: Path, addr: str) -> None:
     """A host or port at which this machine cannot listen is an error that says so."""
     with pytest.raises(SpecError, match=f"^cannot listen at {addr}: "):
         server_in(tmp_path, addr).start()
@@ -195,8 +195,8 @@ def test_a_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
         assert (tmp_path / "echo.spec").read_text() == first.addr
 
 
-def test_a_spec_that_cannot_be_written_leaves_nobody_listening(tmp_path: Path) -> None:
-    """No host would find the plugin, so it does not start."""
+def test_a_plugin_whose_spec_cannot_be_written_does_not_listen(tmp_path: Path) -> None:
+    """No host would find the plugin, so its start fails."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         addr = f"127.0.0.1:{free.getsockname()[1]}"
     (tmp_path / "file").write_text("")
@@ -218,7 +218,7 @@ def test_a_bad_name_is_an_error(tmp_path: Path) -> None:
 
 
 def test_ipv6_addresses_have_brackets(tmp_path: Path, registry: Registry) -> None:
-    """The spec has them too, so that hosts can read it."""
+    """The spec has the brackets, too, so that hosts can read the address."""
     with server_in(tmp_path, "[::1]:0") as server:
         assert server.addr.startswith("tcp://[::1]:")
         assert Echo(registry.get("echo", "Echo").client).say("hello") == "hello"
@@ -232,8 +232,8 @@ def test_an_address_that_no_host_can_read_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_of_any_length_is_refused_in_one_line(tmp_path: Path) -> None:
-    """What it was given is cut in the error, as any text of others is."""
+def test_the_error_of_a_very_long_address_is_cut_to_one_line(tmp_path: Path) -> None:
+    """The error has no line ends and fewer than 900 characters of a long address."""
     with pytest.raises(SpecError, match="not an address that hosts can read") as caught:
         plugin_server_tcp(APP, "echo", "a\n" * 50_000 + ":0", specs_path=str(tmp_path)).start()
 
@@ -242,7 +242,7 @@ def test_an_address_of_any_length_is_refused_in_one_line(tmp_path: Path) -> None
 
 
 def test_a_plugin_sends_no_session_tickets(tmp_path: Path) -> None:
-    """No host resumes a session, and unread ones can take an early response with them."""
+    """No host resumes a session, and unread tickets can cause an early response to be lost."""
     authority = Authority(tmp_path)
     tls = ServerTLS(*authority.plugin, ca_file=authority.ca_file)
     context = ssl.create_default_context(cafile=authority.ca_file)

@@ -64,7 +64,7 @@ def test_an_absolute_path_is_taken_as_it_is(short_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\0b"])
 def test_a_bad_name_is_an_error_before_anything_is_made(short_path: Path, name: str) -> None:
-    """What cannot be a plugin's name is refused when the server is made."""
+    """The name is checked when the server object is made, before its start."""
     with pytest.raises(InvalidPluginNameError):
         server_in(short_path / "plugins", name)
 
@@ -78,7 +78,7 @@ def test_the_socket_is_for_its_owner_and_group(short_path: Path) -> None:
 
 
 def test_mode_and_group_can_be_given(short_path: Path) -> None:
-    """Who may call the plugin is the caller's decision."""
+    """The mode and group of the socket decide which users may call the plugin."""
     # Root can give any group, others one of their own.
     group = 4711 if os.getuid() == 0 else os.getgroups()[-1]
 
@@ -91,7 +91,7 @@ def test_mode_and_group_can_be_given(short_path: Path) -> None:
 
 
 def test_an_unknown_group_is_an_error(short_path: Path) -> None:
-    """A misspelt group is told so, and nothing is made."""
+    """The ``SettingsError`` names the group, and no directory and no socket is made."""
     server = plugin_server_unix(APP, "echo", sockets_path=f"{short_path}/a", group="no such group")
 
     with pytest.raises(SettingsError, match=r"^there is no group 'no such group'$"):
@@ -101,7 +101,7 @@ def test_an_unknown_group_is_an_error(short_path: Path) -> None:
 
 
 def test_a_stale_socket_is_replaced(short_path: Path) -> None:
-    """What a killed plugin left behind is no hindrance."""
+    """A socket that a killed plugin left behind does not keep the next one from starting."""
     with somebody_at(short_path / "echo.sock"):
         pass
 
@@ -122,8 +122,8 @@ def test_a_live_socket_is_never_replaced(short_path: Path) -> None:
         assert_serves(first)
 
 
-def test_a_busy_socket_is_a_live_one(short_path: Path) -> None:
-    """A plugin whose queue is full refuses connections too, but in another way."""
+def test_a_socket_whose_queue_is_full_is_not_replaced(short_path: Path) -> None:
+    """A busy plugin refuses connections with another error than a stale socket does."""
     path = short_path / "echo.sock"
     with somebody_at(path) as sock, socket.socket(socket.AF_UNIX) as caller:
         sock.listen(0)
@@ -145,8 +145,8 @@ def test_a_socket_of_another_kind_is_left_alone(short_path: Path) -> None:
     assert path.is_socket()
 
 
-def test_what_is_no_socket_is_left_alone(short_path: Path) -> None:
-    """Neither a file nor a link is replaced, whatever it is called."""
+def test_a_file_or_link_in_place_of_the_socket_is_left_alone(short_path: Path) -> None:
+    """The start fails, and neither a file nor a link is replaced."""
     path = short_path / "echo.sock"
     path.write_text("precious")
     (short_path / "link.sock").symlink_to("echo.sock")
@@ -162,7 +162,7 @@ def test_what_is_no_socket_is_left_alone(short_path: Path) -> None:
 
 
 def test_a_path_that_is_too_long_is_an_error(short_path: Path) -> None:
-    """The limit of the kernel is named."""
+    """The error has the length of the path and the limit of the kernel."""
     path = f"{short_path}/{'x' * 107}.sock"
 
     with pytest.raises(SpecError) as raised:
@@ -172,7 +172,7 @@ def test_a_path_that_is_too_long_is_an_error(short_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(short_path: Path) -> None:
-    """The operating system's reason is told, with the path."""
+    """The error has the operating system's reason and the path."""
     (short_path / "file").write_text("")
 
     with pytest.raises(SpecError, match="cannot listen there: Not a directory") as raised:
@@ -181,8 +181,8 @@ def test_a_directory_that_cannot_be_made_is_an_error(short_path: Path) -> None:
     assert raised.value.file == f"{short_path}/file/plugins/echo.sock"
 
 
-def test_a_group_that_cannot_be_given_leaves_no_socket(short_path: Path) -> None:
-    """Where the socket cannot be made as asked, it is not left there for others."""
+def test_a_group_that_cannot_be_set_leaves_no_socket(short_path: Path) -> None:
+    """If the group cannot be set, the socket that was just made is removed."""
     path = short_path / "echo.sock"
 
     with pytest.raises(OverflowError):
@@ -191,8 +191,8 @@ def test_a_group_that_cannot_be_given_leaves_no_socket(short_path: Path) -> None
     assert not path.exists()
 
 
-def test_the_socket_of_another_is_not_removed(short_path: Path) -> None:
-    """Where another process has put a socket in place of ours, it stays."""
+def test_a_stopping_server_does_not_remove_the_socket_of_another_process(short_path: Path) -> None:
+    """If another process has replaced the socket by its own, that socket stays."""
     path = short_path / "echo.sock"
     server = server_in(short_path)
     server.start()
@@ -204,16 +204,16 @@ def test_the_socket_of_another_is_not_removed(short_path: Path) -> None:
     assert path.is_socket()
 
 
-def test_a_socket_that_is_gone_is_no_error(short_path: Path) -> None:
-    """Another process cleaned up before us."""
+def test_stopping_a_server_whose_socket_is_gone_is_no_error(short_path: Path) -> None:
+    """Another process may have removed the socket before."""
     with server_in(short_path):
         (short_path / "echo.sock").unlink()
 
     assert list(short_path.iterdir()) == []
 
 
-def test_a_lock_on_the_directory_stops_nobody(short_path: Path) -> None:
-    """Every user may have one who can read the directory."""
+def test_a_lock_on_the_directory_does_not_keep_a_plugin_from_starting(short_path: Path) -> None:
+    """Any user who can read the directory can lock it, so such a lock is ignored."""
     descriptor = os.open(short_path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -231,8 +231,8 @@ def lock_held(path: Path) -> Iterator[None]:
         yield
 
 
-def test_a_plugin_that_is_being_started_is_waited_for_with_a_bound(short_path: Path) -> None:
-    """After five seconds the error names the lock; one that is free is taken, however old."""
+def test_a_plugin_waits_at_most_five_seconds_for_another_that_is_starting(short_path: Path) -> None:
+    """The error names the lock file; a lock file that no process holds is used again."""
     began = time.monotonic()
     with lock_held(short_path / "echo.sock"), pytest.raises(SpecError, match=r"\.echo\.sock\.lock"):
         server_in(short_path).start()
@@ -243,8 +243,8 @@ def test_a_plugin_that_is_being_started_is_waited_for_with_a_bound(short_path: P
     assert list(short_path.iterdir()) == []
 
 
-def test_a_stop_is_heeded_while_a_lock_is_waited_for(short_path: Path) -> None:
-    """Who is told to stop while it waits for its place ends at once, and well."""
+def test_a_plugin_that_waits_for_the_lock_can_be_stopped(short_path: Path) -> None:
+    """``request_stop`` ends the wait soon, and ``run`` returns without an error."""
     server = server_in(short_path)
     with lock_held(short_path / "echo.sock"):
         threading.Timer(0.2, server.request_stop).start()
@@ -256,7 +256,7 @@ def test_a_stop_is_heeded_while_a_lock_is_waited_for(short_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file another's")
 def test_a_lock_of_another_user_is_not_trusted(short_path: Path) -> None:
-    """They could hold it for ever: the error says what to remove."""
+    """Another user could hold the lock for ever, so the error says which file to remove."""
     lock = short_path / ".echo.sock.lock"
     lock.touch()
     os.chown(lock, 65534, 65534)
@@ -265,8 +265,8 @@ def test_a_lock_of_another_user_is_not_trusted(short_path: Path) -> None:
         server_in(short_path).start()
 
 
-def test_two_that_start_at_once_are_one(short_path: Path) -> None:
-    """Of many that find a stale socket at the same time one gets its place, and is reached."""
+def test_of_plugins_that_start_at_the_same_time_only_one_is_served(short_path: Path) -> None:
+    """Of eight plugins that find a stale socket, one replaces it, and the others get an error."""
     with somebody_at(short_path / "echo.sock"):
         pass
     servers = [server_in(short_path) for _ in range(8)]

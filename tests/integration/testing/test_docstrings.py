@@ -1,4 +1,4 @@
-"""The examples in the docstrings of what is public, run as a reader would."""
+"""The docstrings of public names: their arguments, and their examples, run as a reader would."""
 
 import contextlib
 import inspect
@@ -86,8 +86,8 @@ OTHERS = {EXAMPLES[it]: it for it in EXAMPLES if it not in TESTS and it not in S
 
 
 @pytest.mark.parametrize("door", SHOWN)
-def test_what_a_newcomer_makes_first_has_an_example(door: str) -> None:
-    """In the docstring that ``help`` prints and the reference shows."""
+def test_each_name_that_a_newcomer_uses_first_has_an_example(door: str) -> None:
+    """The example is in the docstring, which ``help`` prints and the reference shows."""
     assert [name for name in sorted(SHOWN[door]) if f"{door}.{name} 0" not in EXAMPLES] == []
 
 
@@ -107,8 +107,8 @@ def told(it: Any) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize("door", [door for door in SHOWN if "contracts" not in door])
-def test_what_a_newcomer_makes_first_tells_each_argument(door: str) -> None:
-    """And so do its public methods; what they return is told where it is anything."""
+def test_each_name_that_a_newcomer_uses_first_documents_its_arguments(door: str) -> None:
+    """The docstrings of a class and of its public methods list exactly their arguments."""
     for name in SHOWN[door]:
         it = getattr(import_module(door), name)
         public = {} if name in MADE_BY_OTHERS or "pytest_plugin" in door else {name: it}
@@ -124,14 +124,14 @@ def test_what_a_newcomer_makes_first_tells_each_argument(door: str) -> None:
 
 
 @pytest.mark.parametrize("example", OTHERS, ids=OTHERS.values())
-def test_an_example_runs(example: str, tmp_path: Path) -> None:
-    """By itself, in an empty directory."""
+def test_an_example_in_a_docstring_runs(example: str, tmp_path: Path) -> None:
+    """The example runs by itself, in an empty directory."""
     with contextlib.chdir(tmp_path):
         exec(compile(example, OTHERS[example], "exec"), {})  # noqa: S102  our own
 
 
 def test_the_tests_among_the_examples_pass(tmp_path: Path) -> None:
-    """Each in a file of its own, with what it imports and the fixtures that it asks for."""
+    """Each test is in a file of its own, with the imports that the example has."""
     for number, where in enumerate(TESTS):
         (tmp_path / f"test_{number}.py").write_text(TESTS[where], "utf-8")
 
@@ -142,8 +142,8 @@ def test_the_tests_among_the_examples_pass(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", sorted(SERVERS))
-def test_an_example_serves_until_it_is_told_to_stop(where: str, tmp_path: Path) -> None:
-    """It announces itself in the directory that it names, and leaves nothing there."""
+def test_an_example_that_serves_a_plugin_runs_until_sigterm(where: str, tmp_path: Path) -> None:
+    """Its socket or spec appears in the directory that it names, and is removed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SERVERS[where]],
         cwd=tmp_path,

@@ -19,14 +19,14 @@ DOCUMENTS = [page for page in pages.pages() if blocks_of(page)]
 
 
 def test_documents_with_tests_are_found() -> None:
-    """Those that are to have some."""
+    """The pages that are known to have tests are among them."""
     expected = {"README.md", "docs/index.md", "docs/get-started/tests.md", "docs/testing.md"}
     assert expected <= set(DOCUMENTS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_each_test_in_a_document_passes_by_itself(tmp_path: Path, document: str) -> None:
-    """Copied from the page, it runs: what it imports, and the fixtures that it asks for."""
+    """A block copied from the page runs with its own imports, and with the fixtures it names."""
     blocks = blocks_of(document)
     for number, block in enumerate(blocks):
         (tmp_path / f"test_{number}.py").write_text(block, encoding="utf-8")
@@ -37,8 +37,8 @@ def test_each_test_in_a_document_passes_by_itself(tmp_path: Path, document: str)
     assert f"{count} passed" in output, output
 
 
-def test_the_readme_keeps_its_word() -> None:
-    """The engine's whole schedule is tested in one line, and a race at start-up in five."""
+def test_the_two_shortest_tests_of_the_readme_have_one_and_five_lines() -> None:
+    """The README promises short tests of the engine's retries and of a race at start-up."""
     lines = {
         name: body.strip().splitlines()
         for block in blocks_of("README.md")

@@ -1,4 +1,4 @@
-"""What of a fake clock takes its time by nature: a hundred thousand scripted events."""
+"""A test of the fake clock that takes long: a hundred thousand scripted events."""
 
 from itertools import cycle
 
@@ -8,7 +8,7 @@ from moby_plugins.testing import ClockStuckError, FakeClock
 
 
 def test_an_event_that_adds_itself_again_for_the_same_moment_is_an_error() -> None:
-    """Or for one before: a hundred thousand are enough, and the clock goes on afterwards."""
+    """After 100,000 events at one moment the clock raises an error, and can be used afterwards."""
     clock = FakeClock()
     later = cycle([0.0, -1.0])
 

@@ -1,4 +1,4 @@
-"""What is real holds the time of a ``FakeTimeLoop`` back: threads, and sockets."""
+"""Real threads, processes and sockets hold back the time of a ``FakeTimeLoop``."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ def loop() -> Iterator[FakeTimeLoop]:
 
 
 def test_a_job_in_a_thread_holds_time_back(loop: FakeTimeLoop) -> None:
-    """A job that takes real time takes none on the loop; afterwards time goes on."""
+    """The loop's time does not change while the job runs; afterwards timers fire again."""
 
     async def main() -> tuple[float, float]:
         sleeper = asyncio.create_task(asyncio.sleep(1000))
@@ -48,8 +48,8 @@ def test_a_job_in_a_thread_holds_time_back(loop: FakeTimeLoop) -> None:
     assert loop.run(main()) == (0.0, 1000.0)
 
 
-def test_a_job_without_an_end_is_reported() -> None:
-    """After the watchdog's time, of real time, the error names the tasks."""
+def test_a_job_that_does_not_end_is_reported() -> None:
+    """After the watchdog's seconds of real time, a LoopStuckError names the tasks that wait."""
     gone = threading.Event()
 
     async def main() -> None:
@@ -71,7 +71,7 @@ def slow(seconds: float = 0.5) -> str:
 
 
 def test_a_cancelled_job_holds_time_back_until_its_thread_has_ended(loop: FakeTimeLoop) -> None:
-    """Its thread goes on, and may still do what others see."""
+    """The job's thread runs on after a cancellation, and may still have effects."""
     log: list[tuple[str, float]] = []
     began = threading.Event()
 
@@ -92,8 +92,8 @@ def test_a_cancelled_job_holds_time_back_until_its_thread_has_ended(loop: FakeTi
     assert (log, loop.time()) == ([("worked", 0.0)], 100.0)
 
 
-def test_a_cancelled_job_that_has_not_begun_holds_nothing_back(loop: FakeTimeLoop) -> None:
-    """Of a pool whose only thread is busy, and of a job that nothing waits for."""
+def test_a_cancelled_job_that_has_not_begun_does_not_hold_time_back(loop: FakeTimeLoop) -> None:
+    """The pool's only thread is busy when the job is cancelled, so that the job never runs."""
     began: list[int] = []
 
     async def main() -> float:
@@ -118,7 +118,7 @@ def test_the_watchdogs_time_counts_from_the_beginning_of_a_run() -> None:
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_any_executor_holds_time_back(kind: Any, loop: FakeTimeLoop) -> None:
-    """Threads of its own, the loop's default, or processes."""
+    """The executor may be the loop's default, replaced by a test, or a pool of processes."""
     executor = kind(1)
     if kind is ThreadPoolExecutor:
         loop.set_default_executor(executor)
@@ -133,8 +133,10 @@ def test_any_executor_holds_time_back(kind: Any, loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("bound", [None, 5])
-def test_a_process_holds_time_back(bound: float | None, loop: FakeTimeLoop) -> None:
-    """Until it has ended, with pipes and without."""
+def test_a_subprocess_holds_time_back_until_it_has_ended(
+    bound: float | None, loop: FakeTimeLoop
+) -> None:
+    """The subprocess may have pipes or none, and a time-out around it does not fire."""
 
     async def main() -> tuple[int | None, bytes, float]:
         async with asyncio.timeout(bound):
@@ -149,7 +151,7 @@ def test_a_process_holds_time_back(bound: float | None, loop: FakeTimeLoop) -> N
 
 
 def test_a_thread_of_a_test_that_calls_the_loop_is_waited_for(loop: FakeTimeLoop) -> None:
-    """A future of another executor, and ``call_soon_threadsafe``, where nothing else is due."""
+    """Without a timer the loop waits for ``call_soon_threadsafe`` and futures of other pools."""
 
     async def main() -> tuple[str, float]:
         ended = asyncio.Event()
@@ -163,8 +165,8 @@ def test_a_thread_of_a_test_that_calls_the_loop_is_waited_for(loop: FakeTimeLoop
         assert loop.run(main()) == ("done", 0.0)
 
 
-def test_a_new_thread_holds_time_back_as_a_socket_does(loop: FakeTimeLoop) -> None:
-    """What it calls within the patience comes before a timer, and what comes later does not."""
+def test_a_new_thread_holds_time_back_for_a_moment_of_real_time(loop: FakeTimeLoop) -> None:
+    """A result of the thread in that moment comes before a timer, a later result does not."""
 
     async def main(seconds: float) -> tuple[str, float]:
         async with asyncio.timeout(5):
@@ -176,8 +178,8 @@ def test_a_new_thread_holds_time_back_as_a_socket_does(loop: FakeTimeLoop) -> No
             loop.run(main(0.8))
 
 
-def test_idle_threads_of_the_loop_hold_nothing_back(loop: FakeTimeLoop) -> None:
-    """Those of its default executor: a stuck loop is reported at once."""
+def test_idle_threads_of_the_default_executor_do_not_hold_time_back(loop: FakeTimeLoop) -> None:
+    """Such threads cannot wake a task, so that a stuck loop is reported at once."""
 
     async def main() -> None:
         await asyncio.to_thread(slow, 0)
@@ -190,8 +192,8 @@ def test_idle_threads_of_the_loop_hold_nothing_back(loop: FakeTimeLoop) -> None:
     assert time.monotonic() - began < 0.2
 
 
-def test_a_thread_that_says_nothing_is_reported() -> None:
-    """After the watchdog's time, as it might wake the tasks."""
+def test_a_loop_that_only_a_silent_thread_could_wake_is_reported() -> None:
+    """The error comes after the watchdog's time, in which the thread might call the loop."""
     gone = threading.Event()
     thread = threading.Thread(target=gone.wait)
     thread.start()
@@ -222,8 +224,10 @@ class SlowLookups(Lookups):
 
 
 @pytest.mark.parametrize("lookups", [Lookups, SlowLookups])
-def test_a_look_up_of_a_name_holds_time_back(lookups: type[Lookups], loop: FakeTimeLoop) -> None:
-    """``tcp://localhost`` is resolved in a thread, and the call has its time afterwards."""
+def test_a_look_up_of_a_host_name_holds_time_back(
+    lookups: type[Lookups], loop: FakeTimeLoop
+) -> None:
+    """``tcp://localhost`` is resolved in a thread, and the time-out of the call does not fire."""
 
     async def main(addr: str) -> bytes:
         with closing(connect(Address(addr), None, lookups=lookups())) as transport:
@@ -236,7 +240,7 @@ def test_a_look_up_of_a_name_holds_time_back(lookups: type[Lookups], loop: FakeT
 
 
 def test_a_busy_socket_holds_time_back(loop: FakeTimeLoop) -> None:
-    """What comes within the patience comes before a timer of a second."""
+    """Data that comes after 0.05 s of real time comes before a timer of one second."""
     here, there = socket.socketpair()
     here.setblocking(False)
 
@@ -250,7 +254,7 @@ def test_a_busy_socket_holds_time_back(loop: FakeTimeLoop) -> None:
 
 
 def test_an_idle_socket_does_not_stop_time(loop: FakeTimeLoop) -> None:
-    """A connection on which nothing comes is taken for idle: timers fire all the same."""
+    """A connection on which no data comes is taken for idle, and timers fire."""
     here, there = socket.socketpair()
     here.setblocking(False)
 
@@ -263,8 +267,8 @@ def test_an_idle_socket_does_not_stop_time(loop: FakeTimeLoop) -> None:
         assert loop.run(main()) == 30.0
 
 
-def test_a_silent_socket_is_reported_where_nothing_is_due() -> None:
-    """Without a timer it is waited for, until the watchdog's time is over."""
+def test_a_loop_that_only_a_silent_socket_could_wake_is_reported() -> None:
+    """Without a timer the loop waits for data until the watchdog's time is over."""
     here, there = socket.socketpair()
     here.setblocking(False)
 
@@ -304,7 +308,7 @@ async def serving(kind: str, directory: Path) -> AsyncIterator[str]:
 def test_a_server_in_the_loop_does_not_delay_time(
     kind: str, loop: FakeTimeLoop, short_path: Path
 ) -> None:
-    """Neither while it has no call, nor while one runs, nor while an idle connection is kept."""
+    """Time passes while the server has no call, runs one, or keeps an idle connection."""
 
     async def main() -> float:
         async with serving(kind, short_path) as addr, new_client(addr, timeout=7200) as client:
@@ -321,8 +325,8 @@ def test_a_server_in_the_loop_does_not_delay_time(
     assert time.monotonic() - began < (1 if kind == "unix" else 5)
 
 
-def test_a_server_in_the_loop_does_not_hide_that_it_is_stuck(short_path: Path) -> None:
-    """With a connection to it too: as a host of another process might call."""
+def test_a_loop_that_is_stuck_is_reported_although_it_has_a_server(short_path: Path) -> None:
+    """The error comes after the watchdog's time, as another process might call the server."""
 
     async def main(loop: FakeTimeLoop) -> None:
         async with serving("unix", short_path) as addr, new_client(addr, timeout=7200) as client:

@@ -1,4 +1,4 @@
-"""What a fault server makes of hosts other than this library's."""
+"""A ``FaultServer`` with hosts that do not use this library, and its connections."""
 
 import socket
 from contextlib import closing
@@ -39,10 +39,10 @@ def said_to(path: Path, data: bytes) -> tuple[bytes, list[bytes]]:
     ],
     ids=["no body", "a length", "chunks, and another request"],
 )
-def test_a_request_is_read_as_any_server_reads_it(
+def test_requests_of_any_http_client_are_read(
     sent: bytes, bodies: list[bytes], short_path: Path
 ) -> None:
-    """Bodies with a length and in chunks, and a connection that is closed when the host asks."""
+    """Bodies may have a length or be chunked, and ``Connection: close`` ends the connection."""
     assert said_to(short_path / "p.sock", sent) == (ANSWER * len(bodies), bodies)
 
 
@@ -57,15 +57,15 @@ def test_a_request_is_read_as_any_server_reads_it(
     ],
     ids=["no HTTP", "nothing", "no length", "no chunk", "a long line"],
 )
-def test_what_is_no_request_is_not_answered(sent: bytes, short_path: Path) -> None:
-    """The server hangs up, and lists no call."""
+def test_a_malformed_request_gets_no_response(sent: bytes, short_path: Path) -> None:
+    """The server closes the connection, and lists no call."""
     said, bodies = said_to(short_path / "p.sock", sent)
 
     assert (said, bodies) == (b"", [])
 
 
-def test_a_request_that_is_cut_off_never_came(short_path: Path) -> None:
-    """A host that hangs up in the middle of its body has called nothing."""
+def test_a_request_that_is_cut_off_is_not_listed_as_a_call(short_path: Path) -> None:
+    """A host that closes its connection in the middle of the body gets no response."""
     path = short_path / "p.sock"
     with FaultServer.unix({"M.x": 1}, path) as server:
         with socket.socket(socket.AF_UNIX) as sock:
@@ -77,8 +77,8 @@ def test_a_request_that_is_cut_off_never_came(short_path: Path) -> None:
         assert list(server.calls) == []
 
 
-def test_a_server_may_be_restarted(short_path: Path) -> None:
-    """A host finds no listener while it is stopped, and the same plugin once it is back."""
+def test_a_fault_server_may_be_restarted(short_path: Path) -> None:
+    """While the server is stopped a host finds no socket; later the plugin's script goes on."""
     once = Settings(retry=RetryPolicy.never(), timeout=10.0)
     server = FaultServer.unix({"M.x": script(1, 2)}, short_path / "p.sock")
     with server, new_client(server.addr, settings=once) as client:
@@ -92,8 +92,8 @@ def test_a_server_may_be_restarted(short_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [refused(), drops()], ids=["refused", "drops"])
-def test_errors_name_the_address_that_was_asked_for(fault: Fault, short_path: Path) -> None:
-    """Not that of the socket, or of the dead end, that was dialled in its stead."""
+def test_errors_name_the_address_that_the_host_calls(fault: Fault, short_path: Path) -> None:
+    """They do not name the server's socket, to which the call is redirected."""
     with (
         FaultServer.unix({"M.x": fault}, short_path / "p.sock") as server,
         closing(server.connect(Address("memory://shelf"))) as transport,

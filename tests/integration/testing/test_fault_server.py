@@ -60,10 +60,10 @@ def client_of(server: FaultServer, clock: FakeClock | None = None) -> Client:
     ],
     ids=["missing", "refused", "denied"],
 )
-def test_a_plugin_may_be_out_of_reach_for_every_host(
+def test_a_fault_in_place_of_a_table_is_the_state_of_the_socket(
     fault: Fault, reason: str, short_path: Path
 ) -> None:
-    """A fault alone, in place of a table, is the state of the socket, without an announcement."""
+    """Every host finds the socket missing, stale or closed to its user."""
     short_path.chmod(0o755)
     somebody = as_nobody() if fault.errno == errno.EACCES else nullcontext()
     with (
@@ -77,8 +77,10 @@ def test_a_plugin_may_be_out_of_reach_for_every_host(
     assert caught.value.reason == reason
 
 
-def test_a_host_that_announces_nothing_is_told_what_it_can_be_told(short_path: Path) -> None:
-    """To a host that only knows the address, what comes too late hangs up, and errors are 500."""
+def test_a_host_that_only_knows_the_address_gets_faults_as_http_can_show_them(
+    short_path: Path,
+) -> None:
+    """A fault of connecting becomes a closed connection, and an exception becomes status 500."""
     table = {"M.late": refused(), "M.raises": KeyError("boom"), "M.answers": {"A": 1}}
     with (
         FaultServer.unix(table, short_path / "p.sock") as server,
@@ -96,8 +98,8 @@ def test_a_host_that_announces_nothing_is_told_what_it_can_be_told(short_path: P
     assert {call.attempt for call in server.calls} == {1}
 
 
-def test_what_nobody_expected_is_told_where_it_was_called(short_path: Path) -> None:
-    """As in memory: the call itself fails, and so do replies that were never used."""
+def test_an_unexpected_call_raises_an_error_in_the_caller(short_path: Path) -> None:
+    """The error lists the known methods; replies never used fail ``assert_used_up``."""
     with (
         FaultServer.unix({"M.x": 1, "M.y": 2}, short_path / "p.sock") as server,
         client_of(server) as client,
@@ -111,8 +113,8 @@ def test_what_nobody_expected_is_told_where_it_was_called(short_path: Path) -> N
         server.assert_used_up()
 
 
-def test_a_registry_finds_a_plugin_that_comes_up(short_path: Path) -> None:
-    """The retry schedule over a real socket, in no time."""
+def test_a_registry_retries_until_the_plugin_is_up(short_path: Path) -> None:
+    """The retries are over a real socket and by a fake clock, so that they take no real time."""
     clock = FakeClock()
     table = {
         "Plugin.Activate": script(missing_socket(), refused(), {"Implements": ["VolumeDriver"]})
@@ -130,8 +132,8 @@ def test_a_registry_finds_a_plugin_that_comes_up(short_path: Path) -> None:
     assert {call.address for call in server.calls} == {"memory://shelf"}
 
 
-def test_a_streamed_body_is_whole_after_nobody_was_there(short_path: Path) -> None:
-    """A dial that fails takes nothing of a body that is made as it is read."""
+def test_a_streamed_body_is_sent_complete_after_a_refused_connection(short_path: Path) -> None:
+    """A connection that fails takes nothing from the iterator that gives the body."""
     table = {"M.x": script(refused(), lambda request: len(request.read()))}
     with (
         FaultServer.unix(table, short_path / "p.sock") as server,
@@ -157,7 +159,7 @@ def test_an_app_is_served_as_it_is(short_path: Path) -> None:
 
 
 def test_threads_get_the_responses_to_their_own_calls(short_path: Path) -> None:
-    """Faults and answers of many threads at once do not get mixed up."""
+    """Faults and responses of many threads at once do not get mixed up."""
 
     def reply(request: Any) -> Any:
         number = request.json()
@@ -182,8 +184,8 @@ def test_threads_get_the_responses_to_their_own_calls(short_path: Path) -> None:
     ]
 
 
-def test_stopping_ends_what_hangs_and_leaves_nothing(short_path: Path) -> None:
-    """Calls under way end, and no thread, descriptor or file is left."""
+def test_stopping_a_server_ends_calls_that_hang_and_leaves_nothing(short_path: Path) -> None:
+    """Calls that still run end with an error, and no thread, descriptor or file is left."""
     came = threading.Event()
 
     def hang(_: Any) -> Any:
@@ -208,8 +210,8 @@ def test_stopping_ends_what_hangs_and_leaves_nothing(short_path: Path) -> None:
     assert os.listdir(short_path) == []
 
 
-def test_there_is_no_address_before_the_start(short_path: Path) -> None:
-    """A server that was made does nothing yet."""
+def test_a_server_has_no_address_before_its_start(short_path: Path) -> None:
+    """Making a server opens no socket."""
     server = FaultServer.unix({}, short_path / "p.sock")
 
     with pytest.raises(RuntimeError, match="before it is started"):
@@ -217,10 +219,10 @@ def test_there_is_no_address_before_the_start(short_path: Path) -> None:
     assert os.listdir(short_path) == []
 
 
-def test_a_response_that_breaks_while_it_is_made_is_cut_off(
+def test_a_response_whose_body_raises_an_exception_is_cut_off(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The host sees a body without an end, and the log says why."""
+    """The host gets a body without an end, and the log says why."""
 
     def body(_: Any) -> Iterator[bytes]:
         yield b"{"

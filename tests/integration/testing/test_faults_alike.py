@@ -123,7 +123,7 @@ def outcome(
 
 @BOTH
 def test_memory_and_a_socket_fail_alike(reply: str, short_path: Path) -> None:
-    """The same table gives the same errors, words, attempts and waits, whichever a test chooses."""
+    """The same table gives the same errors, messages, attempts and waits in both."""
     clock = FakeClock()
     wanted = outcome(
         MemoryTransport({"M.x": REPLIES[reply]()}, clock=clock), clock, TIMEOUTS.get(reply, 10.0)
@@ -136,8 +136,8 @@ def test_memory_and_a_socket_fail_alike(reply: str, short_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reply", [name for name in REPLIES if name not in ONLY_UNIX])
-def test_a_port_fails_alike_under_tls_or_not(reply: str, tmp_path: Path) -> None:
-    """What can go wrong at a port goes wrong in the same way with and without TLS."""
+def test_a_tcp_port_fails_alike_with_and_without_tls(reply: str, tmp_path: Path) -> None:
+    """A fault gives the same errors, attempts and waits in both."""
     certificates = Certificates(tmp_path)
     cert, key = certificates.server_files("127.0.0.1")
     options = TLSOptions(ca_file=certificates.ca_file)
@@ -152,8 +152,8 @@ def test_a_port_fails_alike_under_tls_or_not(reply: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("fault", [missing_socket(), denied()], ids=["missing", "denied"])
-def test_a_port_cannot_fail_as_only_a_file_can(fault: Fault) -> None:
-    """A table that cannot come true raises an error in the caller."""
+def test_a_tcp_port_cannot_have_the_faults_of_a_socket_file(fault: Fault) -> None:
+    """A missing socket or missing permission in the table is a SettingsError in the caller."""
     with FaultServer.tcp({"M.x": fault}) as server:
         first, second = outcome(server, FakeClock()).results
 
@@ -161,8 +161,8 @@ def test_a_port_cannot_fail_as_only_a_file_can(fault: Fault) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_whoever_is_not_root_is_denied_as_root_is(short_path: Path) -> None:
-    """A socket is closed to its owner by its mode, and to root by becoming another user."""
+def test_the_fault_denied_is_the_same_for_root_and_for_other_users(short_path: Path) -> None:
+    """The mode of the socket keeps out its owner; as root, the host connects as another user."""
     with FaultServer.unix({"M.x": denied()}, short_path / "p.sock") as server:
         mine = outcome(server, FakeClock())
     os.chown(short_path, NOBODY, NOBODY)

@@ -42,8 +42,10 @@ def serve(request: Request) -> Response:
 @pytest.mark.parametrize(
     "plugin", [Shelves(), PluginApp(Shelves()), serve], ids=["a part", "an app", "a function"]
 )
-def test_a_plugin_is_served_as_it_comes(live_plugin: LivePlugins, plugin: PluginApp) -> None:
-    """Whatever can be a plugin has an address and a client, and its socket is there."""
+def test_a_plugin_may_be_an_object_an_app_or_a_function(
+    live_plugin: LivePlugins, plugin: PluginApp
+) -> None:
+    """Each kind of plugin gets an address, a client and a socket."""
     live = live_plugin(plugin)
 
     assert live.name == "plugin"
@@ -54,7 +56,7 @@ def test_a_plugin_is_served_as_it_comes(live_plugin: LivePlugins, plugin: Plugin
 def test_a_live_plugin_is_found_in_the_directory(
     live_plugin: LivePlugins, plugin_dir: PluginDirectory
 ) -> None:
-    """Several side by side, each under its name, for a registry with the directory's settings."""
+    """A registry with the settings of ``plugin_dir`` finds each plugin by its name."""
     live_plugin(Shelves(), "one")
     live_plugin(Shelves(), "two")
 
@@ -65,7 +67,7 @@ def test_a_live_plugin_is_found_in_the_directory(
 
 
 def test_a_plugin_runs_in_threads_of_its_own(live_plugin: LivePlugins) -> None:
-    """A test may wait for what a call does."""
+    """A test may therefore wait for what a call does."""
     called = threading.Event()
 
     def app(_: Request) -> Response:
@@ -78,7 +80,7 @@ def test_a_plugin_runs_in_threads_of_its_own(live_plugin: LivePlugins) -> None:
 
 
 def test_a_plugin_can_be_stopped_and_started_again(live_plugin: LivePlugins) -> None:
-    """Its socket is then gone, and its client closed; another takes its place."""
+    """A stopped plugin has no socket; a new one of the same name gets the calls of hosts."""
     live = live_plugin(Shelves(), "shelf")
 
     live.stop()
@@ -91,8 +93,8 @@ def test_a_plugin_can_be_stopped_and_started_again(live_plugin: LivePlugins) -> 
         assert len(VolumeDriver(client).list()) == 1
 
 
-def test_a_plugin_has_no_client_before_it_listens(short_path: Path) -> None:
-    """Nor an address."""
+def test_a_plugin_has_no_client_and_no_address_before_it_listens(short_path: Path) -> None:
+    """Reading either raises a RuntimeError."""
     live = LivePlugin(Shelves(), "shelf", short_path)
 
     with pytest.raises(RuntimeError, match="no client before"):
@@ -101,8 +103,8 @@ def test_a_plugin_has_no_client_before_it_listens(short_path: Path) -> None:
         _ = live.addr
 
 
-def test_a_plugin_that_cannot_listen_leaves_nothing(short_path: Path) -> None:
-    """Where another listens already, that one goes on."""
+def test_a_plugin_that_cannot_listen_leaves_no_file(short_path: Path) -> None:
+    """Where another plugin listens already, the start fails, and the other plugin goes on."""
     with LivePlugins(short_path) as start:
         first = start(Shelves(), "shelf")
 
@@ -113,8 +115,10 @@ def test_a_plugin_that_cannot_listen_leaves_nothing(short_path: Path) -> None:
     assert list(short_path.iterdir()) == []
 
 
-def test_an_asynchronous_plugin_has_no_client_before_it_listens(short_path: Path) -> None:
-    """Nor an address; and where another listens already it leaves nothing."""
+def test_an_asynchronous_plugin_has_no_client_and_no_address_before_it_listens(
+    short_path: Path,
+) -> None:
+    """Reading either raises a RuntimeError; a start that fails leaves no file."""
     live = AsyncLivePlugin(AsyncEchoes(), "shelf", short_path)
 
     with pytest.raises(RuntimeError, match="no client before"):

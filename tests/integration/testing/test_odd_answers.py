@@ -1,4 +1,4 @@
-"""Every check on plugins that answer anything: a thousand runs, which take their time by nature."""
+"""Every check against plugins with odd responses: a thousand runs, which take long."""
 
 import json
 
@@ -15,8 +15,8 @@ CHECKS = {item.id: item for item in built_in_checks()}
 
 
 @pytest.mark.parametrize("body", [b"404 page not found", b'[{"x": [7]}]', b""])
-def test_no_response_breaks_a_check(body: bytes) -> None:
-    """A check judges any response of any method; it makes no mistake of its own."""
+def test_no_odd_response_makes_a_check_fail_by_itself(body: bytes) -> None:
+    """Whatever a plugin responds with, a check judges the plugin and raises no exception."""
     odd = Broken(does(lambda *_: body), options=HASTY)
     app = odd.breaks(good_plugin())
 
@@ -27,8 +27,8 @@ def test_no_response_breaks_a_check(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [7, {"x": 7}])
-def test_no_value_breaks_a_check(value: object) -> None:
-    """The same for an answer whose keys are right, and whose values are of another kind."""
+def test_no_odd_value_makes_a_check_fail_by_itself(value: object) -> None:
+    """The same is so for a response with the right keys and values of a wrong type."""
 
     def odd(request: Request, good: App) -> object:
         if request.method.startswith(("LogDriver.ReadLogs", "GraphDriver.Diff")):

@@ -88,8 +88,8 @@ def place() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if typed(page)])
-def test_what_a_page_says_to_type_works(place: Path, page: str) -> None:
-    """In one shell, from the page's beginning to its end; it prints what the page shows."""
+def test_the_commands_of_a_page_work_and_print_what_the_page_shows(place: Path, page: str) -> None:
+    """All commands run in one shell, from the page's beginning to its end."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(place),
@@ -102,8 +102,8 @@ def test_what_a_page_says_to_type_works(place: Path, page: str) -> None:
     assert run_page(page, place, environment, but) == []
 
 
-def test_each_block_that_is_not_typed_is_there_and_has_a_test() -> None:
-    """The table above names blocks and files that exist."""
+def test_each_block_of_commands_that_is_not_run_here_exists_and_has_a_test() -> None:
+    """The table ``ELSEWHERE`` names blocks of pages and files of tests that exist."""
     for page, blocks in ELSEWHERE.items():
         shell = [block.first_line for block in blocks_of(page) if block.language == "sh"]
         for start, test in blocks.items():
@@ -112,8 +112,8 @@ def test_each_block_that_is_not_typed_is_there_and_has_a_test() -> None:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_a_command_in_a_page_has_the_options_that_it_is_shown_with(page: str) -> None:
-    """Each ``moby-plugins`` of each block for the shell, typed elsewhere or not."""
+def test_the_commands_of_a_page_use_options_that_exist(page: str) -> None:
+    """Each ``moby-plugins`` command line in a page is parsed, whether it is run here or not."""
     commands = [
         command
         for block in blocks_of(page)

@@ -1,4 +1,4 @@
-"""Directories of real sockets, specs and links, as the fixture furnishes them."""
+"""The fixture ``plugin_dir``: directories of real sockets, specs and links."""
 
 import socket
 from pathlib import Path
@@ -25,20 +25,26 @@ def registry(plugin_dir: PluginDirectory) -> Registry:
     return new_local_registry(plugin_dir.settings, clock=FakeClock())
 
 
-def test_nothing_is_there_at_first(plugin_dir: PluginDirectory, registry: Registry) -> None:
-    """Three directories, all empty, and no other is looked at."""
+def test_a_plugin_directory_is_empty_at_first(
+    plugin_dir: PluginDirectory, registry: Registry
+) -> None:
+    """Its settings name one directory of sockets and two of specs, and no other."""
     assert registry.scan() == []
     assert plugin_dir.settings.sockets_path == str(plugin_dir.sockets)
     assert plugin_dir.settings.specs_paths == (str(plugin_dir.specs), str(plugin_dir.more_specs))
 
 
-def test_a_path_leaves_room_for_a_sockets_name(plugin_dir: PluginDirectory) -> None:
-    """A socket's path has 107 bytes."""
+def test_the_path_of_a_plugin_directory_leaves_room_for_a_sockets_name(
+    plugin_dir: PluginDirectory,
+) -> None:
+    """A socket's path has at most 107 bytes."""
     assert len(str(plugin_dir.sockets)) < 40
 
 
-def test_all_kinds_are_found(plugin_dir: PluginDirectory, registry: Registry) -> None:
-    """Sockets, specs of both kinds, links to either, and what has a directory of its own."""
+def test_sockets_specs_and_links_in_a_plugin_directory_are_found(
+    plugin_dir: PluginDirectory, registry: Registry
+) -> None:
+    """Found are sockets, both kinds of specs, links, and plugins in a directory of their own."""
     live = plugin_dir.socket("live")
     plugin_dir.stale_socket("stale")
     plugin_dir.socket("nested/nested")
@@ -53,8 +59,10 @@ def test_all_kinds_are_found(plugin_dir: PluginDirectory, registry: Registry) ->
     assert registry.lookup("near").tls_config == TLSOptions(ca_file="/ca.pem")
 
 
-def test_a_socket_listens_and_never_answers(plugin_dir: PluginDirectory) -> None:
-    """Connections are taken, and a call runs into its time-out."""
+def test_a_socket_of_a_plugin_directory_listens_and_never_responds(
+    plugin_dir: PluginDirectory,
+) -> None:
+    """Connections are accepted, and a call runs into its time-out."""
     path = plugin_dir.socket("live")
 
     with (
@@ -64,23 +72,27 @@ def test_a_socket_listens_and_never_answers(plugin_dir: PluginDirectory) -> None
         client.call("Plugin.Activate", retry=RetryPolicy.never())
 
 
-def test_a_stale_socket_refuses(plugin_dir: PluginDirectory, registry: Registry) -> None:
-    """As one of a plugin that was killed."""
+def test_a_stale_socket_of_a_plugin_directory_refuses_connections(
+    plugin_dir: PluginDirectory, registry: Registry
+) -> None:
+    """A plugin that was killed leaves such a socket."""
     plugin_dir.stale_socket("stale")
 
     with pytest.raises(TransportError, match="stale socket"):
         registry.get("stale", "VolumeDriver")
 
 
-def test_a_json_without_tls_has_none(plugin_dir: PluginDirectory, registry: Registry) -> None:
-    """The table is written only where it is given."""
+def test_a_json_spec_that_is_made_without_tls_options_has_none(
+    plugin_dir: PluginDirectory, registry: Registry
+) -> None:
+    """``TLSConfig`` is written only where options are given."""
     plugin_dir.json_spec("near", "tcp://127.0.0.1:9")
 
     assert registry.lookup("near").tls_config is None
 
 
 def test_a_broken_spec_can_be_written(plugin_dir: PluginDirectory, registry: Registry) -> None:
-    """An address is written as it is given."""
+    """The address is written as given, and the look-up raises a SpecError for the file."""
     path = plugin_dir.spec("broken", "localhost:9")
 
     with pytest.raises(SpecError, match="did you mean") as caught:
@@ -89,10 +101,10 @@ def test_a_broken_spec_can_be_written(plugin_dir: PluginDirectory, registry: Reg
 
 
 @pytest.mark.parametrize("kind", ["socket", "stale_socket"])
-def test_what_was_made_can_be_removed(
+def test_a_socket_can_be_removed_and_made_again(
     plugin_dir: PluginDirectory, registry: Registry, kind: str
 ) -> None:
-    """And made again in the same place."""
+    """Once removed, the plugin is not found; its name can be used again."""
     plugin_dir.remove(getattr(plugin_dir, kind)("gone"))
 
     with pytest.raises(PluginNotFoundError):
@@ -101,8 +113,8 @@ def test_what_was_made_can_be_removed(
     assert registry.scan() == ["gone"]
 
 
-def test_what_is_there_is_not_made_twice(plugin_dir: PluginDirectory) -> None:
-    """A second plugin of the same kind and name is an error, and the first goes on."""
+def test_a_socket_that_exists_is_not_made_again(plugin_dir: PluginDirectory) -> None:
+    """A second socket of the same name is an error, and the first goes on listening."""
     path = plugin_dir.socket("shelf")
 
     with pytest.raises(OSError, match="in use"):
@@ -112,8 +124,8 @@ def test_what_is_there_is_not_made_twice(plugin_dir: PluginDirectory) -> None:
         sock.connect(str(path))
 
 
-def test_a_socket_that_is_removed_listens_no_more(plugin_dir: PluginDirectory) -> None:
-    """Even for a process that still knows another way to it."""
+def test_a_removed_socket_no_longer_listens(plugin_dir: PluginDirectory) -> None:
+    """A connection is refused even through another hard link to the socket."""
     path = plugin_dir.socket("gone")
     other = plugin_dir.sockets / "other"
     other.hardlink_to(path)
@@ -124,8 +136,10 @@ def test_a_socket_that_is_removed_listens_no_more(plugin_dir: PluginDirectory) -
         sock.connect(str(other))
 
 
-def test_leaving_closes_the_sockets_and_removes_nothing(short_path: Path) -> None:
-    """What lies there afterwards are stale sockets."""
+def test_leaving_a_plugin_directory_closes_its_sockets_and_removes_no_file(
+    short_path: Path,
+) -> None:
+    """The files that are left at the end of the ``with`` block are stale sockets."""
     with PluginDirectory(short_path / "plugins") as directory:
         path = directory.socket("shelf")
 

@@ -1,4 +1,4 @@
-"""The pytest plugin in a project of its own: there when it is used, and inert until then."""
+"""The pytest plugin in a project of its own: available, and without effect until it is used."""
 
 import re
 from pathlib import Path
@@ -176,8 +176,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_until_it_is_used_next_to_nothing_is_loaded(project: Path) -> None:
-    """A run without its fixtures loads the packages' fronts and the fixtures' definitions."""
+def test_the_pytest_plugin_loads_few_modules_until_a_fixture_is_used(project: Path) -> None:
+    """Without its fixtures a run loads packages' ``__init__`` and the fixtures' definitions."""
     (project / "run.py").write_text(LOADED)
 
     plain = run_python(project, "run.py", "-p", "no:moby_plugins").split("loaded ")[1]
@@ -192,8 +192,8 @@ def test_until_it_is_used_next_to_nothing_is_loaded(project: Path) -> None:
     }
 
 
-def test_what_is_collected_is_what_was_collected_before(project: Path) -> None:
-    """Neither tests, nor their order, nor options change."""
+def test_the_pytest_plugin_changes_neither_collected_tests_nor_options(project: Path) -> None:
+    """``--collect-only`` and ``--help`` print the same lines with and without the plugin."""
     for arguments in (("--collect-only", "-q"), ("--help",)):
         with_plugin = run_pytest(project, *arguments)
         without = run_pytest(project, *arguments, "-p", "no:moby_plugins")
@@ -208,7 +208,7 @@ def untimed(output: str) -> list[str]:
 
 
 def test_every_fixture_is_listed_with_a_line_that_says_what_it_is(project: Path) -> None:
-    """``pytest --fixtures`` is where users look first."""
+    """``pytest --fixtures`` prints a sentence for each fixture."""
     lines = run_pytest(project, "--fixtures", "-q").splitlines()
 
     for name in NAMES:
@@ -217,7 +217,7 @@ def test_every_fixture_is_listed_with_a_line_that_says_what_it_is(project: Path)
 
 
 def test_all_fixtures_work_where_nothing_is_configured(project: Path) -> None:
-    """No conftest, no settings: being installed is enough."""
+    """With the library installed, neither a conftest nor settings are needed."""
     (project / "test_all.py").write_text(USING_ALL)
 
     assert "5 passed" in run_pytest(project, "-q")
@@ -234,7 +234,7 @@ def test_all_fixtures_work_where_nothing_is_configured(project: Path) -> None:
     ],
     ids=["plain", "plain beside others", "pytest-asyncio", "anyio", "anyio with a class"],
 )
-def test_tasks_have_fake_time_in_every_framework(
+def test_asynchronous_tests_have_fake_time_in_every_framework(
     project: Path, tests: str, conftest: str, passed: int, beside: tuple[str, ...]
 ) -> None:
     """``fake_loop`` runs a coroutine in a plain test, and is the loop of an asynchronous one."""
@@ -249,8 +249,8 @@ def test_tasks_have_fake_time_in_every_framework(
     assert f"{passed} passed" in output, output
 
 
-def test_a_strict_transport_of_tasks_fails_the_test(project: Path) -> None:
-    """As that of threads does."""
+def test_an_unused_reply_of_a_strict_asynchronous_transport_fails_the_test(project: Path) -> None:
+    """The error at the end of the test names the reply."""
     (project / "test_left.py").write_text(
         NOT_USED_UP.replace("memory_transport", "async_memory_transport")
     )
@@ -262,15 +262,15 @@ def test_a_strict_transport_of_tasks_fails_the_test(project: Path) -> None:
 
 
 def test_tests_may_run_in_parallel_processes(project: Path) -> None:
-    """Each has directories and sockets of its own."""
+    """Each test has directories and sockets of its own."""
     for number in range(3):
         (project / f"test_all{number}.py").write_text(USING_ALL)
 
     assert "13 passed" in run_pytest(project, "-q", "-n", "2")
 
 
-def test_what_a_strict_transport_has_left_fails_the_test(project: Path) -> None:
-    """The step is named, and the place is not somewhere in the library."""
+def test_an_unused_reply_of_a_strict_transport_fails_the_test(project: Path) -> None:
+    """The error names the reply, and shows no line of the library."""
     (project / "test_left.py").write_text(NOT_USED_UP)
 
     output = run_pytest(project, "-q", "test_left.py")
@@ -280,8 +280,8 @@ def test_what_a_strict_transport_has_left_fails_the_test(project: Path) -> None:
     assert "memory_registry.py" not in output
 
 
-def test_a_failing_question_shows_the_line_of_the_test(project: Path) -> None:
-    """The library's own lines are hidden, its report is not."""
+def test_a_failed_assertion_about_calls_shows_the_line_of_the_test(project: Path) -> None:
+    """The library's own lines are hidden, and its report of the calls is shown."""
     (project / "test_asked.py").write_text(
         "def test_asked(memory_transport):\n"
         "    memory_transport({}).calls.assert_called('M.x', {'a': 1})\n"
@@ -294,8 +294,8 @@ def test_a_failing_question_shows_the_line_of_the_test(project: Path) -> None:
     assert "calls.py" not in output
 
 
-def test_coverage_counts_every_line_of_it(project: Path) -> None:
-    """Nothing is loaded before ``coverage run -m pytest`` begins to count."""
+def test_coverage_counts_every_line_of_the_pytest_plugin(project: Path) -> None:
+    """The plugin is not loaded before ``coverage run -m pytest`` begins to count."""
     (project / "test_all.py").write_text(USING_ALL)
     (project / ".coveragerc").write_text(
         "[run]\ninclude = */testing/pytest_plugin.py, */deferred_names.py\n"
@@ -309,8 +309,8 @@ def test_coverage_counts_every_line_of_it(project: Path) -> None:
 
 
 @pytest.mark.parametrize("framework", ["asyncio", "anyio"])
-def test_asynchronous_plugins_are_live_in_every_framework(project: Path, framework: str) -> None:
-    """The plugin has a loop of its own; its client is used in the test's."""
+def test_async_live_plugin_works_in_every_framework(project: Path, framework: str) -> None:
+    """The plugin has a loop of its own, and its client is used in the loop of the test."""
     (project / "test_live.py").write_text(LIVE.replace("MARK", framework))
     if framework == "asyncio":
         scope = "asyncio_default_fixture_loop_scope = function"

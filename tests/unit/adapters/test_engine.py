@@ -1,4 +1,4 @@
-"""Discovery that asks an engine, in memory: names, disabled plugins, and answers of no use."""
+"""Discovery that asks an engine, in memory: names, disabled plugins and unusable responses."""
 
 from typing import Any
 
@@ -109,8 +109,8 @@ def engine() -> FakeEngine:
 
 
 @pytest.mark.parametrize("name", NO_NAMES)
-def test_a_name_that_no_engine_can_have_is_not_asked_for(engine: FakeEngine, name: str) -> None:
-    """Not one byte of it reaches a request line."""
+def test_an_invalid_plugin_name_is_never_sent_to_the_engine(engine: FakeEngine, name: str) -> None:
+    """It raises ``InvalidPluginNameError`` before any request is made."""
     with pytest.raises(InvalidPluginNameError):
         engine.discovery().lookup(name)
 
@@ -128,8 +128,10 @@ def test_a_name_that_no_engine_can_have_is_not_asked_for(engine: FakeEngine, nam
         ("cafe", "/v1.41/plugins/cafe:latest/json"),
     ],
 )
-def test_what_is_asked_for(engine: FakeEngine, name: str, path: str) -> None:
-    """The version of the engine, and a name with its tag, unless it is a part of an id."""
+def test_the_path_of_a_look_up_has_the_api_version_and_the_name_with_its_tag(
+    engine: FakeEngine, name: str, path: str
+) -> None:
+    """A name without a tag gets ``:latest``, unless it may be the beginning of a plugin's id."""
     if name == "mp/shelf":
         engine.discovery().lookup(name)
     else:
@@ -140,8 +142,8 @@ def test_what_is_asked_for(engine: FakeEngine, name: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["", "1", "1.41/../x", "latest"])
-def test_an_engine_that_tells_no_version_is_asked_without_one(version: str) -> None:
-    """What it tells is part of a path, and has to be a number."""
+def test_without_a_valid_api_version_the_engine_is_asked_by_unversioned_paths(version: str) -> None:
+    """The version that an engine reports becomes part of a path, and so must be a number."""
     engine = FakeEngine(version=version)
     engine.install("shelf")
 
@@ -150,8 +152,8 @@ def test_an_engine_that_tells_no_version_is_asked_without_one(version: str) -> N
     assert engine.requests == ["/_ping", "/plugins"]
 
 
-def test_a_plugin_has_several_names(engine: FakeEngine) -> None:
-    """With its tag and without, the whole id, and 12 digits of it and more; all are one value."""
+def test_a_plugin_is_found_by_its_name_and_by_its_id(engine: FakeEngine) -> None:
+    """The tag may be left out, and 12 digits of the id will do; the plugin is always the same."""
     discovery = engine.discovery()
     plugin = discovery.lookup("mp/shelf")
     identity = plugin.address.path.split("/")[4]
@@ -163,8 +165,8 @@ def test_a_plugin_has_several_names(engine: FakeEngine) -> None:
         discovery.lookup(identity[:11])
 
 
-def test_the_beginning_of_two_ids_is_an_error_that_says_so() -> None:
-    """The engine's own words, and its address."""
+def test_an_id_that_is_the_beginning_of_two_plugins_ids_is_an_error() -> None:
+    """The error has the engine's own message, and the engine's address."""
     engine = FakeEngine()
     engine.answer_with(Response(400, b'{"message": "multiple plugins found for \\"aaa\\""}'))
 
@@ -175,16 +177,18 @@ def test_the_beginning_of_two_ids_is_an_error_that_says_so() -> None:
     assert caught.value.address == "memory://engine"
 
 
-def test_a_response_of_another_plugin_is_none(engine: FakeEngine) -> None:
-    """An engine takes any beginning of an id for a name, which hides plugins on disk."""
+def test_a_response_about_another_plugin_counts_as_not_found(engine: FakeEngine) -> None:
+    """An engine takes "db" for the beginning of an id, which must not hide "db" on disk."""
     engine.answer_with({"Id": "db" * 32, "Name": "mp/shelf:latest", "Enabled": True})
 
     with pytest.raises(PluginNotFoundError):
         engine.discovery().lookup("db")
 
 
-def test_what_is_found_is_what_the_engine_says(engine: FakeEngine) -> None:
-    """No v1 plugin: its manifest is known, and its paths are the engine's."""
+def test_a_managed_plugin_has_the_manifest_and_paths_that_the_engine_reports(
+    engine: FakeEngine,
+) -> None:
+    """It is no v1 plugin: its manifest is known without a call, and its files are the engine's."""
     plugin = engine.discovery().lookup("mp/shelf")
 
     assert not plugin.is_v1
@@ -198,8 +202,8 @@ def test_what_is_found_is_what_the_engine_says(engine: FakeEngine) -> None:
     assert plugin.scoped_path("/etc/x") == f"{there}/rootfs/etc/x"
 
 
-def test_a_plugin_that_is_disabled_says_so(engine: FakeEngine) -> None:
-    """It is not listed, and its error tells what to do; a survey has it."""
+def test_a_disabled_plugin_is_an_error_that_says_how_to_enable_it(engine: FakeEngine) -> None:
+    """A scan leaves it out; ``candidates`` and ``strays`` list it."""
     engine.disable("mp/shelf")
     discovery = engine.discovery()
 
@@ -214,12 +218,12 @@ def test_a_plugin_that_is_disabled_says_so(engine: FakeEngine) -> None:
     assert isinstance(candidate.error, PluginDisabledError)
     assert candidate.managed is not None
     assert not candidate.managed.enabled
-    assert [stray.name for stray in discovery.ignored()] == ["mp/shelf:latest"]
+    assert [each.name for each in discovery.ignored()] == ["mp/shelf:latest"]
 
 
 @every("socket", ["", ".", "..", "a/b", "../../evil.sock", "/run/x.sock", "a\0b"])
-def test_a_socket_that_leads_elsewhere_is_not_dialled(socket: str) -> None:
-    """It has no address; the plugin is listed, as a broken spec is."""
+def test_a_socket_name_that_leads_out_of_the_plugins_directory_is_refused(socket: str) -> None:
+    """Looking the plugin up is a ``SpecError``; a scan lists it like a broken spec."""
     engine = FakeEngine()
     engine.install("evil", socket=socket)
     discovery = engine.discovery()
@@ -248,8 +252,10 @@ def test_a_socket_that_leads_elsewhere_is_not_dialled(socket: str) -> None:
         ({"Settings": {"Mounts": [[]]}}, "Settings.Mounts must be an object"),
     ],
 )
-def test_what_the_engine_tells_of_a_plugin_is_checked(told: dict[str, Any], reason: str) -> None:
-    """What has another type, or would be part of a path, is an error that says so."""
+def test_the_engines_description_of_a_plugin_is_validated(
+    told: dict[str, Any], reason: str
+) -> None:
+    """A field of a wrong type, or one that is unsafe in a path, is an error that says which."""
     engine = FakeEngine()
     whole = {"Id": "a" * 64, "Name": "shelf:latest", "Enabled": True}
     engine.answer_with({**whole, **told})
@@ -261,8 +267,8 @@ def test_what_the_engine_tells_of_a_plugin_is_checked(told: dict[str, Any], reas
     assert "memory://engine" in str(caught.value)
 
 
-def test_null_is_an_absent_value() -> None:
-    """As engines tell empty lists."""
+def test_null_in_an_engines_response_counts_as_an_absent_value() -> None:
+    """Engines write null for an empty list; a response that is null itself is an error."""
     engine = FakeEngine()
     engine.install("shelf", None, propagated_mount=None, environment=None, mounts=None)
     discovery = engine.discovery()
@@ -274,8 +280,8 @@ def test_null_is_an_absent_value() -> None:
 
 
 @pytest.mark.parametrize("root", ["", "relative", None, 5])
-def test_an_engine_without_a_directory_is_an_error(root: Any) -> None:
-    """Paths of plugins would lead anywhere."""
+def test_an_engine_without_an_absolute_root_directory_is_an_error(root: Any) -> None:
+    """Without it the paths of plugins would lead anywhere."""
     engine = FakeEngine(root=root)
     engine.install("shelf")
 
@@ -304,10 +310,10 @@ def test_an_engine_without_a_directory_is_an_error(root: Any) -> None:
         (Response(301, b""), WireError, "301 Moved Permanently"),
     ],
 )
-def test_an_engine_of_no_use_is_an_error_that_says_so(
+def test_an_engine_that_fails_is_an_error_with_the_reason_and_its_address(
     clock: FakeClock, engine: FakeEngine, reply: Any, kind: type[PluginError], reason: str
 ) -> None:
-    """Within the bound, with the engine's address; for each question alike."""
+    """Scans and look-ups raise it within their time-out, and ``candidates`` has it."""
     engine.answer_with(reply)
     discovery = engine.discovery(timeout=5.0, clock=clock)
 
@@ -324,8 +330,8 @@ def test_an_engine_of_no_use_is_an_error_that_says_so(
     assert discovery.ignored() == []
 
 
-def test_all_requests_of_a_question_share_its_time(clock: FakeClock, engine: FakeEngine) -> None:
-    """A look-up has three, and each of them may not take all of it."""
+def test_all_requests_of_a_look_up_share_its_timeout(clock: FakeClock, engine: FakeEngine) -> None:
+    """A look-up makes three requests, which together must not take longer."""
     engine.answer_with(hangs(2.0, {}))
 
     with pytest.raises(TransportTimeoutError):
@@ -335,15 +341,15 @@ def test_all_requests_of_a_question_share_its_time(clock: FakeClock, engine: Fak
     assert len(engine.requests) == 2
 
 
-def test_a_long_time_is_none(engine: FakeEngine) -> None:
-    """Without a bound, and with one that is not a number of seconds."""
+def test_the_timeout_of_an_engine_is_none_or_a_positive_number(engine: FakeEngine) -> None:
+    """``None`` means no bound; 0 is a ``ValueError``."""
     assert engine.discovery(timeout=None).scan() == ["mp/shelf:latest"]
     with pytest.raises(ValueError, match="positive number of seconds"):
         engine.discovery(timeout=0)
 
 
-def test_it_says_which_engine_it_asks() -> None:
-    """Without what stands before the "@" of an address."""
+def test_the_repr_of_an_engine_discovery_shows_the_address_without_credentials() -> None:
+    """A path alone is no address, and is refused."""
     discovery = EngineDiscovery("https://me:secret@engine:2376")
 
     assert repr(discovery) == "EngineDiscovery('https://engine:2376')"

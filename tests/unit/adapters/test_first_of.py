@@ -1,4 +1,4 @@
-"""One discovery of two: an engine's plugins before those on disk."""
+"""``FirstOf``, one discovery made of two: an engine's plugins before those on disk."""
 
 from pathlib import Path
 from typing import Any
@@ -52,21 +52,23 @@ class TestFirstOf(DiscoveryContract):
         return place
 
 
-def test_the_engine_is_first(both: FirstOf) -> None:
-    """The plugin on disk is found where the engine has none of that name."""
+def test_a_plugin_of_the_engine_goes_before_one_on_disk(both: FirstOf) -> None:
+    """The plugin on disk is found if the engine has none of that name."""
     assert both.lookup("shelf").name == "shelf:latest"
     assert both.lookup("v1").addr == "tcp://h:3"
     assert both.scan() == ["off", "shelf", "shelf:latest", "v1"]
 
 
-def test_what_the_engine_has_disabled_is_not_taken_from_disk(both: FirstOf) -> None:
-    """As engines have it: no fallback."""
+def test_a_plugin_that_is_disabled_in_the_engine_is_not_taken_from_disk(both: FirstOf) -> None:
+    """As in an engine itself, a look-up raises ``PluginDisabledError`` instead."""
     with pytest.raises(PluginDisabledError):
         both.lookup("off")
 
 
-def test_an_engine_that_cannot_be_reached_hides_the_disk(engine: FakeEngine, both: FirstOf) -> None:
-    """Which of its plugins it would have named is not known."""
+def test_an_engine_that_cannot_be_reached_is_an_error_even_for_plugins_on_disk(
+    engine: FakeEngine, both: FirstOf
+) -> None:
+    """The engine might have a plugin of that name, which would go before the one on disk."""
     engine.answer_with(refused())
 
     for ask in (both.scan, lambda: both.lookup("v1")):
@@ -75,8 +77,8 @@ def test_an_engine_that_cannot_be_reached_hides_the_disk(engine: FakeEngine, bot
     assert isinstance(both.candidates("v1")[0].error, TransportError)
 
 
-def test_a_name_of_neither_is_not_found(both: FirstOf) -> None:
-    """Both say where they looked; a name that one of them cannot take is left to the other."""
+def test_a_name_that_neither_discovery_has_is_not_found(both: FirstOf) -> None:
+    """The error lists where both looked; a name invalid for one is looked up in the other."""
     with pytest.raises(PluginNotFoundError) as caught:
         both.lookup("none")
     assert caught.value.searched == ("none at memory://engine", "memory://none")
@@ -95,18 +97,18 @@ def test_a_name_of_neither_is_not_found(both: FirstOf) -> None:
         both.candidates("../none")
 
 
-def test_the_candidates_of_both_are_told(both: FirstOf) -> None:
-    """What hides what, and what is passed over."""
+def test_candidates_and_strays_of_both_discoveries_are_listed(both: FirstOf) -> None:
+    """The engine's candidate comes first, because it hides the one on disk."""
     assert [each.path for each in both.candidates("shelf")] == [
         "shelf:latest at memory://engine",
         repr(both.then),
     ]
     assert [each.path for each in both.candidates("NONE")] == []
-    assert [stray.name for stray in both.ignored()] == ["off:latest"]
+    assert [each.name for each in both.ignored()] == ["off:latest"]
 
 
 def test_settings_put_an_engine_before_the_directories(tmp_path: Path) -> None:
-    """And the plugins that they name before it; without an engine none is asked."""
+    """Plugins named in the settings go before both; without the setting no engine is asked."""
     settings = Settings(tmp_path, (tmp_path,), engine="unix:///e.sock", activation_timeout=2.0)
     discovery = new_local_discovery(settings)
     assert isinstance(discovery, FirstOf)

@@ -1,4 +1,4 @@
-"""A discovery whose look-ups go on where a descriptor is refused."""
+"""A discovery that is tried again if the system refuses a descriptor."""
 
 import errno
 
@@ -43,8 +43,8 @@ class Directory:
         return "a directory"
 
 
-def test_a_look_up_goes_on() -> None:
-    """As a scan does; and a registry is shown by the discovery that it was given."""
+def test_scans_and_look_ups_are_retried_when_descriptors_have_run_out() -> None:
+    """Holders close their descriptors first; the ``repr`` is that of the discovery inside."""
     pool, descriptors = Pool(), Descriptors()
     descriptors.add(pool)
     discovery = SheddingDiscovery(Directory(), descriptors)

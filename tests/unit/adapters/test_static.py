@@ -26,7 +26,7 @@ from tests.transports import RecordingConnect, install_discovery
 
 
 class Given:
-    """A place that is a table."""
+    """A place whose plugins are in a dictionary."""
 
     def __init__(self) -> None:
         self.plugins: dict[str, str | Plugin] = {}
@@ -40,7 +40,7 @@ class Given:
 
 
 class BySettings(Given):
-    """The same as settings have it, made again for each look, before ``others``."""
+    """Plugins named in settings, from which each look makes a discovery; before ``others``."""
 
     def __init__(self, directory: Path, **others: Any) -> None:
         super().__init__()
@@ -96,8 +96,8 @@ def local(directory: Path, **settings: Any) -> Settings:
     return Settings(sockets_path=directory, specs_paths=(directory,), **settings)
 
 
-def test_plugins_of_the_settings_come_first(tmp_path: Path) -> None:
-    """They hide those of directories, and the others are found as ever."""
+def test_plugins_named_in_settings_hide_those_in_directories(tmp_path: Path) -> None:
+    """Other plugins in the directories are found as before."""
     (tmp_path / "shelf.spec").write_text("tcp://disk:1")
     (tmp_path / "db.spec").write_text("tcp://disk:2")
     discovery = new_local_discovery(local(tmp_path, plugins={"shelf": "unix:///run/shelf.sock"}))
@@ -114,8 +114,8 @@ def test_plugins_of_the_settings_come_first(tmp_path: Path) -> None:
     assert caught.value.searched[:2] == ("[plugins] none", f"{tmp_path}/none.sock")
 
 
-def test_a_plugin_needs_no_directory(tmp_path: Path) -> None:
-    """A registry activates one that is nowhere but in its settings."""
+def test_a_plugin_that_only_settings_name_can_be_activated(tmp_path: Path) -> None:
+    """Neither a socket nor a spec in a directory is needed."""
     recorder = RecordingConnect()
     settings = local(
         tmp_path / "none", plugins={"shelf": "memory://shelf"}, transports={"memory": recorder}
@@ -128,8 +128,8 @@ def test_a_plugin_needs_no_directory(tmp_path: Path) -> None:
     assert recorder.asked == [("memory://shelf", None)]
 
 
-def test_a_plugin_at_https_is_verified_unless_it_says_otherwise() -> None:
-    """No file tells of a certificate, so the system's roots count; a ``Plugin`` has options."""
+def test_a_plugin_at_https_is_verified_unless_its_options_say_otherwise() -> None:
+    """An address alone is verified by the system's roots; a ``Plugin`` can have TLS options."""
     options = TLSOptions(ca_file="/ca.pem")
     discovery = StaticDiscovery({"a": "https://h", "b": Plugin("b", "https://h", options)})
 
@@ -137,7 +137,7 @@ def test_a_plugin_at_https_is_verified_unless_it_says_otherwise() -> None:
     assert discovery.lookup("b").tls_config == options
 
 
-def test_a_discovery_that_is_given_takes_the_place_of_all(tmp_path: Path) -> None:
+def test_the_argument_discovery_replaces_that_of_the_settings(tmp_path: Path) -> None:
     """Neither the settings' plugins nor their directories are looked at."""
     (tmp_path / "db.spec").write_text("tcp://disk:2")
     settings = local(tmp_path, plugins={"shelf": "tcp://h:1"})
@@ -162,18 +162,18 @@ def test_a_discovery_that_is_given_takes_the_place_of_all(tmp_path: Path) -> Non
         ({5: "tcp://h:1"}, InvalidPluginNameError, "5 is not a plugin name"),
     ],
 )
-def test_what_cannot_be_a_table_of_plugins_is_refused(
+def test_an_invalid_table_of_plugins_is_refused(
     plugins: Any, error: type[Exception], message: str
 ) -> None:
-    """When it is made, by the name of the argument or of the plugin."""
+    """``StaticDiscovery`` raises when it is made; its error names the argument or the plugin."""
     with pytest.raises(error, match=f"^{message}"):
         StaticDiscovery(plugins)
 
 
-def test_an_installed_package_finds_plugins(
+def test_a_discovery_of_an_installed_package_finds_plugins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its entry is called with the settings; without candidates of its own, it has its look-ups."""
+    """Its entry point is called with the settings; its look-ups serve as candidates too."""
     monkeypatch.syspath_prepend(tmp_path)
     source = """
         from moby_plugins.testing import MemoryDiscovery
@@ -212,10 +212,10 @@ def test_an_installed_package_finds_plugins(
         ("make = 5", "the discovery 'odd' is not a function: 5"),
     ],
 )
-def test_a_package_that_cannot_be_used_is_an_error_in_the_settings(
+def test_a_discovery_that_cannot_be_loaded_is_an_error_in_the_settings(
     source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says which discovery, and why."""
+    """The error says which discovery it is, and why."""
     monkeypatch.syspath_prepend(tmp_path)
     install_discovery(tmp_path, "odd", source)
 
@@ -225,8 +225,8 @@ def test_a_package_that_cannot_be_used_is_an_error_in_the_settings(
     assert str(caught.value) == message
 
 
-def test_what_makes_no_discovery_is_told() -> None:
-    """A function that returns something else shows where it is used."""
+def test_a_function_in_the_settings_that_returns_no_discovery_is_an_error() -> None:
+    """It is a ``TypeError`` when the function is used, and says what a discovery must have."""
     made: Any = lambda _: 5  # noqa: E731  no discovery
 
     with pytest.raises(TypeError, match=r"returns must be an object with scan\(\), lookup\(\), no"):
@@ -234,7 +234,7 @@ def test_what_makes_no_discovery_is_told() -> None:
 
 
 def test_a_discovery_that_fails_is_a_candidate_with_an_error(tmp_path: Path) -> None:
-    """As a spec that cannot be used is one."""
+    """This holds for a discovery that has ``scan`` and ``lookup`` alone, as for a broken spec."""
     (tmp_path / "db.json").write_text("[]")
 
     class Plain:
@@ -255,8 +255,8 @@ def test_a_discovery_that_fails_is_a_candidate_with_an_error(tmp_path: Path) -> 
     assert (candidate.path, candidate.plugin, str(candidate.error)) == ("plain", None, "db: no use")
 
 
-def test_a_diagnosis_knows_plugins_of_the_settings(tmp_path: Path) -> None:
-    """A socket that is not there is told by the entry; no file is taken for it."""
+def test_a_diagnosis_includes_plugins_that_settings_name(tmp_path: Path) -> None:
+    """A finding about a missing socket names the entry in the settings, and no file."""
     missing = tmp_path / "none.sock"
     settings = local(tmp_path, plugins={"shelf": f"unix://{missing}"})
 

@@ -28,7 +28,7 @@ def accounts() -> Accounts:
 
 
 def test_a_request_carries_the_clients_headers(accounts: Accounts) -> None:
-    """Host, what is accepted, and who asks; the number is that of its attempt."""
+    """The headers are Host, Accept and User-Agent; a later attempt carries its number, too."""
     request = accounts.request("M.x", b"{}")
 
     assert request.headers["Host"] == "h:1"
@@ -38,7 +38,7 @@ def test_a_request_carries_the_clients_headers(accounts: Accounts) -> None:
 
 
 def test_a_closed_client_makes_no_attempt(accounts: Accounts) -> None:
-    """The first is a mistake of the caller; a later one was cancelled."""
+    """A first attempt then raises RuntimeError, a later one WaitCancelledError."""
     accounts.end("this client is closed")
 
     with pytest.raises(RuntimeError, match="closed"):
@@ -48,21 +48,21 @@ def test_a_closed_client_makes_no_attempt(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, 7.0), (2, 2.0), (float("inf"), None)], ids=str)
-def test_a_calls_own_time_out_counts(
+def test_a_time_out_of_the_call_replaces_that_of_the_client(
     given: float | None, used: float | None, accounts: Accounts
 ) -> None:
-    """Without one the client's counts; an infinite one is none."""
+    """``None`` means the time-out of the client, infinity means no time-out."""
     assert accounts.time_out(given) == used
 
 
-def test_a_handshake_is_bounded_more_narrowly(accounts: Accounts) -> None:
-    """A manifest has 1 MiB, all else what was set."""
+def test_the_response_to_a_handshake_may_have_1_mib_at_most(accounts: Accounts) -> None:
+    """The responses to other methods are bounded by the client's own limit, here 2 MiB."""
     assert accounts.most(accounts.request("Plugin.Activate")) == 1 << 20
     assert accounts.most(accounts.request("M.x")) == 2 << 20
 
 
-def test_errors_say_whose_they_are(accounts: Accounts) -> None:
-    """Plugin and address; the method where it was answered."""
+def test_errors_name_the_plugin_and_its_address(accounts: Accounts) -> None:
+    """A transport error and a WireError get the method of the request, too."""
     request = accounts.request("M.x")
     broken, wrong, refused = TransportError("reset"), WireError("no"), StatusError(500, "M.x", "no")
     for error in (broken, wrong, refused):
@@ -72,8 +72,10 @@ def test_errors_say_whose_they_are(accounts: Accounts) -> None:
     assert wrong.method == "M.x"
 
 
-def test_what_breaks_once_the_client_is_closed_was_cancelled(accounts: Accounts) -> None:
-    """A whole answer counts all the same."""
+def test_a_transport_error_after_the_client_was_closed_becomes_a_wait_cancelled_error(
+    accounts: Accounts,
+) -> None:
+    """A StatusError, for which a whole response was received, is left as it is."""
     accounts.end("this client is closed")
 
     with pytest.raises(WaitCancelledError) as caught:

@@ -1,4 +1,4 @@
-"""One plugin's activation: the handshake, what it may answer, and how it ends."""
+"""One plugin's activation: the handshake, its possible responses, and how it ends."""
 
 import math
 from typing import Any
@@ -30,7 +30,7 @@ VOLUMES = {"Implements": ["VolumeDriver"]}
 
 
 def test_the_handshake_is_an_empty_post_with_the_headers_of_any_call() -> None:
-    """``Plugin.Activate`` has no arguments."""
+    """``Plugin.Activate`` has no arguments, so its request has no body."""
     host = MemoryHost({"p": VOLUMES})
 
     plugin = host.registry.get("p", "VolumeDriver")
@@ -52,8 +52,10 @@ def test_the_handshake_is_an_empty_post_with_the_headers_of_any_call() -> None:
         (b'{"Implements": []} trailing', ()),
     ],
 )
-def test_a_manifest_is_read_as_any_answer(answer: bytes, implements: tuple[str, ...]) -> None:
-    """What is absent or null is nothing, and a plugin that implements nothing is active."""
+def test_a_manifest_is_decoded_as_leniently_as_any_response(
+    answer: bytes, implements: tuple[str, ...]
+) -> None:
+    """Keys match in any case, null and absent mean an empty list, and later bytes are ignored."""
     host = MemoryHost({"p": answer})
     met: list[str] = []
     host.registry.handle("A", lambda name, _: met.append(name))
@@ -77,8 +79,10 @@ def test_a_manifest_is_read_as_any_answer(answer: bytes, implements: tuple[str, 
         (status(404, "no handshake here"), StatusError),
     ],
 )
-def test_an_answer_that_is_no_manifest_ends_it_at_once(reply: Any, kind: type[Exception]) -> None:
-    """The error passes as a call would raise it; the connection is given up."""
+def test_a_response_without_a_manifest_ends_the_activation_without_a_retry(
+    reply: Any, kind: type[Exception]
+) -> None:
+    """``get`` raises the same error as a call would, and the transport is closed."""
     host = MemoryHost({"p": reply})
 
     with pytest.raises(kind, match=r"Plugin\.Activate: "):
@@ -103,7 +107,7 @@ def test_a_failed_activation_is_forgotten() -> None:
 
 
 def test_an_attempt_at_the_handshake_ends_after_thirty_seconds() -> None:
-    """A plugin that hangs has used up the budget with its first attempt."""
+    """A plugin that does not respond uses up the time for retries with the first attempt."""
     host = MemoryHost({"p": hangs()})
 
     with pytest.raises(TransportTimeoutError, match=r"timed out \(tried once\)$"):
@@ -114,7 +118,7 @@ def test_an_attempt_at_the_handshake_ends_after_thirty_seconds() -> None:
 
 
 def test_the_handshake_has_a_timeout_of_its_own_and_calls_have_theirs() -> None:
-    """Each is told to the transport for what it bounds."""
+    """``activation_timeout`` bounds each attempt of the handshake, ``timeout`` each call."""
     host = MemoryHost({"p": script(hangs(), VOLUMES)}, activation_timeout=4, timeout=9)
 
     host.registry.get("p", "VolumeDriver").client.call("M.x")
@@ -124,8 +128,8 @@ def test_the_handshake_has_a_timeout_of_its_own_and_calls_have_theirs() -> None:
 
 
 @pytest.mark.parametrize("unbounded", [None, math.inf])
-def test_a_handshake_may_have_no_bound_although_calls_have(unbounded: float | None) -> None:
-    """Without a time-out of its own it does not take that of the calls."""
+def test_a_handshake_may_have_no_time_out_although_calls_have_one(unbounded: float | None) -> None:
+    """``activation_timeout=None`` or infinity does not mean the time-out of calls."""
     host = MemoryHost({"p": VOLUMES}, activation_timeout=unbounded, timeout=9)
 
     host.registry.get("p", "VolumeDriver")
@@ -133,8 +137,8 @@ def test_a_handshake_may_have_no_bound_although_calls_have(unbounded: float | No
     assert host.lines[0].timeouts == [None]
 
 
-def test_a_handshake_that_drips_ends_with_its_timeout_and_is_not_tried_again() -> None:
-    """There was a status line, so the plugin has answered."""
+def test_a_handshake_whose_response_arrives_too_slowly_times_out_and_is_not_retried() -> None:
+    """After a status line was received, a time-out is raised at once."""
     host = MemoryHost({"p": drips(b'{"Implements": []}')}, activation_timeout=3)
 
     with pytest.raises(TransportTimeoutError) as caught:
@@ -143,8 +147,8 @@ def test_a_handshake_that_drips_ends_with_its_timeout_and_is_not_tried_again() -
     assert (caught.value.answered, caught.value.plugin, host.clock.now()) == (True, "p", 3.0)
 
 
-def test_the_registrys_settings_are_its_clients_settings() -> None:
-    """Retry policy and bound of answers hold for the calls to its plugins."""
+def test_the_settings_of_a_registry_are_those_of_its_clients() -> None:
+    """The retry policy and the limit for responses also hold for calls to the plugins."""
     host = MemoryHost(
         {"p": {"Plugin.Activate": VOLUMES, "M.dead": refused(), "M.large": b"x" * 41}},
         retry=RetryPolicy(initial=3, factor=1, budget=7),
@@ -159,16 +163,16 @@ def test_the_registrys_settings_are_its_clients_settings() -> None:
         client.call("M.large")
 
 
-def test_a_manifest_that_is_too_large_is_an_error() -> None:
-    """The handshake's answer is bounded like any other."""
+def test_a_manifest_larger_than_max_response_bytes_is_an_error() -> None:
+    """The registry's limit for responses bounds the response to the handshake, too."""
     host = MemoryHost({"p": VOLUMES}, max_response_bytes=10)
 
     with pytest.raises(WireError, match="the response is larger than 10 bytes"):
         host.registry.get("p", "VolumeDriver")
 
 
-def test_an_error_of_a_test_passes_and_leaves_nothing_behind() -> None:
-    """What is none of this library's errors is raised at once, and the next ``get`` may succeed."""
+def test_an_exception_of_a_fake_plugin_is_raised_and_the_next_get_may_succeed() -> None:
+    """An exception that is not a PluginError is not retried, and the transport is closed."""
     host = MemoryHost({"p": script(UnexpectedCallError("mine"), VOLUMES)})
 
     with pytest.raises(UnexpectedCallError, match=r"^mine$"):
@@ -179,8 +183,10 @@ def test_an_error_of_a_test_passes_and_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("ask", ["get", "get_all"])
-def test_an_activation_that_asks_for_itself_is_an_error_and_not_a_deadlock(ask: str) -> None:
-    """Code that is called during a handshake, and wants the same plugin, is told so."""
+def test_a_get_of_a_plugin_inside_its_own_handshake_is_an_error_and_not_a_deadlock(
+    ask: str,
+) -> None:
+    """Code that runs during the handshake and requests the same plugin gets a RuntimeError."""
     host = MemoryHost()
     asks: dict[str, Any] = {
         "get": lambda _: host.registry.get("p", "VolumeDriver"),
@@ -196,8 +202,8 @@ def test_an_activation_that_asks_for_itself_is_an_error_and_not_a_deadlock(ask: 
         host.registry.get("p", "VolumeDriver")
 
 
-def test_a_handshake_may_ask_for_another_plugin() -> None:
-    """Two activations do not hinder each other."""
+def test_code_that_runs_during_a_handshake_may_get_another_plugin() -> None:
+    """The inner activation does not wait for the outer one."""
     host = MemoryHost({"other": ["A"]})
     host.add("p", lambda _: {"Implements": host.registry.get("other", "A").manifest.implements})
 
@@ -205,7 +211,7 @@ def test_a_handshake_may_ask_for_another_plugin() -> None:
 
 
 def test_a_manifest_over_a_mebibyte_is_an_error() -> None:
-    """A handshake is a few names, whatever other responses may be; who calls it makes no odds."""
+    """A manifest is a few names, so its limit is 1 MiB; ``get_all`` leaves the plugin out."""
     just = b'{"Implements": ["A"]}'.ljust(1 << 20)
     host = MemoryHost({"p": just, "q": just + b" "})
 

@@ -1,4 +1,4 @@
-"""The lock of a process; what a fork makes of it is in ``integration/process/test_forks.py``."""
+"""The lock of one process; forks are tested in ``integration/process/test_forks.py``."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,7 +6,7 @@ from moby_plugins.app.activation import ProcessLock
 
 
 def test_all_threads_of_a_process_have_one_lock() -> None:
-    """For each thread that asks, and however many ask at once."""
+    """A ``ProcessLock`` returns the same lock to all threads, also if they call it at once."""
     lock = ProcessLock()
 
     with ThreadPoolExecutor(8) as pool:
@@ -15,7 +15,7 @@ def test_all_threads_of_a_process_have_one_lock() -> None:
     assert {id(one) for one in given} == {id(lock())}
 
 
-def test_two_locks_are_two() -> None:
-    """One registry does not wait for another."""
+def test_two_process_locks_do_not_exclude_each_other() -> None:
+    """One registry does not wait for the lock of another."""
     with ProcessLock()():
         assert not ProcessLock()().locked()

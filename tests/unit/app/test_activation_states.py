@@ -1,4 +1,4 @@
-"""What a registry knows of one name: running, active, failed, abandoned."""
+"""The states of an activation in a registry: running, active, failed, abandoned."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +29,8 @@ class NotedClock(FakeClock):
             yield
 
 
-def test_an_active_plugin_is_had_without_asking_the_clock() -> None:
-    """A warm ``get`` never waits, so that it can be made before every call."""
+def test_a_get_of_an_active_plugin_does_not_use_the_clock() -> None:
+    """``get`` of an active plugin never waits, so a host can call it before each request."""
     clock = NotedClock()
     transport = MemoryTransport({"Plugin.Activate": {"Implements": ["VolumeDriver"]}}, clock=clock)
     registry = Registry(discovery=MemoryDiscovery(["p"]), connect=transport.connect, clock=clock)
@@ -41,8 +41,8 @@ def test_an_active_plugin_is_had_without_asking_the_clock() -> None:
     assert (operations > 0, clock.operations) == (True, operations)
 
 
-def test_an_active_plugin_is_a_value_whoever_is_its_client() -> None:
-    """A plugin that was activated again, and is what it was, equals the one before."""
+def test_active_plugins_are_equal_even_if_their_clients_differ() -> None:
+    """A plugin that was activated again and is unchanged equals the one before."""
     host = MemoryHost({"p": ["VolumeDriver"]})
     before = host.registry.get("p", "VolumeDriver")
 
@@ -55,7 +55,7 @@ def test_an_active_plugin_is_a_value_whoever_is_its_client() -> None:
 
 
 def test_an_activation_is_claimed_once_and_settled_once() -> None:
-    """One caller has the lead, others share it; a second outcome changes nothing."""
+    """The first caller leads the activation, others share it; only the first outcome counts."""
     activations = Activations[ActivePlugin]()
     activation, leading = activations.claim("p", leader=None)
 
@@ -69,7 +69,7 @@ def test_an_activation_is_claimed_once_and_settled_once() -> None:
 
 
 def test_an_activation_whose_leader_was_interrupted_is_abandoned() -> None:
-    """An interrupt is its thread's own: those that waited get neither plugin nor error."""
+    """A KeyboardInterrupt concerns one thread: those that wait get neither plugin nor error."""
     activation = Activation[ActivePlugin]("p", leader=None)
 
     states = [activation.abandoned]
@@ -80,8 +80,8 @@ def test_an_activation_whose_leader_was_interrupted_is_abandoned() -> None:
     assert activation.outcome(FakeClock()) is None
 
 
-def test_one_that_was_forgotten_while_it_was_running_takes_no_place() -> None:
-    """It is its callers' alone, whichever of the two is active first; closing closes the other."""
+def test_an_activation_that_was_dropped_while_it_ran_does_not_store_its_plugin() -> None:
+    """Callers of the dropped one get its plugin; that of the newer activation stays active."""
     host = MemoryHost({"p": ["VolumeDriver"]})
     plugin = host.registry.get("p")
     other = evolve(plugin, client=plugin.client)
@@ -102,7 +102,7 @@ def test_one_that_was_forgotten_while_it_was_running_takes_no_place() -> None:
 
 @pytest.mark.parametrize("end", ["drop", "close"])
 def test_events_are_reported_in_the_order_in_which_they_happened(end: str) -> None:
-    """Whichever thread is the first to report: each is reported once."""
+    """Observers get each event once, although ``report`` is called several times."""
     host = MemoryHost({"p": ["VolumeDriver"]})
     plugin = host.registry.get("p")
     notes = Notes()
@@ -131,10 +131,10 @@ def managed() -> ActivePlugin:
     return evolve(found, name="p:latest", managed=Managed("/old"))
 
 
-def test_a_managed_plugin_that_was_installed_again_takes_the_place_of_the_other(
+def test_a_managed_plugin_that_was_installed_again_replaces_the_earlier_one(
     managed: ActivePlugin,
 ) -> None:
-    """Observers are told, each by the name that the plugin has itself."""
+    """Observers see the end of the earlier plugin, then the activation of the new one."""
     notes = Notes()
     activations = Activations[ActivePlugin](Observers([notes]))
     before, _ = activations.claim("p", None)
@@ -161,7 +161,7 @@ def test_a_managed_plugin_that_was_installed_again_takes_the_place_of_the_other(
 
 
 def test_a_plugin_that_was_rechecked_is_dropped_by_its_own_name(managed: ActivePlugin) -> None:
-    """No name leads to it any more, but it is active until it is dropped."""
+    """After ``recheck`` no name returns the plugin, but it is active until it is dropped."""
     activations = Activations[ActivePlugin]()
     activation, _ = activations.claim("p", None)
     activations.settle(activation, managed)
@@ -177,8 +177,8 @@ def test_a_plugin_that_was_rechecked_is_dropped_by_its_own_name(managed: ActiveP
     assert activations.close() == []
 
 
-def test_loops_share_the_plugin_that_was_active_first(managed: ActivePlugin) -> None:
-    """Of two that tasks activate at once; a closed registry has none to share."""
+def test_event_loops_share_the_plugin_that_was_activated_first(managed: ActivePlugin) -> None:
+    """If tasks activate a plugin twice at once, the first counts; a closed registry raises."""
     plugin = evolve(managed, name="p", managed=None, client=managed.client)
     activations = Activations[ActivePlugin]()
 
@@ -194,8 +194,10 @@ def test_loops_share_the_plugin_that_was_active_first(managed: ActivePlugin) -> 
         activations.share("p", plugin, 1.0)
 
 
-def test_what_is_abandoned_leaves_no_handler_uncalled(managed: ActivePlugin) -> None:
-    """Those of plugins that became active are given to the caller, once; the rest is no event."""
+def test_abandoning_activations_returns_the_handler_calls_that_are_still_to_be_made(
+    managed: ActivePlugin,
+) -> None:
+    """Each call is returned once; an activation that was still running causes no event."""
     notes = Notes()
     activations = Activations[ActivePlugin](Observers([notes]))
     activations.add_handler("VolumeDriver", print)
@@ -210,8 +212,8 @@ def test_what_is_abandoned_leaves_no_handler_uncalled(managed: ActivePlugin) -> 
     assert (running.abandoned, notes.events) == (True, [])
 
 
-def test_a_plugin_is_dropped_by_each_of_its_names(managed: ActivePlugin) -> None:
-    """And with one of them, all lead to nothing; so they do if it is installed again."""
+def test_dropping_a_plugin_by_one_of_its_names_removes_all_its_names(managed: ActivePlugin) -> None:
+    """Activating a plugin that was installed again removes the earlier one's names, too."""
     activations = Activations[ActivePlugin]()
     again = evolve(managed, managed=Managed("/new"), client=managed.client)
     for name in ("p", "p:latest"):

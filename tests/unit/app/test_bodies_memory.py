@@ -1,4 +1,4 @@
-"""What reading an answer costs in memory, however small the pieces it comes in."""
+"""The memory that reading a response takes, also if it arrives in small pieces."""
 
 import tracemalloc
 
@@ -23,8 +23,8 @@ class Crumbs:
         """Nothing to give back."""
 
 
-def test_crumbs_take_no_more_memory_than_a_loaf() -> None:
-    """A plugin that sends its answer in tiny chunks does not multiply what the answer takes."""
+def test_a_response_in_tiny_chunks_takes_less_than_three_times_its_size_in_memory() -> None:
+    """A plugin cannot multiply the memory that a response takes by sending it in tiny chunks."""
     tracemalloc.start()
     try:
         whole = read_limited(Crumbs(SIZE), SIZE)

@@ -50,7 +50,7 @@ def chunks(*parts: bytes) -> Iterator[bytes]:
 def test_data_is_sent_in_chunks_with_its_length_where_that_is_known(
     data: Callable[[], BinaryIO | Iterable[bytes]], expected: list[bytes], length: int | None
 ) -> None:
-    """Files have a length and are read piece by piece; what is iterable comes as it is."""
+    """Files have a length and are read in steps; items of iterables are sent as they are."""
     upload = Upload(data())
 
     assert upload.length == length
@@ -58,8 +58,8 @@ def test_data_is_sent_in_chunks_with_its_length_where_that_is_known(
     assert upload.error is None
 
 
-def test_a_file_is_sent_from_where_it_stands_and_left_open(tmp_path: Path) -> None:
-    """What was read before is not part of the body, and the file stays the caller's."""
+def test_a_file_is_sent_from_its_current_position_and_left_open(tmp_path: Path) -> None:
+    """Bytes before the position are not part of the body, and the caller closes the file."""
     (tmp_path / "f").write_bytes(b"0123456789")
     with (tmp_path / "f").open("rb") as file:
         file.seek(4)
@@ -70,8 +70,8 @@ def test_a_file_is_sent_from_where_it_stands_and_left_open(tmp_path: Path) -> No
         assert not file.closed
 
 
-def test_a_file_that_stands_beyond_its_end_is_empty(tmp_path: Path) -> None:
-    """No byte of it is left to send, and it stays where it stood."""
+def test_a_file_whose_position_is_beyond_its_end_is_an_empty_body(tmp_path: Path) -> None:
+    """No byte is left to send, and the position of the file does not change."""
     (tmp_path / "f").write_bytes(b"0123456789")
     with (tmp_path / "f").open("rb") as file:
         file.seek(110)
@@ -84,7 +84,7 @@ def test_a_file_that_stands_beyond_its_end_is_empty(tmp_path: Path) -> None:
 
 
 def test_a_file_that_grows_is_sent_to_its_announced_length() -> None:
-    """The length was told before; what is written later is not sent."""
+    """Bytes that are written after the length was determined are not sent."""
     file = io.BytesIO(b"abc")
     upload = Upload(file)
     file.seek(0, io.SEEK_END)
@@ -95,7 +95,7 @@ def test_a_file_that_grows_is_sent_to_its_announced_length() -> None:
 
 
 def test_a_file_that_shrinks_is_an_error() -> None:
-    """Fewer bytes than announced cannot be a whole body."""
+    """If there are fewer bytes than announced, a ValueError is raised."""
     file = io.BytesIO(b"0123456789")
     upload = Upload(file)
     file.truncate(4)
@@ -114,8 +114,10 @@ def test_a_file_that_shrinks_is_an_error() -> None:
         ([None].copy, "NoneType"),
     ],
 )
-def test_what_is_not_bytes_is_an_error(data: Callable[[], Any], kind: str) -> None:
-    """Text has no form on the wire."""
+def test_an_item_of_a_body_that_is_not_bytes_is_an_error(
+    data: Callable[[], Any], kind: str
+) -> None:
+    """Text, numbers and None raise a TypeError that names their type."""
     upload = Upload(data())
 
     with pytest.raises(TypeError, match=rf"^a body must yield bytes, not {kind}$") as caught:
@@ -124,8 +126,10 @@ def test_what_is_not_bytes_is_an_error(data: Callable[[], Any], kind: str) -> No
 
 
 @pytest.mark.parametrize("error", [OSError("disk"), KeyboardInterrupt()])
-def test_what_reading_raises_passes_and_is_remembered(error: BaseException) -> None:
-    """The caller's own exception can be told from the plugin's."""
+def test_an_exception_from_reading_the_data_is_raised_and_stored_as_the_uploads_error(
+    error: BaseException,
+) -> None:
+    """An exception of the caller's data can be distinguished from an error of the plugin."""
 
     def failing() -> Iterator[bytes]:
         yield b"one"
@@ -139,8 +143,8 @@ def test_what_reading_raises_passes_and_is_remembered(error: BaseException) -> N
     assert upload.error is error
 
 
-def test_giving_up_half_way_is_no_error_of_the_data() -> None:
-    """A transport that stops reading leaves no error behind."""
+def test_an_upload_that_a_transport_stops_reading_has_no_error() -> None:
+    """Stopping half-way is not an error of the caller's data."""
     upload = Upload([b"one", b"two"])
     sending = iter(upload)
     assert next(sending) == b"one"
@@ -158,8 +162,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("mode", "buffering"), [("rb", -1), ("rb", 0), ("r+b", -1), ("r+b", 0)])
-def test_a_regular_file_need_not_be_read(mode: str, buffering: int, path: Path) -> None:
-    """It tells its descriptor, and where what is to be sent of it begins and ends."""
+def test_an_upload_of_a_regular_file_gives_its_descriptor_and_range(
+    mode: str, buffering: int, path: Path
+) -> None:
+    """A transport can then let the operating system send the file without reading it."""
     with path.open(mode, buffering) as opened:
         file = cast("BinaryIO", opened)
         assert file.read(3) == b"012"
@@ -170,7 +176,7 @@ def test_a_regular_file_need_not_be_read(mode: str, buffering: int, path: Path) 
 
 
 class Upper(io.FileIO):
-    """A file that is read as something else than what it has."""
+    """A file whose ``read`` returns other bytes than its descriptor has."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(size).upper()
@@ -196,16 +202,18 @@ NOT_REGULAR: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("kind", NOT_REGULAR)
-def test_other_data_has_to_be_read(kind: str, path: Path) -> None:
-    """What the descriptor has may not be what reading gives, or there is none."""
+def test_an_upload_of_other_data_gives_no_descriptor(kind: str, path: Path) -> None:
+    """Reading such data may return other bytes than its descriptor has, if it has one."""
     data = NOT_REGULAR[kind](path)
     with data if isinstance(data, io.IOBase) else contextlib.nullcontext():
         assert Upload(data).part() is None
 
 
 @pytest.mark.parametrize("taken", [0, 4, 7])
-def test_what_was_not_taken_of_a_file_is_read(taken: int, path: Path) -> None:
-    """To the end, where the file then stands."""
+def test_the_rest_of_a_file_that_was_partly_sent_by_its_descriptor_is_read(
+    taken: int, path: Path
+) -> None:
+    """Reading goes on after the bytes that were sent, up to the end of the file."""
     with path.open("rb") as file:
         file.seek(3)
         upload = Upload(file)
@@ -217,8 +225,8 @@ def test_what_was_not_taken_of_a_file_is_read(taken: int, path: Path) -> None:
         assert file.tell() == 10
 
 
-def test_a_file_that_became_shorter_is_told_by_what_is_missing(path: Path) -> None:
-    """As where all of it is read."""
+def test_the_error_for_a_file_that_became_shorter_counts_the_missing_bytes(path: Path) -> None:
+    """Bytes that were sent by the file's descriptor do not count as missing."""
     with path.open("rb") as file:
         upload = Upload(file)
         part = upload.part()
@@ -230,8 +238,8 @@ def test_a_file_that_became_shorter_is_told_by_what_is_missing(path: Path) -> No
             list(upload)
 
 
-def test_a_file_is_sent_whole_again_after_a_part_was_taken(path: Path) -> None:
-    """Each attempt begins where the file stood at first."""
+def test_a_file_is_sent_whole_again_after_a_part_was_sent_by_its_descriptor(path: Path) -> None:
+    """Each attempt begins at the position that the file had at first."""
     with path.open("rb") as file:
         file.seek(2)
         upload = Upload(file)
@@ -246,8 +254,8 @@ def test_a_file_is_sent_whole_again_after_a_part_was_taken(path: Path) -> None:
         assert b"".join(upload) == b"23456789"
 
 
-def test_a_file_stands_where_what_was_sent_of_it_ends(path: Path) -> None:
-    """As far as it was taken, also where it is not read any further; one that is closed is left."""
+def test_after_an_upload_the_position_of_a_file_is_the_end_of_the_bytes_sent(path: Path) -> None:
+    """Bytes that were sent by its descriptor count, too; a file that is closed is left alone."""
     with path.open("rb") as file:
         for take in (0, 4):
             upload = Upload(file)
@@ -270,10 +278,10 @@ def test_a_file_stands_where_what_was_sent_of_it_ends(path: Path) -> None:
     ],
     ids=["file", "list", "pipe", "iterator"],
 )
-def test_a_body_can_be_sent_again_unless_a_part_of_it_is_gone(
+def test_a_body_can_be_sent_again_if_it_is_unread_or_can_be_read_again(
     data: Callable[[], BinaryIO | Iterable[bytes]], expected: tuple[bool, bool]
 ) -> None:
-    """Whole before it is touched; afterwards only what can be rewound or starts again."""
+    """After a part was read, files can be rewound and lists start again; pipes cannot."""
     upload = Upload(data())
 
     untouched = upload.rewind()
@@ -285,8 +293,8 @@ def test_a_body_can_be_sent_again_unless_a_part_of_it_is_gone(
         assert b"".join(upload) == b"0123456789"
 
 
-def test_a_file_is_rewound_to_where_it_stood_at_first() -> None:
-    """Not to its beginning, which is not part of the body."""
+def test_a_file_is_rewound_to_the_position_that_it_had_at_first() -> None:
+    """Bytes before that position are not part of the body."""
     file = io.BytesIO(b"0123456789")
     file.seek(7)
     upload = Upload(file)

@@ -1,4 +1,4 @@
-"""A client of one plugin: what it sends, how it reads the answer, and what it raises."""
+"""A client of one plugin: what it sends, how it reads the response, and what it raises."""
 
 import math
 from typing import Any
@@ -29,7 +29,7 @@ from tests.unit.app.in_memory import TCP, Line
 
 @attrs.frozen
 class Volume:
-    """An argument and an answer with a type."""
+    """A typed argument and result."""
 
     name: str
     mount_point: str = "/"
@@ -73,7 +73,7 @@ def test_a_request_has_the_headers_of_the_protocol(address: str, host: str) -> N
     ],
 )
 def test_arguments_are_json_and_a_newline(args: Any, body: bytes, clock: AnyClock) -> None:
-    """Plain values and attrs classes; no arguments are no body."""
+    """Plain values and attrs classes are encoded; without arguments the body is empty."""
     client, line = client_of(1, clock)
 
     client.call("M.x", args)
@@ -92,10 +92,10 @@ def test_arguments_are_json_and_a_newline(args: Any, body: bytes, clock: AnyCloc
         (None, Volume, Volume("")),
     ],
 )
-def test_a_response_is_plain_json_or_of_the_type_asked_for(
+def test_a_response_is_decoded_as_plain_json_or_as_the_requested_type(
     reply: Any, into: Any, expected: object, clock: AnyClock
 ) -> None:
-    """One send gives one answer; an empty one is ``None`` unless a type was asked for."""
+    """A call sends one request; an empty body is ``None`` unless a type was requested."""
     client, line = client_of(reply, clock)
 
     assert client.call("M.x", {}, into) == expected
@@ -110,10 +110,10 @@ def test_a_response_is_plain_json_or_of_the_type_asked_for(
         ([], Volume, "an object expected, not an array"),
     ],
 )
-def test_a_response_that_is_not_what_was_asked_for_says_whose_it_is(
+def test_the_error_for_a_response_of_another_type_names_the_plugin_and_the_method(
     reply: Any, into: Any, said: str, clock: AnyClock
 ) -> None:
-    """A ``WireError`` names plugin, address, method and what is wrong, and is not tried again."""
+    """The ``WireError`` has the address and what is wrong, too; the call is not tried again."""
     client, line = client_of(reply, clock)
 
     with pytest.raises(WireError) as caught:
@@ -126,8 +126,8 @@ def test_a_response_that_is_not_what_was_asked_for_says_whose_it_is(
 
 
 @pytest.mark.parametrize("reply", [not_json(), drops_mid_body()])
-def test_a_broken_response_is_not_asked_for_again(reply: Any, clock: AnyClock) -> None:
-    """What came with status 200 and cannot be read is a ``WireError`` at once."""
+def test_a_call_with_a_broken_response_is_not_tried_again(reply: Any, clock: AnyClock) -> None:
+    """A body with status 200 that is cut off or not JSON raises a ``WireError`` at once."""
     client, line = client_of(reply, clock)
 
     with pytest.raises(WireError, match=rf"^plugin 'p' at {TCP}: M\.x: "):
@@ -137,7 +137,7 @@ def test_a_broken_response_is_not_asked_for_again(reply: Any, clock: AnyClock) -
 
 
 def test_a_response_may_be_as_large_as_the_bound_and_no_larger(clock: AnyClock) -> None:
-    """``max_response_bytes`` is what is decoded at most."""
+    """``max_response_bytes`` is the size of the largest response that is accepted."""
     client, _ = client_of(lambda request: b'"' + request.read() + b'"', clock, max_response_bytes=6)
 
     assert client.send_file("M.x", b"1234") == "1234"
@@ -163,10 +163,10 @@ def test_an_error_of_the_plugin_is_raised_with_its_message(clock: AnyClock) -> N
     ("fault", "timeout"),
     [(drops_mid_body(b"disk f", 500), None), (drips(b"disk full", status=500), 6.5)],
 )
-def test_an_error_whose_body_breaks_keeps_its_status(
+def test_an_error_response_whose_body_breaks_off_keeps_its_status(
     fault: Any, timeout: float | None, clock: AnyClock
 ) -> None:
-    """What came of the text is the message, and how it ended the cause."""
+    """The text received so far is the message; the error of reading the rest is the cause."""
     client, line = client_of(fault, clock)
 
     with pytest.raises(StatusError, match=r"(?m)^M\.x: disk f$") as caught:
@@ -178,7 +178,7 @@ def test_an_error_whose_body_breaks_keeps_its_status(
 
 @pytest.mark.parametrize("method", ["", "/", "M x", "M\r\nX: y", "M\0", "Mä"])
 def test_a_method_that_would_break_the_request_is_an_error(method: str, clock: AnyClock) -> None:
-    """Nothing is sent for what cannot be a method."""
+    """A name with a space, a line end or a letter beyond ASCII is refused; nothing is sent."""
     client, line = client_of(1, clock)
 
     with pytest.raises(ValueError, match="is not a method"):
@@ -189,7 +189,7 @@ def test_a_method_that_would_break_the_request_is_an_error(method: str, clock: A
 
 @pytest.mark.parametrize("args", [math.nan, object(), {"A": {1, 2}, "B": object()}])
 def test_arguments_without_a_json_form_are_an_error(args: Any, clock: AnyClock) -> None:
-    """Nothing is sent for them."""
+    """NaN, sets and arbitrary objects raise an exception, and nothing is sent."""
     client, line = client_of(1, clock)
 
     with pytest.raises((TypeError, ValueError)):

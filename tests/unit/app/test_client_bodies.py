@@ -1,4 +1,4 @@
-"""An answer's body: read whole within a bound, refused with its text, or streamed."""
+"""A response's body: read whole within a bound, raised as an error, or streamed."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from tests.cases import every
 
 
 class Body:
-    """A body of these chunks, and what became of it."""
+    """A body of these chunks, which records how it is read and closed."""
 
     def __init__(self, chunks: Iterable[bytes], error: Exception | None = None) -> None:
         self.asked: list[int] = []
@@ -44,7 +44,7 @@ class Body:
 
 @pytest.mark.parametrize("chunks", [[], [b"abc"], [b"a", b"b", b"c"]])
 def test_a_body_is_read_to_its_end(chunks: list[bytes]) -> None:
-    """However many bits it comes in, the body is all of them."""
+    """``read_limited`` returns all chunks joined, and does not close the body."""
     body = Body(chunks)
 
     assert read_limited(body, 100) == b"".join(chunks)
@@ -52,13 +52,15 @@ def test_a_body_is_read_to_its_end(chunks: list[bytes]) -> None:
 
 
 def test_a_body_as_large_as_the_bound_is_read() -> None:
-    """The bound is what may be had."""
+    """A body that has exactly as many bytes as the bound is not an error."""
     assert read_limited(Body([b"ab", b"cd"]), 4) == b"abcd"
 
 
 @pytest.mark.parametrize("chunks", [[b"abcde"], [b"abcd", b"e"], [b"a"] * 1000])
-def test_a_larger_body_is_an_error_and_not_read_to_its_end(chunks: list[bytes]) -> None:
-    """One byte more than the bound is enough to know."""
+def test_a_body_larger_than_the_bound_is_an_error_and_not_read_to_its_end(
+    chunks: list[bytes],
+) -> None:
+    """Reading stops with the first byte beyond the bound."""
     body = Body(chunks)
 
     with pytest.raises(WireError, match=r"^the response is larger than 4 bytes$"):
@@ -67,8 +69,8 @@ def test_a_larger_body_is_an_error_and_not_read_to_its_end(chunks: list[bytes]) 
     assert sum(map(len, chunks[: len(body.asked)])) == 5
 
 
-def test_a_body_is_asked_for_in_chunks() -> None:
-    """No read asks for more than a chunk, nor for more than the bound leaves."""
+def test_a_body_is_read_in_chunks() -> None:
+    """No read is for more than a chunk, or for more than one byte beyond the bound."""
     body = Body([b"x" * CHUNK_BYTES, b"y"])
 
     read_limited(body, CHUNK_BYTES + 9)
@@ -76,8 +78,8 @@ def test_a_body_is_asked_for_in_chunks() -> None:
     assert body.asked == [CHUNK_BYTES, 10, 9]
 
 
-def test_status_200_is_accepted_unread() -> None:
-    """The body is returned as it is."""
+def test_raise_for_status_returns_the_unread_body_of_a_response_with_status_200() -> None:
+    """Status 200 is no error, so the body is neither read nor closed."""
     body = Body([b"abc"])
 
     assert raise_for_status(Response(200, body), "M.x") is body
@@ -85,7 +87,7 @@ def test_status_200_is_accepted_unread() -> None:
 
 
 @every("status", [100, 201, 204, 301, 400, 404, 500, 599])
-def test_any_other_status_is_an_error(status: int) -> None:
+def test_any_status_other_than_200_is_an_error(status: int) -> None:
     """The error has status, method and the plugin's message; the body is closed."""
     body = Body([b'{"Err": ', b'"disk full"}'])
 
@@ -99,7 +101,7 @@ def test_any_other_status_is_an_error(status: int) -> None:
 
 
 def test_the_text_of_an_error_is_cut_after_one_mebibyte() -> None:
-    """A plugin that sends an error without end is not listened to for ever."""
+    """A plugin that sends an error text without end does not keep its host reading."""
     endless = (b"x" * 60_000 for _ in range(10_000))
     body = Body(endless)
 
@@ -123,10 +125,10 @@ def test_the_text_of_an_error_is_cut_after_one_mebibyte() -> None:
     ("came", "message"),
     [([b"disk f"], "disk f"), ([], ""), ([json.dumps({"Err": "full"}).encode()], "full")],
 )
-def test_an_error_whose_text_breaks_off_keeps_what_came(
+def test_an_error_response_that_breaks_off_keeps_its_status_and_the_text_received(
     cause: Exception, came: list[bytes], message: str
 ) -> None:
-    """The status counts more than how its text ended, which is the cause."""
+    """The error of reading the rest is the cause of the StatusError."""
     body = Body(came, cause)
 
     with pytest.raises(StatusError) as caught:
@@ -137,8 +139,8 @@ def test_an_error_whose_text_breaks_off_keeps_what_came(
     assert body.closed == 1
 
 
-def test_a_body_that_fails_otherwise_is_closed_too() -> None:
-    """An exception that is none of this library's passes, and leaves nothing open."""
+def test_a_body_whose_read_raises_another_exception_is_closed() -> None:
+    """An exception that is not one of this library is raised unchanged."""
     body = Body([b"a"], ZeroDivisionError())
 
     with pytest.raises(ZeroDivisionError):
@@ -147,8 +149,8 @@ def test_a_body_that_fails_otherwise_is_closed_too() -> None:
     assert body.closed == 1
 
 
-def test_a_stream_is_read_bit_by_bit() -> None:
-    """``read`` gives what is there, up to a size, and ``b""`` at the end."""
+def test_a_stream_is_read_piece_by_piece() -> None:
+    """``read`` returns what has arrived, up to a size, and ``b""`` at the end."""
     body = Body([b"abc", b"de"])
     stream = Stream(body, "M.x", "tcp://h:1", "p")
 
@@ -157,7 +159,7 @@ def test_a_stream_is_read_bit_by_bit() -> None:
 
 
 def test_a_stream_is_iterated_in_chunks_and_closed_by_its_block() -> None:
-    """Iterating ends at the end of the body; the ``with`` block closes."""
+    """Iterating ends at the end of the body; leaving the ``with`` block closes the body."""
     body = Body([b"abc", b"de"])
 
     with Stream(body, "M.x", "tcp://h:1", "p") as stream:
@@ -168,7 +170,7 @@ def test_a_stream_is_iterated_in_chunks_and_closed_by_its_block() -> None:
 
 
 def test_a_stream_is_closed_when_its_block_fails() -> None:
-    """An exception within the block passes, and the body is closed."""
+    """An exception within the ``with`` block is raised unchanged, and the body is closed."""
     body = Body([b"abc"])
 
     with pytest.raises(KeyError), Stream(body, "M.x", "tcp://h:1", "p"):
@@ -178,8 +180,8 @@ def test_a_stream_is_closed_when_its_block_fails() -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1])
-def test_a_stream_is_read_by_one_byte_or_more(size: int) -> None:
-    """To read nothing, or all, is a mistake: nothing is the end, and all may be without end."""
+def test_the_size_for_reading_a_stream_must_be_1_or_more(size: int) -> None:
+    """To read 0 bytes would look like the end, and to read all of them might never end."""
     stream = Stream(Body([b"abc"]), "M.x", "tcp://h:1", "p")
 
     with pytest.raises(ValueError, match=r"^the size for reading a stream must be 1 or more$"):
@@ -196,10 +198,10 @@ def test_a_stream_is_read_by_one_byte_or_more(size: int) -> None:
         (WireError("cut off"), "plugin 'p' at tcp://h:1: M.x: cut off"),
     ],
 )
-def test_a_stream_that_breaks_says_whose_it_was(
+def test_the_error_of_a_broken_stream_names_the_plugin_and_its_address(
     error: TransportTimeoutError | WireError, text: str
 ) -> None:
-    """What reading raises names plugin, address and, for a broken body, the method."""
+    """If the body is cut off, the error names the method, too."""
     stream = Stream(Body([b"abc"], error), "M.x", "tcp://h:1", "p")
     assert stream.read() == b"abc"
 
@@ -209,8 +211,8 @@ def test_a_stream_that_breaks_says_whose_it_was(
     assert str(caught.value) == text
 
 
-def test_a_handshake_by_hand_has_the_bound_of_any() -> None:
-    """Other methods have the client's own."""
+def test_a_call_of_plugin_activate_has_the_size_limit_of_a_handshake() -> None:
+    """``Plugin.Activate`` has a limit of 1 MiB, other methods have the client's own."""
     body = b"1".ljust((1 << 20) + 1)
     line = MemoryTransport({"Plugin.Activate": body, "M.x": body})
     client = Client(line, Address("unix:///p.sock"), clock=FakeClock())

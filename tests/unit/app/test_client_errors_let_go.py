@@ -1,4 +1,4 @@
-"""An error that was dealt with keeps nothing: no cycle waits for the garbage collector."""
+"""An error that was handled keeps no object alive: there are no reference cycles."""
 
 import gc
 import logging
@@ -57,8 +57,8 @@ DEEDS: dict[str, Callable[[Client], object]] = {
 
 @pytest.mark.parametrize("deed", DEEDS)
 @pytest.mark.parametrize("reply", [refused(), drops(), status(500, "no")], ids=str)
-def test_a_call_that_failed_keeps_no_client(deed: str, reply: Any) -> None:
-    """Dropping a client and its error closes its connections."""
+def test_a_failed_call_does_not_keep_its_client_alive(deed: str, reply: Any) -> None:
+    """The client is freed with the last reference to it, without the garbage collector."""
     client = made(reply)
     with suppress(PluginError):
         DEEDS[deed](client)
@@ -69,8 +69,8 @@ def test_a_call_that_failed_keeps_no_client(deed: str, reply: Any) -> None:
     assert gone() is None
 
 
-def test_a_plugin_that_is_forgotten_is_let_go() -> None:
-    """After calls that failed, too."""
+def test_an_invalidated_plugin_is_freed_even_after_a_failed_call() -> None:
+    """Neither the registry nor the error keeps a reference to the plugin's client."""
     registry = MemoryRegistry()
     registry.add(
         "p",
@@ -91,10 +91,10 @@ def test_a_plugin_that_is_forgotten_is_let_go() -> None:
 
 
 @pytest.mark.parametrize("reply", [status(500, "no"), drops(), {"Implements": 3}], ids=str)
-def test_an_activation_that_failed_keeps_nothing(
+def test_a_failed_activation_does_not_keep_its_transport_alive(
     reply: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The transport of its handshake is let go."""
+    """The transport of the handshake is freed without the garbage collector."""
     caplog.set_level(logging.CRITICAL)  # what is logged would be kept until the end of the test
     host = MemoryHost({"p": {"Plugin.Activate": reply}}, retry=RetryPolicy.never())
     with suppress(PluginError):
@@ -106,21 +106,21 @@ def test_an_activation_that_failed_keeps_nothing(
 
 
 class Shelf(VolumeDriver):
-    """One that refuses."""
+    """A volume driver whose ``list`` raises an exception."""
 
     def list(self) -> tuple[Volume, ...]:
         raise RuntimeError("no")
 
 
 class Kept:
-    """What a server has in its frames."""
+    """An object that only a frame of the server refers to."""
 
 
 @pytest.mark.parametrize("observers", [[], [Notes()]], ids=["alone", "observed"])
-def test_a_call_that_was_refused_keeps_nothing_of_its_server(
+def test_an_error_response_does_not_keep_the_frames_of_its_server_alive(
     observers: list[Notes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its response has no traceback, whose frames would refer to the response."""
+    """The response has no traceback, whose frames would refer to the response."""
     caplog.set_level(logging.CRITICAL)
     app = PluginApp(Shelf(), observers=observers)
 

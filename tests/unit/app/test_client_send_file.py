@@ -63,7 +63,7 @@ ALL = AGAIN | ONCE
 
 @attrs.frozen
 class Taken:
-    """An answer with a type."""
+    """A typed result."""
 
     size: int
 
@@ -80,7 +80,7 @@ def echo(request: Request) -> str:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_all_kinds_of_data_arrive_whole(kind: str, clock: AnyClock) -> None:
-    """Bytes, files and iterables are sent as the body, and the answer is plain JSON."""
+    """Bytes, files and iterables are sent as the body, and the response is plain JSON."""
     client, line = client_of(echo, clock)
 
     assert client.send_file("M.x", ALL[kind]()) == BODY.decode()
@@ -97,8 +97,10 @@ def test_all_kinds_of_data_arrive_whole(kind: str, clock: AnyClock) -> None:
         ("an iterator", None),
     ],
 )
-def test_a_length_is_told_where_it_is_known(kind: str, length: int | None, clock: AnyClock) -> None:
-    """A file that can be measured has a length; what has none is sent in chunks."""
+def test_a_request_has_a_length_if_that_of_the_data_is_known(
+    kind: str, length: int | None, clock: AnyClock
+) -> None:
+    """A file that can seek is sent with its length; pipes and iterables are sent in chunks."""
     client, line = client_of(size, clock)
 
     client.send_file("M.x", ALL[kind]())
@@ -106,8 +108,8 @@ def test_a_length_is_told_where_it_is_known(kind: str, length: int | None, clock
     assert [request.length for request in line.requests] == [length]
 
 
-def test_a_response_is_read_as_the_type_asked_for(clock: AnyClock) -> None:
-    """``into`` is what it is for ``call``."""
+def test_the_response_to_send_file_is_decoded_as_the_requested_type(clock: AnyClock) -> None:
+    """``into`` has the same meaning as for ``call``."""
     client, _ = client_of(size, clock)
 
     assert client.send_file("M.x", BODY, Taken) == Taken(10)
@@ -115,8 +117,8 @@ def test_a_response_is_read_as_the_type_asked_for(clock: AnyClock) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_what_never_arrived_is_sent_again(kind: str, clock: AnyClock) -> None:
-    """As long as no process listens, nothing of the data is used up."""
+def test_data_is_sent_again_after_a_refused_connection(kind: str, clock: AnyClock) -> None:
+    """No data was read for a connection that was refused, so any data can be sent again."""
     client, line = client_of(script(refused(), refused(), echo), clock)
 
     assert client.send_file("M.x", ALL[kind]()) == BODY.decode()
@@ -125,7 +127,7 @@ def test_what_never_arrived_is_sent_again(kind: str, clock: AnyClock) -> None:
 
 
 @pytest.mark.parametrize("kind", AGAIN)
-def test_what_can_be_sent_again_is_sent_whole_again(kind: str, clock: AnyClock) -> None:
+def test_data_that_can_be_read_again_is_sent_whole_again(kind: str, clock: AnyClock) -> None:
     """After a connection that broke, the plugin gets all of the data, not the rest."""
     client, line = client_of(script(drops(), drops(), echo), clock)
 
@@ -134,8 +136,10 @@ def test_what_can_be_sent_again_is_sent_whole_again(kind: str, clock: AnyClock) 
 
 
 @pytest.mark.parametrize("kind", ONCE)
-def test_what_is_used_up_is_not_sent_again(kind: str, clock: AnyClock) -> None:
-    """The first error is raised, and says why there was no second attempt."""
+def test_data_that_was_partly_read_and_cannot_be_read_again_is_not_sent_again(
+    kind: str, clock: AnyClock
+) -> None:
+    """The error of that attempt is raised, and says why there was no further attempt."""
     client, line = client_of(script(refused(), drops(), echo), clock)
 
     with pytest.raises(TransportError) as caught:
@@ -151,8 +155,8 @@ def test_what_is_used_up_is_not_sent_again(kind: str, clock: AnyClock) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_an_error_of_the_plugin_is_the_response(kind: str, clock: AnyClock) -> None:
-    """A status other than 200 is never tried again, whatever the data."""
+def test_a_response_with_an_error_status_is_not_tried_again(kind: str, clock: AnyClock) -> None:
+    """Whatever the data, ``send_file`` raises a StatusError with the plugin's message."""
     client, line = client_of(status(507, "disk full"), clock)
 
     with pytest.raises(StatusError, match=r"(?m)^M\.x: disk full$"):
@@ -162,8 +166,10 @@ def test_an_error_of_the_plugin_is_the_response(kind: str, clock: AnyClock) -> N
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_a_timeout_while_the_response_comes_is_told_as_such(kind: str, clock: AnyClock) -> None:
-    """An answer that breaks off is not a matter of the data, and is not asked for again."""
+def test_a_time_out_while_the_response_arrives_is_not_reported_as_an_error_of_the_data(
+    kind: str, clock: AnyClock
+) -> None:
+    """The error says that a response was begun; the data is not sent again."""
     client, line = client_of(drips(b"[1, 2, 3]"), clock)
 
     with pytest.raises(TransportTimeoutError) as caught:
@@ -187,10 +193,10 @@ def test_a_timeout_while_the_response_comes_is_told_as_such(kind: str, clock: An
     ],
 )
 @pytest.mark.parametrize("first", [b"", b"some"], ids=["at once", "half-way"])
-def test_what_the_data_raises_passes_unchanged(
+def test_an_exception_from_reading_the_data_is_raised_unchanged(
     first: bytes, make: Callable[[], BaseException], clock: AnyClock
 ) -> None:
-    """The caller's own exception is neither translated, nor renamed, nor tried again."""
+    """The exception is not translated and gets no plugin's name; there is no retry."""
     error = make()
 
     def failing() -> Iterator[bytes]:
@@ -207,8 +213,8 @@ def test_what_the_data_raises_passes_unchanged(
     assert (len(line.requests), clock.sleeps) == (1, [])
 
 
-def test_the_datas_error_counts_for_more_than_the_exchange_it_broke() -> None:
-    """A transport that takes it for a broken connection does not hide it."""
+def test_an_exception_from_reading_the_data_is_raised_whatever_the_transport_raises() -> None:
+    """A transport that takes it for a broken connection does not hide the exception."""
     clock = FakeClock()
     error = OSError("mine")
 
@@ -232,8 +238,8 @@ def test_the_datas_error_counts_for_more_than_the_exchange_it_broke() -> None:
     assert clock.sleeps == []
 
 
-def test_data_that_is_no_bytes_is_a_mistake(clock: AnyClock) -> None:
-    """Text is not sent, and not tried again."""
+def test_a_file_of_text_is_refused(clock: AnyClock) -> None:
+    """``send_file`` raises a TypeError, and does not try again."""
     client, line = client_of(size, clock)
 
     with pytest.raises(TypeError, match=r"^a body must yield bytes, not str$"):

@@ -1,4 +1,4 @@
-"""``stream``: sent when it is called, read as it comes."""
+"""``Client.stream``: the request is sent at once, the response is read as it arrives."""
 
 from typing import Any
 
@@ -25,8 +25,10 @@ from tests.unit.app.in_memory import TCP
 from tests.unit.app.in_memory import client_of as memory_client
 
 
-def test_a_stream_is_sent_when_it_is_called_and_read_as_it_comes(clock: AnyClock) -> None:
-    """Each read takes the time until the plugin has sent something, and no longer."""
+def test_stream_sends_the_request_at_once_and_reads_the_response_as_it_arrives(
+    clock: AnyClock,
+) -> None:
+    """Each read waits until the plugin has sent something, and no longer."""
     client, line = client_of(drips(b"abc", every=2), clock)
 
     with client.stream("M.x", {"Follow": True}) as stream:
@@ -41,7 +43,7 @@ def test_a_stream_is_sent_when_it_is_called_and_read_as_it_comes(clock: AnyClock
 
 
 def test_a_stream_has_no_bound_on_its_size(clock: AnyClock) -> None:
-    """``max_response_bytes`` is for what is decoded."""
+    """``max_response_bytes`` bounds only responses that are read whole."""
     client, _ = client_of(b"x" * 1000, clock, max_response_bytes=10)
 
     with client.stream("M.x") as stream:
@@ -49,7 +51,7 @@ def test_a_stream_has_no_bound_on_its_size(clock: AnyClock) -> None:
 
 
 def test_a_stream_that_cannot_begin_is_tried_again(clock: AnyClock) -> None:
-    """Until there is a status line, ``stream`` is like ``call``."""
+    """Until a status line is received, ``stream`` is tried again like ``call``."""
     client, line = client_of(script(refused(), drops(), b"abc"), clock)
 
     with client.stream("M.x") as stream:
@@ -58,8 +60,8 @@ def test_a_stream_that_cannot_begin_is_tried_again(clock: AnyClock) -> None:
     assert ([request.attempt for request in line.requests], clock.sleeps) == ([1, 2, 3], [1, 2])
 
 
-def test_a_stream_that_never_begins_says_whose_it_is(clock: AnyClock) -> None:
-    """The error has the plugin's name and address and the number of attempts."""
+def test_the_error_of_a_stream_that_never_begins_names_the_plugin(clock: AnyClock) -> None:
+    """The error has the address and the number of attempts, too."""
     client, _ = client_of(drops(), clock)
 
     with pytest.raises(TransportError) as caught:
@@ -71,8 +73,8 @@ def test_a_stream_that_never_begins_says_whose_it_is(clock: AnyClock) -> None:
     )
 
 
-def test_another_status_is_raised_by_the_call(clock: AnyClock) -> None:
-    """There is no stream where the plugin says no."""
+def test_a_status_other_than_200_is_raised_by_stream_itself(clock: AnyClock) -> None:
+    """The StatusError comes from calling ``stream``, not from a later read."""
     client, line = client_of(status(500, "no logs"), clock)
 
     with pytest.raises(StatusError, match=r"(?m)^M\.x: no logs$"):
@@ -82,8 +84,8 @@ def test_another_status_is_raised_by_the_call(clock: AnyClock) -> None:
 
 
 @pytest.mark.parametrize("of_client", [True, False], ids=["of the client", "of the call"])
-def test_a_timeout_bounds_the_reading_too(of_client: Any, clock: AnyClock) -> None:
-    """However slowly it drips, the stream ends with its time-out, and is not begun again."""
+def test_a_time_out_bounds_the_reading_of_a_stream_too(of_client: Any, clock: AnyClock) -> None:
+    """Even if bytes still arrive, the stream ends with its time-out and is not tried again."""
     client, line = client_of(drips(b"abcdef"), clock, timeout=2.5 if of_client else None)
     stream = client.stream("M.x", timeout=None if of_client else 2.5)
 
@@ -95,8 +97,8 @@ def test_a_timeout_bounds_the_reading_too(of_client: Any, clock: AnyClock) -> No
     assert (caught.value.answered, clock.now(), len(line.requests)) == (True, 2.5, 1)
 
 
-def test_a_stream_that_breaks_off_says_so(clock: AnyClock) -> None:
-    """What came first is given, and then the error, with plugin, address and method."""
+def test_a_stream_that_is_cut_off_raises_an_error_after_the_bytes_received(clock: AnyClock) -> None:
+    """The error names the plugin, its address and the method."""
     client, _ = client_of(drops_mid_body(b"abc"), clock)
 
     with client.stream("M.x") as stream:
@@ -109,8 +111,8 @@ def test_a_stream_that_breaks_off_says_so(clock: AnyClock) -> None:
     )
 
 
-def test_a_stream_shows_what_it_is_and_whose() -> None:
-    """In a debugger or a log."""
+def test_the_repr_of_a_stream_has_its_method_and_address() -> None:
+    """The ``repr`` helps in a debugger or a log."""
     client, _ = memory_client(b"data", FakeClock())
 
     with client.stream("M.x") as stream:
@@ -137,8 +139,10 @@ class Closing:
 
 
 @pytest.mark.parametrize("piece", [b"", AttributeError("of a library"), WireError("cut off")])
-def test_a_read_of_a_stream_that_is_closed_says_so(piece: bytes | Exception) -> None:
-    """Whatever the transport makes of that; it is no end of the response."""
+def test_a_read_of_a_stream_that_another_thread_closes_raises_an_error(
+    piece: bytes | Exception,
+) -> None:
+    """Whatever the transport returns or raises then, it is not taken for the end."""
     with pytest.raises(TransportError) as caught:
         Closing(piece).stream.read()
 
@@ -149,15 +153,15 @@ def test_a_read_of_a_stream_that_is_closed_says_so(piece: bytes | Exception) -> 
     assert caught.value.__cause__ is (None if piece == b"" else piece)
 
 
-def test_what_was_received_before_a_stream_was_closed_is_returned() -> None:
-    """Then nothing more comes."""
+def test_bytes_received_before_a_stream_was_closed_are_returned() -> None:
+    """Later reads return ``b""``, as at the end of a stream."""
     stream = Closing(b"one", b"", b"").stream
 
     assert [stream.read(), stream.read(), stream.read()] == [b"one", b"", b""]
 
 
-def test_an_error_of_a_body_passes_unless_the_stream_was_closed() -> None:
-    """A transport's own mistake is not hidden."""
+def test_an_exception_of_a_body_is_raised_unchanged_unless_the_stream_was_closed() -> None:
+    """A mistake in a transport, such as a KeyError, is not hidden."""
 
     class Broken(Closing):
         def read(self, _: int, /) -> bytes:

@@ -1,4 +1,4 @@
-"""A client of one plugin: how long it waits for an answer, and when it tries again."""
+"""A client of one plugin: how long it waits for a response, and when it tries again."""
 
 import math
 from decimal import Decimal
@@ -19,10 +19,10 @@ from tests.unit.app.in_memory import TCP
     [(None, None, None), (3.0, None, 3.0), (3.0, 1, 1.0), (None, 2, 2.0), (3.0, math.inf, None)],
 )
 @pytest.mark.parametrize("way", ["call", "stream", "send_file"])
-def test_a_timeout_is_the_calls_or_else_the_clients(
+def test_the_time_out_is_that_of_the_call_or_else_that_of_the_client(
     way: str, own: float | None, given: float | None, expected: float | None, clock: AnyClock
 ) -> None:
-    """The transport is told the bound of each attempt; infinity is none."""
+    """The transport gets this time-out for each attempt; infinity means none."""
     client, line = client_of(1, clock, timeout=own)
 
     getattr(client, way)("M.x", b"" if way == "send_file" else None, timeout=given)
@@ -31,7 +31,7 @@ def test_a_timeout_is_the_calls_or_else_the_clients(
 
 
 def test_a_timeout_bounds_each_attempt_and_not_all_of_them(clock: AnyClock) -> None:
-    """A plugin that hangs is tried again, each time for as long."""
+    """A plugin that does not respond is tried again, each time with the whole time-out."""
     client, line = client_of(hangs(), clock, timeout=2)
 
     with pytest.raises(TransportTimeoutError) as caught:
@@ -43,7 +43,7 @@ def test_a_timeout_bounds_each_attempt_and_not_all_of_them(clock: AnyClock) -> N
 
 
 def test_a_timeout_while_the_response_comes_is_not_tried_again(clock: AnyClock) -> None:
-    """Once there is a status line, a retry might do a thing twice."""
+    """After a status line, a retry might make the plugin act twice."""
     client, line = client_of(drips(b"[1, 2]"), clock)
 
     with pytest.raises(TransportTimeoutError) as caught:
@@ -55,7 +55,7 @@ def test_a_timeout_while_the_response_comes_is_not_tried_again(clock: AnyClock) 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan])
 def test_a_timeout_is_a_positive_number(timeout: float, clock: AnyClock) -> None:
-    """No time at all is a mistake: the error says what was given, and nothing is sent."""
+    """Zero, a negative number or NaN raises a ValueError, and nothing is sent."""
     client, line = client_of(1, clock)
     said = rf"^a time-out must be a positive number of seconds, not {timeout!r}$"
 
@@ -67,8 +67,8 @@ def test_a_timeout_is_a_positive_number(timeout: float, clock: AnyClock) -> None
     assert line.requests == []
 
 
-def test_a_closed_client_calls_no_more(clock: AnyClock) -> None:
-    """Leaving the ``with`` block closes the transport; a later call is an error."""
+def test_a_call_of_a_closed_client_is_an_error(clock: AnyClock) -> None:
+    """Leaving the ``with`` block closes the client and its transport."""
     client, line = client_of(1, clock)
     with client as same:
         assert same is client
@@ -82,8 +82,8 @@ def test_a_closed_client_calls_no_more(clock: AnyClock) -> None:
     assert (line.closed, line.requests) == (1, [])
 
 
-def test_a_client_that_is_closed_between_two_attempts_stops(clock: AnyClock) -> None:
-    """At once: the retry that was waited for is not made."""
+def test_closing_a_client_ends_a_call_that_waits_for_its_next_attempt(clock: AnyClock) -> None:
+    """The call raises a WaitCancelledError at that moment, and makes no further attempt."""
     client, line = client_of(refused(), clock)
     clock.at(2, client.close)
 
@@ -96,8 +96,10 @@ def test_a_client_that_is_closed_between_two_attempts_stops(clock: AnyClock) -> 
 
 @pytest.mark.parametrize("reply", [hangs(), drips(b"[1]" + b" " * 99)], ids=["head", "body"])
 @pytest.mark.parametrize("way", ["call", "stream", "send_file"])
-def test_a_client_that_is_closed_ends_its_calls(reply: Fault, way: str, clock: AnyClock) -> None:
-    """At that moment, with what is known; nothing is tried again."""
+def test_closing_a_client_ends_a_call_that_waits_for_a_response(
+    reply: Fault, way: str, clock: AnyClock
+) -> None:
+    """The call raises a WaitCancelledError at that moment, and is not tried again."""
     client, line = client_of(reply, clock)
     clock.at(2.5, client.close)
 
@@ -116,7 +118,7 @@ def test_a_client_that_is_closed_ends_its_calls(reply: Fault, way: str, clock: A
 
 
 def test_a_stream_that_was_read_to_its_end_stays_at_its_end(clock: AnyClock) -> None:
-    """Closing its client afterwards takes nothing away."""
+    """After its client is closed, a read still returns ``b""`` and raises no error."""
     client, _ = client_of(b"[1]", clock)
     stream = client.stream("M.x")
     assert [stream.read(), stream.read()] == [b"[1]", b""]
@@ -125,8 +127,8 @@ def test_a_stream_that_was_read_to_its_end_stays_at_its_end(clock: AnyClock) -> 
     assert stream.read() == b""
 
 
-def test_a_plugin_in_memory_sees_that_its_call_was_ended() -> None:
-    """Over a real connection it would see the hang-up."""
+def test_a_plugin_in_memory_sees_that_its_host_has_ended_the_call() -> None:
+    """The event ``hung_up()`` is set, as if a real connection had been closed."""
     clock = FakeClock()
     seen: list[float] = []
 
@@ -148,10 +150,10 @@ def test_a_plugin_in_memory_sees_that_its_call_was_ended() -> None:
     ("policy", "sleeps"), [(None, [5, 5]), (RetryPolicy.never(), []), (RetryPolicy(), [1, 2, 4, 8])]
 )
 @pytest.mark.parametrize("way", ["call", "stream", "send_file"])
-def test_a_retry_policy_is_the_calls_or_else_the_clients(
+def test_the_retry_policy_is_that_of_the_call_or_else_that_of_the_client(
     way: str, policy: RetryPolicy | None, sleeps: list[float], clock: AnyClock
 ) -> None:
-    """The whole body goes with every attempt, and the error says how many there were."""
+    """Each attempt sends the whole body, and the error has the number of attempts."""
     client, line = client_of(refused(), clock, retry=RetryPolicy(initial=5, factor=1, budget=15))
     data = b"[1]\n" if way == "send_file" else [1]
 
@@ -167,10 +169,10 @@ def test_a_retry_policy_is_the_calls_or_else_the_clients(
 @pytest.mark.parametrize(
     ("way", "data"), [("call", None), ("stream", None), ("send_file", b"x"), ("send_file", [b"x"])]
 )
-def test_each_way_to_call_takes_a_policy_and_a_function_for_retries(
+def test_call_stream_and_send_file_take_a_retry_policy_and_a_function_for_retries(
     way: str, data: object, clock: AnyClock
 ) -> None:
-    """Of the call: they stand in for those of the client."""
+    """The policy replaces that of the client; the function gets the delay before each retry."""
     client, line = client_of(script(refused(), refused(), 1), clock)
     told: list[float] = []
     policy = RetryPolicy(initial=0.5, budget=1.6)
@@ -181,8 +183,8 @@ def test_each_way_to_call_takes_a_policy_and_a_function_for_retries(
 
 
 @pytest.mark.parametrize("timeout", [Decimal("sNaN"), Decimal("NaN"), "1", True])
-def test_what_is_no_number_of_a_float_is_no_timeout(timeout: Any, clock: AnyClock) -> None:
-    """It is refused before anything is sent."""
+def test_a_time_out_of_another_type_or_nan_is_refused(timeout: Any, clock: AnyClock) -> None:
+    """A string, a bool or a NaN of Decimal raises a ValueError before anything is sent."""
     client, line = client_of(1, clock)
     with pytest.raises(ValueError, match=r"^a time-out must be a positive number of seconds"):
         client.call("M.x", timeout=timeout)

@@ -1,4 +1,4 @@
-"""Clocks that jump or stand still, and the one that sets the date, which times nothing."""
+"""Clocks that jump or stand still; and the machine's date, on which no wait depends."""
 
 import ast
 from collections.abc import Callable
@@ -22,7 +22,7 @@ SHOWS_DATES = {"adapters/observing/opentelemetry.py", "cli/trace.py"}
 
 
 class Odd:
-    """A clock whose ``now`` is what ``odd`` makes of a fake one's."""
+    """A clock whose ``now`` is a function, ``odd``, of a fake clock's time."""
 
     def __init__(self, odd: Callable[[float], float]) -> None:
         self.fake = FakeClock()
@@ -52,10 +52,10 @@ class Odd:
     ],
     ids=["well", "jumps by a day", "is a day ahead", "stands still"],
 )
-def test_a_clock_that_is_odd_ends_a_wait_early_or_late_but_ends_it(
+def test_a_wait_ends_even_if_the_clock_jumps_or_stands_still(
     odd: Callable[[float], float], attempts: int, sleeps: list[float]
 ) -> None:
-    """A host gives up at once where time has run out, and never waits without end."""
+    """``get`` may give up after more or fewer attempts, but never waits without end."""
     clock = Odd(odd)
     plugin = MemoryTransport({"Plugin.Activate": refused()}, clock=clock.fake)
     registry = Registry(
@@ -69,8 +69,8 @@ def test_a_clock_that_is_odd_ends_a_wait_early_or_late_but_ends_it(
     assert clock.fake.sleeps == sleeps
 
 
-def test_nothing_is_timed_by_the_date() -> None:
-    """If the date is set while a call runs, no time-out and no wait goes by it."""
+def test_time_outs_and_waits_do_not_depend_on_the_date() -> None:
+    """Only two modules read the date, to show it; setting the date changes no wait."""
     names = {date.rpartition(".")[2] for date in DATES}
     asked = {
         str(path.relative_to(SOURCES))

@@ -1,4 +1,4 @@
-"""The composition root: which transport carries a call, and what is said about it."""
+"""The composition root: which transport a client uses, and what is logged about it."""
 
 import logging
 from pathlib import Path
@@ -37,16 +37,18 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @every("addr", ["unix:///run/x.sock", "tcp://h:1", "http://h", "https://h", "UNIX:///run/x.sock"])
-def test_the_fastest_transport_carries_every_scheme_of_ours(addr: str) -> None:
-    """Without a word in the settings an address is reached over httptools, and nothing dialled."""
+def test_the_default_transport_of_each_built_in_scheme_is_httptools(addr: str) -> None:
+    """The setting ``auto`` chooses httptools here; making a transport opens no connection."""
     transport = connect_by_scheme(Settings())(Address(addr), None)
     transport.close()
 
     assert repr(transport) == "httptools"
 
 
-def test_a_callable_carries_its_scheme(recorder: RecordingConnect) -> None:
-    """A transport of one's own gets the address and the TLS options as they are."""
+def test_a_callable_in_the_settings_makes_the_transports_of_its_scheme(
+    recorder: RecordingConnect,
+) -> None:
+    """The callable gets the address and the TLS options unchanged."""
     tls = TLSOptions(ca_file="/ca.pem")
     connect = connect_by_scheme(Settings(transports={"https": recorder}))
 
@@ -56,8 +58,8 @@ def test_a_callable_carries_its_scheme(recorder: RecordingConnect) -> None:
     assert recorder.asked == [("HTTPS://h:1", tls)]
 
 
-def test_an_installed_package_carries_the_scheme_it_is_named_for(site: Path) -> None:
-    """A transport can come from another package, by the name of its entry point."""
+def test_an_installed_package_makes_the_transports_of_the_scheme_that_names_it(site: Path) -> None:
+    """Settings name a transport of another package by its entry point."""
     install_transport(
         site, "echo", "def connect(address, tls, /):\n    return ('made for', address.text, tls)\n"
     )
@@ -69,7 +71,7 @@ def test_an_installed_package_carries_the_scheme_it_is_named_for(site: Path) -> 
 
 
 def test_a_package_that_cannot_be_loaded_is_an_error_in_the_settings(site: Path) -> None:
-    """A transport whose package is broken says so, and keeps the cause."""
+    """The SettingsError names the transport, and has the ImportError as its cause."""
     install_transport(site, "echo", "raise ImportError('no such library')\n")
     connect = connect_by_scheme(Settings(transports={"ssh": "echo"}))
 
@@ -80,8 +82,10 @@ def test_a_package_that_cannot_be_loaded_is_an_error_in_the_settings(site: Path)
 
 
 @pytest.mark.parametrize("source", ["raise SystemExit(3)", "def make():\n    raise SystemExit(3)"])
-def test_a_package_that_exits_is_an_error_in_the_settings(site: Path, source: str) -> None:
-    """It must not end the program, when it is imported or when it makes its observer."""
+def test_a_package_that_raises_system_exit_is_an_error_in_the_settings(
+    site: Path, source: str
+) -> None:
+    """The program does not end, be it at the import or when the observer is made."""
     name = "exits" if "def" in source else "ends"
     install_observer(site, name, source)
 
@@ -91,15 +95,17 @@ def test_a_package_that_exits_is_an_error_in_the_settings(site: Path, source: st
     assert isinstance(caught.value.__cause__, SystemExit)
 
 
-def test_a_built_in_name_cannot_be_taken(site: Path) -> None:
-    """A package that calls its transport as a built-in one changes nothing."""
+def test_a_package_cannot_replace_a_built_in_transport(site: Path) -> None:
+    """A package whose transport has the name of a built-in one is not loaded."""
     install_transport(site, "urllib3", "raise RuntimeError('nobody asked for this')\n")
 
     connect_by_scheme(Settings())(Address("tcp://h:1"), None).close()
 
 
-def test_an_unknown_transport_names_those_of_threads_and_of_tasks(site: Path) -> None:
-    """The same settings are for both."""
+def test_the_error_for_an_unknown_transport_lists_those_for_threads_and_for_asyncio(
+    site: Path,
+) -> None:
+    """The same settings are for synchronous and for asynchronous clients."""
     install_transport(site, "echo", "")
     install_async_transport(site, "later", "")
 
@@ -107,8 +113,10 @@ def test_an_unknown_transport_names_those_of_threads_and_of_tasks(site: Path) ->
         Settings(transports={"unix": "nosuch"})
 
 
-def test_an_unknown_scheme_names_the_known_ones(recorder: RecordingConnect) -> None:
-    """An address that nothing can carry is an error that says what could be."""
+def test_the_error_for_an_address_of_an_unknown_scheme_lists_the_known_schemes(
+    recorder: RecordingConnect,
+) -> None:
+    """A transport can be made only for the schemes that are built in or set."""
     connect = connect_by_scheme(Settings(transports={"memory": recorder}))
 
     with pytest.raises(SpecError) as caught:
@@ -120,7 +128,7 @@ def test_an_unknown_scheme_names_the_known_ones(recorder: RecordingConnect) -> N
     )
 
 
-def test_an_unknown_transport_names_the_known_ones(site: Path) -> None:
+def test_the_error_for_an_unknown_transport_lists_the_known_transports(site: Path) -> None:
     """A name that is neither built in nor installed is an error in the settings."""
     install_transport(site, "echo", "connect = None\n")
 
@@ -148,7 +156,7 @@ def test_an_unknown_transport_names_the_known_ones(site: Path) -> None:
         ("tcp://@h", None, [f"tcp://h: {CREDENTIALS}"]),
     ],
 )
-def test_what_an_administrator_should_know_is_logged(
+def test_ineffective_or_unverified_tls_and_user_names_are_logged(
     addr: str,
     tls: TLSOptions | None,
     warnings: list[str],
@@ -163,8 +171,8 @@ def test_what_an_administrator_should_know_is_logged(
     assert caplog.record_tuples == [("moby_plugins", logging.WARNING, text) for text in warnings]
 
 
-def test_transports_that_are_made_without_waiting_are_known_by_their_schemes() -> None:
-    """Built-in ones without TLS, and those of others that say so."""
+def test_prompt_schemes_are_those_whose_transports_are_made_without_waiting() -> None:
+    """Built-in schemes without TLS are, and those of callables with a true ``is_prompt``."""
 
     class Prompt:
         is_prompt = True

@@ -1,4 +1,4 @@
-"""The transport that settings call ``"auto"``: what it is, and where that is told."""
+"""The transport that settings call ``"auto"``: what it is, and where that is shown."""
 
 import logging
 
@@ -34,13 +34,15 @@ ADDR = "unix:///run/x.sock"
         ("1", "httptools"),
     ],
 )
-def test_it_is_httptools_of_0_7_or_later(version: object, chosen: str) -> None:
-    """Older ones were never tried, and a version that cannot be read may be one of them."""
+def test_the_transport_auto_is_httptools_if_its_version_is_0_7_or_later(
+    version: object, chosen: str
+) -> None:
+    """Otherwise it is urllib3: older or unreadable versions of httptools were never tested."""
     assert fastest(version)[0] == chosen
 
 
-def test_it_is_decided_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A registry keeps to what it began with; its ``repr`` and one line of the log say which."""
+def test_the_transport_auto_is_chosen_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The ``repr`` of a registry and one line of the log name the HTTP library."""
     caplog.set_level(logging.DEBUG, "moby_plugins")
     with new_local_registry(Settings()) as registry:
         said = repr(registry)
@@ -55,8 +57,8 @@ def test_it_is_decided_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
     assert lines[0].startswith("the transport 'auto' is httptools: httptools is ")
 
 
-def test_a_client_tells_its_own() -> None:
-    """Its ``repr`` has the address, without a password, and the transport."""
+def test_the_repr_of_a_client_names_its_transport() -> None:
+    """The ``repr`` has the address, too, without user name and password."""
     with new_client("tcp://me:secret@h:1", settings=Settings()) as client:
         assert repr(client) == "<Client of tcp://h:1 over httptools>"
 
@@ -65,8 +67,8 @@ def test_a_client_tells_its_own() -> None:
     ("name", "chosen"),
     [("urllib3", "urllib3"), ("httptools", "httptools"), ("auto", "httptools")],
 )
-def test_a_transport_can_be_had_by_its_name(name: str, chosen: str) -> None:
-    """``connect_by_name`` gives the ``Connect`` that settings name."""
+def test_connect_by_name_makes_transports_of_the_named_kind(name: str, chosen: str) -> None:
+    """``connect_by_name`` takes the names that settings take, such as ``auto``."""
     transport = connect_by_name(name)(Address(ADDR), None)
     transport.close()
 
@@ -80,8 +82,8 @@ def test_a_transport_can_be_had_by_its_name(name: str, chosen: str) -> None:
         ("urlib3", "no transport is called 'urlib3'; there are: auto, httptools, urllib3"),
     ],
 )
-def test_a_name_that_is_none_is_refused(name: str, message: str) -> None:
-    """The error says what would be one."""
+def test_connect_by_name_refuses_an_unknown_name(name: str, message: str) -> None:
+    """The SettingsError says which names there are, or that the name must be one."""
     with pytest.raises(SettingsError) as caught:
         connect_by_name(name)
 

@@ -40,8 +40,10 @@ def test_a_client_is_made_from_the_settings(recorder: RecordingConnect) -> None:
 
 
 @pytest.mark.parametrize(("given", "bound"), [(None, 5.0), (2.0, 2.0)])
-def test_a_clients_time_out_is_the_settings_unless_given(given: float | None, bound: float) -> None:
-    """The time-out and the policy of the settings count, on the clock that was given."""
+def test_the_time_out_of_a_client_is_that_of_the_settings_unless_one_is_given(
+    given: float | None, bound: float
+) -> None:
+    """The retry policy is that of the settings, and the clock is the one that was given."""
     clock = FakeClock()
     memory = MemoryTransport({"M.x": hangs()}, clock=clock)
     settings = Settings(
@@ -59,7 +61,7 @@ def test_a_clients_time_out_is_the_settings_unless_given(given: float | None, bo
 
 
 def test_a_clients_responses_are_bounded_by_the_settings() -> None:
-    """``max_response_bytes`` is handed on."""
+    """``max_response_bytes`` of the settings is the limit for each response."""
     memory = MemoryTransport({"M.x": b'"0123456789"'})
     settings = Settings(transports={"memory": memory.connect}, max_response_bytes=11)
 
@@ -70,16 +72,16 @@ def test_a_clients_responses_are_bounded_by_the_settings() -> None:
         client.call("M.x")
 
 
-def test_a_client_of_no_address_is_refused() -> None:
-    """A mistake in the address shows where the client is made."""
+def test_a_client_of_an_invalid_address_is_refused() -> None:
+    """The SpecError is raised where the client is made, and suggests an address."""
     with pytest.raises(SpecError, match="did you mean tcp://localhost:8080"):
         new_client("localhost:8080")
 
 
-def test_a_client_takes_the_environments_settings(
+def test_a_client_without_settings_takes_them_from_environment_variables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without settings of their own, clients are made as the environment says."""
+    """Here a variable names the transport of an installed package."""
     monkeypatch.syspath_prepend(tmp_path)
     install_transport(
         tmp_path, "told", "def connect(address, tls, /):\n    raise LookupError(address.text)\n"
@@ -108,7 +110,7 @@ def test_a_registry_is_made_from_the_settings(recorder: RecordingConnect, tmp_pa
 
 
 def test_a_registry_waits_on_its_clock_as_the_settings_say(tmp_path: Path) -> None:
-    """The settings' policy is that of ``get``, and the clock that was given keeps the time."""
+    """``get`` uses the retry policy of the settings, and sleeps on the clock that was given."""
     clock = FakeClock()
     settings = Settings(
         sockets_path=tmp_path, specs_paths=(), retry=RetryPolicy(initial=2.0, budget=10.0)
@@ -125,7 +127,7 @@ def test_a_registry_waits_on_its_clock_as_the_settings_say(tmp_path: Path) -> No
 
 
 def test_a_handshake_is_bounded_by_the_settings(tmp_path: Path) -> None:
-    """``activation_timeout`` is the handshake's, ``timeout`` that of the calls after it."""
+    """``activation_timeout`` bounds the handshake, ``timeout`` the calls after it."""
     clock = FakeClock()
     memory = MemoryTransport(
         {"Plugin.Activate": hangs(4.0, {"Implements": ["M"]}), "M.x": hangs()}, clock=clock

@@ -1,4 +1,4 @@
-"""What a user holds, as a ``repr`` shows it: with what helps, and without secrets."""
+"""The ``repr`` of public objects is helpful and holds no secrets."""
 
 from pathlib import Path
 
@@ -98,7 +98,7 @@ HELPS = {
 
 @every("what", HELPS)
 def test_a_repr_helps_and_holds_no_secret(what: str) -> None:
-    """An address, names, how many are active: what one asks in a debugger."""
+    """A ``repr`` has addresses, names and counts, which help in a debugger."""
     shown = repr(shown_things()[what])
 
     assert shown.startswith(HELPS[what])
@@ -106,13 +106,13 @@ def test_a_repr_helps_and_holds_no_secret(what: str) -> None:
     assert "\n" not in shown
 
 
-def test_each_has_been_looked_at() -> None:
-    """No row is left out."""
+def test_each_object_has_an_expected_repr() -> None:
+    """The table of objects and the table of expected texts have the same keys."""
     assert shown_things().keys() == HELPS.keys()
 
 
-def test_a_registry_counts_what_is_active() -> None:
-    """Those that failed, or that were forgotten, do not count."""
+def test_the_repr_of_a_registry_counts_the_active_plugins() -> None:
+    """Plugins that were invalidated do not count; a closed registry has none."""
     with MemoryRegistry() as registry:
         registry.add("a", {"M.x": 1})
         registry.add("b", {"M.x": 1})
@@ -123,8 +123,8 @@ def test_a_registry_counts_what_is_active() -> None:
     assert repr(registry).endswith(": 0 active>")
 
 
-def test_a_transport_that_cannot_be_shown_spoils_no_repr() -> None:
-    """A ``repr`` that fails, or is of any size, is another's."""
+def test_a_transport_whose_repr_raises_does_not_break_the_repr_of_a_client() -> None:
+    """The client and the ``connect`` function can still be shown."""
 
     class Odd(MemoryTransport):
         def __repr__(self) -> str:
@@ -168,6 +168,8 @@ def held() -> dict[str, object]:
 
 
 @every(("shows", "it"), held().items(), ids=held())
-def test_what_a_user_holds_shows_what_it_is_of(shows: str, it: object) -> None:
-    """Proxies their client, plugins their subsystems, fakes where they are."""
+def test_the_repr_of_proxies_plugins_and_fakes_names_what_they_are_made_of(
+    shows: str, it: object
+) -> None:
+    """Proxies name their client, plugins their subsystems, fakes their path or clock."""
     assert repr(it) == shows

@@ -296,10 +296,10 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @every(("make", "message"), CASES.values(), ids=CASES)
-def test_a_wrong_type_is_told_by_the_arguments_name(
+def test_the_error_for_an_argument_of_a_wrong_type_names_the_argument(
     make: Callable[[], object], message: str
 ) -> None:
-    """What it takes stands beside what was given; secrets in a table do not."""
+    """The TypeError says what is expected and what was given, without secrets."""
     with pytest.raises(TypeError) as caught:
         make()
 
@@ -307,14 +307,14 @@ def test_a_wrong_type_is_told_by_the_arguments_name(
     assert "secret" not in str(caught.value)
 
 
-def test_a_strategy_of_a_method_that_is_not_there_names_those_that_are() -> None:
-    """Methods are named as in Python."""
+def test_the_error_for_a_strategy_of_an_unknown_method_lists_the_known_methods() -> None:
+    """Methods are named as in Python, ``create``, not as on the wire, ``Create``."""
     with pytest.raises(ValueError, match=r"^method: VolumeDriver has no 'Create'; it has create, "):
         method_calls(VolumeDriver, "Create")
 
 
-def test_a_file_with_a_number_for_a_plugin_is_named(tmp_path: Path) -> None:
-    """The file, the table and the plugin."""
+def test_a_settings_file_with_a_number_as_a_plugins_address_is_an_error(tmp_path: Path) -> None:
+    """The error names the file, the table and the plugin."""
     file = tmp_path / "settings.toml"
     file.write_text("[plugins]\nshelf = 5\n")
 
@@ -326,14 +326,14 @@ def test_a_file_with_a_number_for_a_plugin_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_name_that_has_no_hash_is_no_name() -> None:
-    """Told as any other that cannot be one."""
+def test_a_plugin_name_that_is_not_hashable_is_refused() -> None:
+    """A list as a name raises an InvalidPluginNameError, as any other invalid name does."""
     with pytest.raises(InvalidPluginNameError, match="is not a plugin name"):
         registry().get(A_LIST)
 
 
-def test_a_server_shows_its_address() -> None:
-    """Before it is started, it says that."""
+def test_the_repr_of_a_server_says_that_it_is_not_started() -> None:
+    """A server has no address that could be shown before it is started."""
     server = plugin_server_unix(PluginApp(), "shelf")
 
     assert repr(server).startswith("<PluginServer of ")

@@ -1,4 +1,4 @@
-"""The functions of the front door, over the one registry that the environment describes."""
+"""The module-level functions, which use a registry set by environment variables."""
 
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
@@ -61,7 +61,7 @@ def volumes(specs: Path) -> str:
 
 
 def test_scan_looks_where_the_environment_says(front_door: ModuleType, volumes: str) -> None:
-    """The default registry's directories are the environment's."""
+    """The directories of the default registry are those in environment variables."""
     assert front_door.scan() == [volumes]
 
 
@@ -74,10 +74,10 @@ def test_get_activates_once_for_the_whole_process(front_door: ModuleType, volume
     assert front_door.get_all("VolumeDriver") == [first]
 
 
-def test_get_takes_a_policy_and_says_what_a_plugin_is_not(
+def test_get_takes_a_retry_policy_and_raises_the_errors_of_the_registry(
     front_door: ModuleType, volumes: str
 ) -> None:
-    """``retry`` and errors pass through as they are."""
+    """Arguments and errors pass unchanged between ``get`` and the default registry."""
     with pytest.raises(NotImplementedByPluginError):
         front_door.get(volumes, "authz")
     with pytest.raises(PluginError) as caught:
@@ -86,10 +86,10 @@ def test_get_takes_a_policy_and_says_what_a_plugin_is_not(
     assert caught.value.attempts == 1
 
 
-def test_get_all_tells_what_failed(
+def test_get_all_calls_on_failure_for_each_plugin_that_cannot_be_activated(
     front_door: ModuleType, volumes: str, specs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Failures are told by name to callers that ask for them."""
+    """``on_failure`` gets the plugin's name; the other plugins are returned."""
     monkeypatch.setenv("MOBY_PLUGINS_RETRY_BUDGET", "0")
     (specs / "dead.spec").write_text("memory://dead")
     failed: list[str] = []
@@ -100,8 +100,10 @@ def test_get_all_tells_what_failed(
     assert failed == ["dead"]
 
 
-def test_handle_meets_what_get_activates(front_door: ModuleType, volumes: str) -> None:
-    """A handler is called with the plugin's name and client."""
+def test_a_handler_is_called_for_a_plugin_that_get_activates(
+    front_door: ModuleType, volumes: str
+) -> None:
+    """The handler is called with the plugin's name and client."""
     met: list[tuple[str, Client]] = []
     front_door.handle("VolumeDriver", lambda name, client: met.append((name, client)))
 
@@ -110,10 +112,10 @@ def test_handle_meets_what_get_activates(front_door: ModuleType, volumes: str) -
     assert met == [(volumes, plugin.client)]
 
 
-def test_a_mistake_in_the_environment_can_be_mended(
+def test_after_an_invalid_environment_variable_is_corrected_scan_succeeds(
     front_door: ModuleType, volumes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Settings that cannot be used are an error each time, until they can."""
+    """Before the correction, each call raises a SettingsError that names the variable."""
     monkeypatch.setenv("MOBY_PLUGINS_TIMEOUT", "soon")
     for _ in range(2):
         with pytest.raises(SettingsError, match=r"^MOBY_PLUGINS_TIMEOUT: "):
@@ -124,10 +126,10 @@ def test_a_mistake_in_the_environment_can_be_mended(
     assert front_door.scan() == [volumes]
 
 
-def test_after_a_block_with_another_registry_the_default_is_the_environments(
+def test_after_a_using_registry_block_the_functions_use_the_default_registry(
     front_door: ModuleType, volumes: str
 ) -> None:
-    """It is made when it is first needed, whichever registry was used before."""
+    """The default registry is made when it is first needed, even after such a block."""
     with MemoryRegistry() as other, front_door.using_registry(other):
         assert front_door.scan() == []
 

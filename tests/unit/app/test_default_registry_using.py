@@ -1,4 +1,4 @@
-"""Another registry behind the functions of the front door, for as long as a block lasts."""
+"""Inside ``using_registry``, the module-level functions use another registry."""
 
 import pytest
 
@@ -22,8 +22,8 @@ def fail_inside(registry: MemoryRegistry) -> None:
         raise ZeroDivisionError
 
 
-def test_all_functions_ask_the_registry_of_the_block() -> None:
-    """Scan, get, get_all and handle, with their options."""
+def test_all_module_level_functions_use_the_registry_of_the_block() -> None:
+    """``scan``, ``get``, ``get_all`` and ``handle`` pass their options on to that registry."""
     registry, met = registry_of("shelf"), list[str]()
 
     def meet(name: str, _: Client) -> None:
@@ -41,24 +41,24 @@ def test_all_functions_ask_the_registry_of_the_block() -> None:
     assert met == ["shelf"]
 
 
-def test_blocks_may_be_nested() -> None:
-    """The innermost counts, and at its end the one around it, also after an error."""
+def test_using_registry_blocks_may_be_nested() -> None:
+    """The innermost block counts; after it, even by an exception, the one around it."""
     with using_registry(registry_of("outer")):
         with pytest.raises(ZeroDivisionError):
             fail_inside(registry_of("inner"))
         assert moby_plugins.scan() == ["outer"]
 
 
-def test_all_threads_ask_the_registry_of_the_block() -> None:
-    """Code under test may start threads of its own."""
+def test_all_threads_use_the_registry_of_the_block() -> None:
+    """Code under test may start threads that call the module-level functions."""
     with using_registry(registry_of("shelf")):
         first, second = FakeClock().run(moby_plugins.scan, moby_plugins.scan)
 
     assert first.result() == second.result() == ["shelf"]
 
 
-def test_the_registry_stays_open() -> None:
-    """It is closed by the code that made it."""
+def test_the_registry_stays_open_after_the_block() -> None:
+    """Only the code that made the registry closes it."""
     registry = registry_of("shelf")
 
     with using_registry(registry):

@@ -1,4 +1,4 @@
-"""The attempts of one activation, of which the first may be begun before it is waited for."""
+"""The attempts of one handshake; the first may be begun before it is waited for."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ class Begun(Pending):
 
 @define(eq=False)
 class Beginning:
-    """A transport that begins, and notes all that it is given."""
+    """A transport with ``begin``, which records the requests that it gets."""
 
     pending: PendingResponse | None = field(factory=Begun)
     error: TransportError | None = None
@@ -87,7 +87,7 @@ def handshake(
 
 
 def test_an_attempt_that_was_begun_is_finished_by_the_first_call() -> None:
-    """One look-up, one request, in the handshake's own time; the response is closed."""
+    """There is one look-up and one request for both, with the handshake's time-out."""
     transport = Beginning()
     made, discovery, _ = handshake(transport)
 
@@ -102,8 +102,8 @@ def test_an_attempt_that_was_begun_is_finished_by_the_first_call() -> None:
     assert plugin.manifest == Manifest(("VolumeDriver",))
 
 
-def test_a_second_attempt_is_a_request_of_its_own() -> None:
-    """What was begun is not finished again; the plugin is not looked up again."""
+def test_a_second_attempt_sends_a_new_request() -> None:
+    """The first request is not finished again, and the plugin is not looked up again."""
     transport = Beginning(Begun(status=500))
     made, discovery, _ = handshake(transport)
     made.begin()
@@ -117,8 +117,8 @@ def test_a_second_attempt_is_a_request_of_its_own() -> None:
     assert plugin.manifest == Manifest(("LogDriver",))
 
 
-def test_what_the_transport_cannot_begin_is_sent_by_the_first_call() -> None:
-    """The same request, not made a second time."""
+def test_a_request_that_the_transport_cannot_begin_is_sent_by_the_first_call() -> None:
+    """The same request object is sent, and the plugin is looked up once."""
     transport = Beginning(None)
     made, discovery, _ = handshake(transport)
 
@@ -143,11 +143,10 @@ def test_what_the_transport_cannot_begin_is_sent_by_the_first_call() -> None:
         ),
     ],
 )
-def test_what_may_wait_is_not_begun(plugin: Plugin, schemes: frozenset[str]) -> None:
-    """A client that takes time to make, and a warning, whose log handler may wait.
-
-    It is looked up once nevertheless.
-    """
+def test_a_handshake_whose_beginning_might_wait_is_not_begun(
+    plugin: Plugin, schemes: frozenset[str]
+) -> None:
+    """Making a TLS client or logging a warning may wait; the plugin is still looked up once."""
     transport = Beginning()
     made, discovery, _ = handshake(transport, plugin, schemes=schemes)
 
@@ -157,8 +156,8 @@ def test_what_may_wait_is_not_begun(plugin: Plugin, schemes: frozenset[str]) -> 
     assert (len(transport.sent), discovery.asked) == (1, 1)
 
 
-def test_a_managed_plugin_is_begun_without_a_request() -> None:
-    """Its engine has said what it implements."""
+def test_a_managed_plugin_is_activated_without_a_request() -> None:
+    """The engine that manages the plugin has already said what it implements."""
     transport = Beginning()
     managed = Plugin("p", ADDR, manifest=Manifest(("authz",)), managed=Managed("/r"))
     made, _, _ = handshake(transport, managed)
@@ -170,8 +169,8 @@ def test_a_managed_plugin_is_begun_without_a_request() -> None:
     assert (plugin.manifest, plugin.managed) == (Manifest(("authz",)), Managed("/r"))
 
 
-def test_an_error_of_the_beginning_is_that_of_the_attempt() -> None:
-    """It names the plugin; the next attempt needs no second look-up."""
+def test_an_error_of_begin_is_the_error_of_the_first_attempt() -> None:
+    """The error names the plugin; the second attempt does not look it up again."""
     transport = Beginning(error=TransportError("no socket there", ADDR))
     made, discovery, _ = handshake(transport)
 
@@ -181,8 +180,8 @@ def test_an_error_of_the_beginning_is_that_of_the_attempt() -> None:
     assert discovery.asked == 1
 
 
-def test_a_handshake_that_was_ended_begins_nothing() -> None:
-    """Nor does it make an attempt; both say why it ended."""
+def test_a_handshake_that_was_ended_sends_nothing() -> None:
+    """``begin`` and an attempt both raise a WaitCancelledError that says why it was ended."""
     transport = Beginning()
     made, discovery, _ = handshake(transport)
     made.end("this registry is closed")
@@ -194,8 +193,8 @@ def test_a_handshake_that_was_ended_begins_nothing() -> None:
     assert (transport.begun, transport.sent, discovery.asked) == ([], [], 0)
 
 
-def test_what_fails_after_the_end_says_that_it_was_ended() -> None:
-    """The failure is its cause; so it is where only the wait has ended yet."""
+def test_an_error_after_the_wait_was_ended_becomes_a_wait_cancelled_error() -> None:
+    """The WaitCancelledError has the transport's error as its cause."""
     error = TransportError("reset", ADDR)
     made, _, ending = handshake(Beginning(error=error))
     ending.end("cancelled")
@@ -205,8 +204,8 @@ def test_what_fails_after_the_end_says_that_it_was_ended() -> None:
     assert caught.value.__cause__ is error
 
 
-def test_an_end_closes_the_client_unless_the_handshake_has_succeeded() -> None:
-    """Then it is the plugin's; only the first of the two counts."""
+def test_ending_a_handshake_closes_its_client_unless_it_has_succeeded() -> None:
+    """After success the client belongs to the plugin; a second end has no effect."""
     lost, kept = Beginning(), Beginning()
     first, _, _ = handshake(lost)
     first.begin()
@@ -220,10 +219,10 @@ def test_an_end_closes_the_client_unless_the_handshake_has_succeeded() -> None:
     assert (lost.closed, kept.closed) == (1, 0)
 
 
-def test_a_client_that_cannot_be_closed_ends_the_handshake_too(
+def test_a_handshake_ends_even_if_its_client_cannot_be_closed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is logged with the plugin's name: the caller has others to end."""
+    """The exception is logged, so that the caller can go on to end other handshakes."""
 
     class Stubborn(Beginning):
         def close(self) -> None:
@@ -240,8 +239,8 @@ def test_a_client_that_cannot_be_closed_ends_the_handshake_too(
         made(1)
 
 
-def test_what_is_active_under_another_name_is_shared() -> None:
-    """No request is sent, and giving up does not close a client of others."""
+def test_a_managed_plugin_that_is_active_under_another_name_is_shared() -> None:
+    """No request is sent, and giving up does not close the shared client."""
     transport = Beginning()
     managed = Plugin("p:latest", ADDR, manifest=Manifest(("authz",)), managed=Managed("/r"))
     first, _, _ = handshake(transport, managed)
@@ -254,7 +253,7 @@ def test_what_is_active_under_another_name_is_shared() -> None:
 
 
 def test_a_call_of_a_managed_plugin_keeps_its_time_out() -> None:
-    """The transport that looks for the socket passes all on."""
+    """The transport that watches for a missing socket passes the time-out on."""
     transport, missing = Beginning(), []
     watched = WatchedTransport(transport, lambda: missing.append(1))
 

@@ -1,4 +1,4 @@
-"""The life of a server, without a socket."""
+"""The life of a plugin server from start to stop, without a socket."""
 
 import math
 import threading
@@ -25,7 +25,7 @@ def app(request: Request) -> Response:
 
 
 class Underneath:
-    """A server that notes what it is told, in the order in which things happen."""
+    """The HTTP server of a plugin server, which records its calls in order."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -53,8 +53,8 @@ def underneath() -> Underneath:
 WHOLE_LIFE = ["listen", "start", "withdraw", "stop 2.5"]
 
 
-def test_nothing_happens_before_the_start(underneath: Underneath) -> None:
-    """A server that was only made listens nowhere, and has no address yet."""
+def test_a_server_does_not_listen_before_it_is_started(underneath: Underneath) -> None:
+    """Reading the address of a server that is not started raises a RuntimeError."""
     server = PluginServer(app, underneath.listen)
 
     with pytest.raises(
@@ -64,8 +64,8 @@ def test_nothing_happens_before_the_start(underneath: Underneath) -> None:
     assert underneath.events == []
 
 
-def test_the_socket_goes_before_the_server_stops(underneath: Underneath) -> None:
-    """Hosts see no address of a plugin that is stopping."""
+def test_the_socket_is_removed_before_the_server_stops(underneath: Underneath) -> None:
+    """Hosts do not find a plugin that is stopping."""
     with PluginServer(app, underneath.listen, drain=2.5) as server:
         assert server.addr == "unix:///run/x.sock"
 
@@ -73,7 +73,7 @@ def test_the_socket_goes_before_the_server_stops(underneath: Underneath) -> None
 
 
 def test_start_and_stop_may_be_repeated(underneath: Underneath) -> None:
-    """Once is enough, and more does no harm."""
+    """A second ``start`` and a second ``stop`` have no effect."""
     server = PluginServer(app, underneath.listen, drain=2.5)
 
     for act in (server.start, server.start, server.stop, server.stop):
@@ -82,8 +82,8 @@ def test_start_and_stop_may_be_repeated(underneath: Underneath) -> None:
     assert underneath.events == WHOLE_LIFE
 
 
-def test_stopping_what_never_started_is_fine(underneath: Underneath) -> None:
-    """There is nothing to stop, and no start any more."""
+def test_a_server_that_was_never_started_can_be_stopped(underneath: Underneath) -> None:
+    """Starting a server that was stopped raises a RuntimeError."""
     server = PluginServer(app, underneath.listen)
     server.stop()
 
@@ -93,8 +93,8 @@ def test_stopping_what_never_started_is_fine(underneath: Underneath) -> None:
     assert underneath.events == []
 
 
-def test_run_ends_when_it_is_asked_to(underneath: Underneath) -> None:
-    """``request_stop`` makes ``run`` stop, even if it came first."""
+def test_run_ends_after_request_stop(underneath: Underneath) -> None:
+    """``request_stop`` ends ``run`` even if it is called first."""
     server = PluginServer(app, underneath.listen, drain=2.5)
 
     server.request_stop()
@@ -103,8 +103,8 @@ def test_run_ends_when_it_is_asked_to(underneath: Underneath) -> None:
     assert underneath.events == WHOLE_LIFE
 
 
-def test_run_ends_when_another_thread_stops_it(underneath: Underneath) -> None:
-    """``stop`` ends a ``run`` elsewhere, and all is over when that returns."""
+def test_run_ends_when_another_thread_stops_the_server(underneath: Underneath) -> None:
+    """``stop`` removes the socket and stops the server once, and ``run`` returns."""
     server = PluginServer(app, underneath.listen, drain=2.5)
     runner = threading.Thread(target=server.run)
     runner.start()
@@ -118,7 +118,7 @@ def test_run_ends_when_another_thread_stops_it(underneath: Underneath) -> None:
 
 
 def test_a_second_stop_waits_for_the_first(underneath: Underneath) -> None:
-    """After ``stop`` returns, the server is over."""
+    """When any ``stop`` returns, the server has stopped."""
     draining, over = threading.Event(), threading.Event()
     order: list[str] = []
 
@@ -148,8 +148,8 @@ def test_a_second_stop_waits_for_the_first(underneath: Underneath) -> None:
     assert order == ["over", "second"]
 
 
-def test_a_start_that_fails_half_way_leaves_nothing_behind() -> None:
-    """The socket or spec is removed again."""
+def test_a_start_that_fails_half_way_removes_the_socket_again() -> None:
+    """A server that cannot start leaves no socket and no spec file."""
 
     class Failing(Underneath):
         def start(self) -> None:
@@ -189,8 +189,8 @@ class Stuck(Underneath):
         return self, "unix:///run/x.sock", withdraw
 
 
-def test_a_file_that_cannot_be_removed_keeps_no_server_running() -> None:
-    """The server and its metrics are stopped all the same; then the error is raised."""
+def test_a_server_stops_even_if_its_socket_cannot_be_removed() -> None:
+    """The server and its metrics are stopped first; then the error is raised."""
     stuck = Stuck()
     metrics = Metered(stuck.events)
 
@@ -204,8 +204,8 @@ def test_a_file_that_cannot_be_removed_keeps_no_server_running() -> None:
     assert stuck.events == ["listen", "start", "stop 2.5", "metrics stop"]
 
 
-def test_a_start_that_fails_stops_the_metrics_though_the_file_stays() -> None:
-    """Nothing that was started is left."""
+def test_a_failed_start_stops_the_metrics_even_if_the_socket_cannot_be_removed() -> None:
+    """The error of removing the file is raised; that of the start is its context."""
 
     class Failing(Stuck):
         def start(self) -> None:
@@ -220,8 +220,8 @@ def test_a_start_that_fails_stops_the_metrics_though_the_file_stays() -> None:
 
 
 @pytest.mark.parametrize("drain", [-1, math.nan, 10**400, "5", None, True, [], "x" * 10_000])
-def test_odd_seconds_to_drain_are_an_error(drain: Any, underneath: Underneath) -> None:
-    """Told when the server is made, in a line of bounded length."""
+def test_an_invalid_drain_time_is_an_error(drain: Any, underneath: Underneath) -> None:
+    """The ValueError is raised when the server is made; its message has a bounded length."""
     with pytest.raises(
         ValueError, match=r"^drain must be a number of seconds, 0 or more"
     ) as caught:
@@ -233,15 +233,17 @@ def test_odd_seconds_to_drain_are_an_error(drain: Any, underneath: Underneath) -
 @pytest.mark.parametrize("bound", [0, -1, -(10**400)])
 @pytest.mark.parametrize("argument", ["max_request_bytes", "max_inflight_bytes"])
 @pytest.mark.parametrize("make", [plugin_server_unix, plugin_server_tcp, serve_unix, serve_tcp])
-def test_no_server_is_made_that_could_read_nothing(make: Any, argument: str, bound: int) -> None:
-    """A bound that is not positive is refused before there is a socket, as a name that is none."""
+def test_a_server_with_a_size_limit_below_1_byte_is_refused(
+    make: Any, argument: str, bound: int
+) -> None:
+    """The ValueError names the argument, and is raised before there is a socket."""
     with pytest.raises(ValueError, match=f"^{argument} must be a positive whole number, not "):
         make(PluginApp(), "a", **{argument: bound})
 
 
 @pytest.mark.parametrize("make", [plugin_server_unix, plugin_server_tcp])
 @pytest.mark.parametrize("name", [5, None, "", "a/b", b"a"])
-def test_no_server_is_made_without_a_name(make: Any, name: object) -> None:
-    """Whatever it is given in place of one."""
+def test_a_server_with_an_invalid_plugin_name_is_refused(make: Any, name: object) -> None:
+    """Numbers, None, bytes, the empty string and a path are not plugin names."""
     with pytest.raises(InvalidPluginNameError):
         make(PluginApp(), name)

@@ -1,4 +1,4 @@
-"""What hosts have failed at before, by the number under which it was told; in memory.
+"""Known failures of other hosts, by the number of the report; tested in memory.
 
 Those that need a real connection are in tests/integration/hostile.
 """
@@ -27,8 +27,8 @@ ACTIVE = {"Implements": ["A"]}
 SLOW = hangs(2, then=ACTIVE)
 
 
-def test_moby_21446_nobody_sees_a_plugin_that_is_half_activated() -> None:
-    """A host listed a plugin before it knew what it implements, and crashed on the nothing."""
+def test_moby_21446_a_plugin_is_not_returned_before_it_is_activated() -> None:
+    """A host listed a plugin that had no manifest yet, and crashed; here callers wait."""
     host = MemoryHost({"p": SLOW})
 
     futures = host.clock.run(
@@ -42,8 +42,8 @@ def test_moby_21446_nobody_sees_a_plugin_that_is_half_activated() -> None:
     assert len({id(plugin) for plugin in plugins}) == 1
 
 
-def test_moby_21446_a_dead_plugin_is_nobodys_either() -> None:
-    """The same where the activation fails in the end: all are told, and nothing stays listed."""
+def test_moby_21446_a_plugin_whose_activation_fails_is_not_returned() -> None:
+    """All callers get the error, and ``get_all`` leaves the plugin out."""
     host = MemoryHost({"p": refused()})
 
     one, every = host.clock.run(
@@ -54,8 +54,8 @@ def test_moby_21446_a_dead_plugin_is_nobodys_either() -> None:
     assert every.result() == []
 
 
-def test_moby_29733_a_handler_that_comes_after_the_plugin_blocks_nobody() -> None:
-    """A host took "activated" back when a handler came, and then waited for it for ever."""
+def test_moby_29733_adding_a_handler_for_an_active_plugin_blocks_no_caller() -> None:
+    """A host then marked the plugin as not activated, and waited for it for ever."""
     host = MemoryHost({"p": ACTIVE})
     met: list[str] = []
     plugin = host.registry.get("p", "A")
@@ -67,8 +67,8 @@ def test_moby_29733_a_handler_that_comes_after_the_plugin_blocks_nobody() -> Non
     assert met == ["p"]
 
 
-def test_moby_29893_loading_all_and_loading_one_meet_in_one_activation() -> None:
-    """A host read its table of plugins without its lock, and loaded one of them twice."""
+def test_moby_29893_get_and_get_all_at_once_share_one_activation() -> None:
+    """A host read its table of plugins without the lock, and activated a plugin twice."""
     for order in permutations(range(3)):
         host = MemoryHost({"p": SLOW, "q": SLOW})
         tasks = [
@@ -84,8 +84,8 @@ def test_moby_29893_loading_all_and_loading_one_meet_in_one_activation() -> None
         assert sorted(sent) == ["send p Plugin.Activate", "send q Plugin.Activate"]
 
 
-def test_moby_30408_who_waits_for_an_activation_is_told_that_it_failed() -> None:
-    """Waiters looked for a manifest only, which after an error never came."""
+def test_moby_30408_each_caller_that_waits_for_a_failing_activation_gets_its_error() -> None:
+    """A host's callers waited only for a manifest, which never comes after an error."""
     host = MemoryHost({"p": refused()})
 
     futures = host.clock.run(*[lambda: host.registry.get("p", "A")] * 4)
@@ -94,8 +94,8 @@ def test_moby_30408_who_waits_for_an_activation_is_told_that_it_failed() -> None
     assert host.clock.now() == 15
 
 
-def test_moby_40905_handle_and_activation_do_not_wait_for_each_other() -> None:
-    """One took the handlers' lock and then the plugin's, the other the two in the other order."""
+def test_moby_40905_handle_and_activation_do_not_deadlock() -> None:
+    """In a host the two took the locks of handlers and of a plugin in opposite orders."""
     for order in permutations(range(4)):
         host = MemoryHost({"p": SLOW, "q": SLOW})
         met: list[str] = []
@@ -132,10 +132,10 @@ NULLS: list[tuple[Any, str, Any, str, tuple[Any, ...]]] = [
 
 
 @pytest.mark.parametrize(("kind", "method", "reply", "call", "arguments"), NULLS)
-def test_moby_28630_null_is_a_response_or_an_error_and_nothing_worse(
+def test_moby_28630_null_in_a_response_is_a_zero_value_or_a_wire_error(
     kind: Any, method: str, reply: Any, call: str, arguments: tuple[Any, ...]
 ) -> None:
-    """A plugin that answered null where an object was expected took the host down."""
+    """A response with null in place of an object crashed a host."""
     proxy = replying(kind, method, reply)
     try:
         answer = getattr(proxy, call)(*arguments)
@@ -161,12 +161,8 @@ def allowed(request: AuthZRequest) -> bool:
     return verdict.allow
 
 
-def test_cve_2024_41110_a_body_in_chunks_that_was_not_shown_is_denied() -> None:
-    """An engine passed a request on without its body when that came in chunks.
-
-    A length of 0 beside them made no difference: what the plugin is told names
-    neither the length nor the chunks.
-    """
+def test_cve_2024_41110_a_request_with_a_chunked_body_that_was_not_shown_is_denied() -> None:
+    """An engine showed neither the body nor its length, nor that there were chunks."""
     request = AuthZRequest(
         request_method="POST",
         request_uri="/v1.46/containers/create",
@@ -176,8 +172,8 @@ def test_cve_2024_41110_a_body_in_chunks_that_was_not_shown_is_denied() -> None:
     assert not allowed(request)
 
 
-def test_cve_2026_34040_a_body_too_large_to_be_shown_is_denied() -> None:
-    """An engine passed a request on without its body when that was over a megabyte."""
+def test_cve_2026_34040_a_request_with_a_body_too_large_to_be_shown_is_denied() -> None:
+    """An engine passed a request on without its body if that was over a megabyte."""
     request = AuthZRequest(
         request_method="POST",
         request_uri="/v1.54/containers/create",

@@ -81,8 +81,8 @@ def _is_lock(block: ast.With) -> bool:
     return any("_lock" in ast.unparse(item.context_expr) for item in block.items)
 
 
-def test_what_runs_under_a_lock_is_harmless() -> None:
-    """So no order of locks can be wrong: a thread that holds one asks for no other."""
+def test_only_listed_functions_are_called_while_a_lock_is_held() -> None:
+    """None of the functions takes a second lock, so no order of locks can be wrong."""
     found = {
         str(path.relative_to(APP)): under_locks(path.read_text()) for path in APP.rglob("*.py")
     }
@@ -90,8 +90,8 @@ def test_what_runs_under_a_lock_is_harmless() -> None:
     assert {name: calls for name, calls in found.items() if calls} == HARMLESS
 
 
-def test_locks_are_taken_by_with_alone() -> None:
-    """A lock that is taken otherwise would escape the check above, and an exception."""
+def test_locks_are_taken_only_by_with_statements() -> None:
+    """The test above does not see ``acquire``, and an exception would leave the lock held."""
     names = {"acquire", "release"}
     taken = [
         f"{path.name}:{node.lineno}"
@@ -112,6 +112,8 @@ def test_locks_are_taken_by_with_alone() -> None:
         ("with self._clock.working():\n    self.x()", set()),
     ],
 )
-def test_what_is_called_under_a_lock_is_seen(source: str, calls: set[str]) -> None:
-    """The check above would notice."""
+def test_the_check_finds_calls_and_further_locks_inside_a_lock(
+    source: str, calls: set[str]
+) -> None:
+    """The function ``under_locks``, on which the first test relies, is tested here."""
     assert under_locks(source) == calls

@@ -1,4 +1,4 @@
-"""A client with observers tells them of each attempt, and behaves as one without."""
+"""A client reports each attempt to its observers, and otherwise works as without any."""
 
 import logging
 import pickle
@@ -60,8 +60,8 @@ def notes() -> Notes:
     return Notes()
 
 
-def test_a_call_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> None:
-    """Method, attempt and address; then seconds, status and the bytes of both bodies."""
+def test_a_call_is_reported_when_it_starts_and_when_it_has_ended(notes: Notes) -> None:
+    """The first event has the method and the address, the second seconds, status and bytes."""
     with client({"M.x": hangs(2, then={"a": 1})}, notes) as calling:
         calling.call("M.x", {"b": 22})
 
@@ -74,8 +74,8 @@ def test_a_call_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> No
     assert ended.new_connection is None
 
 
-def test_events_of_a_call_are_the_values_that_their_constructors_make(notes: Notes) -> None:
-    """Of the same class, equal, frozen, and the same after a copy."""
+def test_events_of_a_call_equal_those_that_their_constructors_make(notes: Notes) -> None:
+    """Events are of the same class, frozen, and equal after a copy by pickle."""
     with client({"M.x": {}}, notes) as calling:
         calling.call("M.x", {})
 
@@ -104,10 +104,10 @@ def test_events_of_a_call_are_the_values_that_their_constructors_make(notes: Not
     ],
     ids=str,
 )
-def test_a_failure_is_the_end_of_its_call(
+def test_the_end_of_a_failed_call_is_reported_with_its_error(
     notes: Notes, reply: Any, kind: type[Exception], code: int | None
 ) -> None:
-    """The event has the error that the caller gets, and the status where one came."""
+    """The event has the error that the caller gets, and the status if one was received."""
     with client({"M.x": reply}, notes, timeout=1) as calling, pytest.raises(kind) as caught:
         calling.call("M.x", retry=None)
 
@@ -126,10 +126,10 @@ def test_a_failure_is_the_end_of_its_call(
     ],
     ids=["error", "cut off", "too large by chunks", "too large"],
 )
-def test_a_failure_is_told_with_the_bytes_that_were_read(
+def test_a_failed_call_is_reported_with_the_number_of_bytes_that_were_read(
     notes: Notes, reply: Any, received: int
 ) -> None:
-    """Of each kind of body; one that is too large is read by a byte more than may be."""
+    """A body that is too large is read to one byte beyond the limit."""
     calling = client({"M.x": reply}, notes, max_response_bytes=20)
     with calling, pytest.raises((StatusError, WireError)):
         calling.call("M.x")
@@ -137,8 +137,8 @@ def test_a_failure_is_told_with_the_bytes_that_were_read(
     assert notes.of(CallEnded)[0].received_bytes == received
 
 
-def test_an_observer_is_called_for_what_it_overrides_alone(notes: Notes) -> None:
-    """A method of the base class is not, also if it would raise; one of the instance is."""
+def test_an_observer_is_called_only_for_events_whose_methods_it_overrides(notes: Notes) -> None:
+    """A method that is set on the instance counts; one of the base class is never called."""
 
     class Dropped(Observer):
         def retry_scheduled(self, event: RetryScheduled, /) -> None:
@@ -155,8 +155,8 @@ def test_an_observer_is_called_for_what_it_overrides_alone(notes: Notes) -> None
     assert [type(event) for event in notes.events] == [RetryScheduled, DriverFailed]
 
 
-def test_each_attempt_is_told_and_what_is_between_them(notes: Notes) -> None:
-    """Attempts are counted from 1; a retry has its error and its delay."""
+def test_each_attempt_and_each_retry_between_them_is_reported(notes: Notes) -> None:
+    """Attempts are counted from 1; the event of a retry has its delay."""
     with client({"M.x": script(refused(), refused(), {})}, notes) as calling:
         calling.call("M.x")
 
@@ -173,8 +173,8 @@ def test_each_attempt_is_told_and_what_is_between_them(notes: Notes) -> None:
     ]
 
 
-def test_a_stream_ends_when_it_was_read(notes: Notes) -> None:
-    """Its event has all its bytes, and the time until then."""
+def test_the_end_of_a_stream_is_reported_after_it_was_read(notes: Notes) -> None:
+    """The event has the number of bytes of the stream, and the seconds until its end."""
     with client({"M.x": drips(b"abc")}, notes) as calling, calling.stream("M.x") as stream:
         assert not notes.of(CallEnded)
         assert b"".join(stream) == b"abc"
@@ -183,8 +183,8 @@ def test_a_stream_ends_when_it_was_read(notes: Notes) -> None:
     assert (ended.received_bytes, ended.seconds, ended.error) == (3, 3.0, None)
 
 
-def test_a_stream_that_is_left_or_breaks_ends_once(notes: Notes) -> None:
-    """Closing it early is no error; a body that is cut off is one."""
+def test_a_stream_that_is_closed_early_or_cut_off_is_reported_once(notes: Notes) -> None:
+    """Closing a stream early is not an error, a body that is cut off is one."""
     replies = {"M.x": drips(b"abc"), "M.y": drops_mid_body(b"half")}
     with client(replies, notes) as calling:
         with calling.stream("M.x") as stream:
@@ -197,8 +197,8 @@ def test_a_stream_that_is_left_or_breaks_ends_once(notes: Notes) -> None:
     assert cut.error is caught.value
 
 
-def test_a_size_that_cannot_be_read_ends_no_stream(notes: Notes) -> None:
-    """The caller may read on."""
+def test_a_read_of_an_invalid_size_does_not_end_a_stream(notes: Notes) -> None:
+    """After the ValueError no end is reported, and the caller may read on."""
     with client({"M.x": b"abc"}, notes) as calling, calling.stream("M.x") as stream:
         with pytest.raises(ValueError, match="1 or more"):
             stream.read(0)
@@ -206,8 +206,8 @@ def test_a_size_that_cannot_be_read_ends_no_stream(notes: Notes) -> None:
         assert stream.read() == b"abc"
 
 
-def test_a_file_that_is_sent_is_told_with_its_size(notes: Notes) -> None:
-    """An iterable has none before it was read."""
+def test_a_call_of_send_file_is_reported_with_the_size_of_the_data(notes: Notes) -> None:
+    """The size of an iterable is not known before it is read, and is reported as None."""
     with client({"M.x": {}}, notes) as calling:
         calling.send_file("M.x", b"12345")
         calling.send_file("M.x", [b"1", b"2"])
@@ -215,8 +215,8 @@ def test_a_file_that_is_sent_is_told_with_its_size(notes: Notes) -> None:
     assert [event.sent_bytes for event in notes.of(CallStarted)] == [5, None]
 
 
-def test_an_error_of_the_callers_own_data_is_told_and_passes(notes: Notes) -> None:
-    """It is the caller's exception, and the attempt has ended with it."""
+def test_an_exception_of_the_callers_own_data_is_reported_and_raised(notes: Notes) -> None:
+    """The event of the end has the exception that the caller gets."""
 
     def failing() -> Iterator[bytes]:
         yield b"1"
@@ -239,8 +239,8 @@ class Tagging(Observer):
         event.headers.update(self._headers)
 
 
-def test_an_observer_adds_headers_to_what_is_sent() -> None:
-    """Trace headers are added; those of the call stay, and invalid ones are left out."""
+def test_an_observer_can_add_headers_to_a_request() -> None:
+    """The headers of the call itself stay, and invalid ones are left out."""
     seen: list[Mapping[str, str]] = []
 
     def app(request: Request) -> Response:
@@ -264,8 +264,8 @@ def test_an_observer_adds_headers_to_what_is_sent() -> None:
         assert "transfer-encoding" not in lower
 
 
-def test_a_header_is_added_once_whatever_its_case() -> None:
-    """By the first observer; and a value that fails is logged, and ends no call."""
+def test_a_header_that_two_observers_add_is_sent_once() -> None:
+    """The first observer's header counts, in any case; one whose value raises is left out."""
     seen: list[Mapping[str, str]] = []
 
     def app(request: Request) -> Response:
@@ -289,10 +289,10 @@ def test_a_header_is_added_once_whatever_its_case() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), GeneratorExit()], ids=repr)
-def test_an_observer_that_fails_is_logged_and_changes_nothing(
+def test_an_exception_of_an_observer_is_logged_and_changes_nothing(
     notes: Notes, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The call goes on, and other observers are told."""
+    """The call goes on, and the other observers get all events."""
     with client({"M.x": script(refused(), {"a": 1})}, Failing(error), notes) as calling:
         assert calling.call("M.x") == {"a": 1}
 
@@ -302,8 +302,8 @@ def test_an_observer_that_fails_is_logged_and_changes_nothing(
     assert len(failures) == 3
 
 
-def test_an_interrupt_in_an_observer_is_the_callers_own(notes: Notes) -> None:
-    """``KeyboardInterrupt`` passes, once the other observers were told."""
+def test_a_keyboard_interrupt_in_an_observer_is_raised_to_the_caller(notes: Notes) -> None:
+    """The other observers get all events before it is raised."""
     calling = client({"M.x": {}}, Failing(KeyboardInterrupt()), notes)
     with calling, pytest.raises(KeyboardInterrupt):
         calling.call("M.x")
@@ -311,8 +311,10 @@ def test_an_interrupt_in_an_observer_is_the_callers_own(notes: Notes) -> None:
     assert notes.of(CallEnded)[0].status == 200
 
 
-def test_an_interrupt_at_the_start_leaves_no_attempt_without_an_end(notes: Notes) -> None:
-    """What an observer has begun for it, a span say, is ended; nothing is sent."""
+def test_an_attempt_that_an_observer_interrupts_at_its_start_is_reported_as_ended(
+    notes: Notes,
+) -> None:
+    """Other observers can end what they have begun for the attempt, such as a span."""
 
     class Interrupted(Observer):
         def call_started(self, event: CallStarted, /) -> None:
@@ -327,8 +329,8 @@ def test_an_interrupt_at_the_start_leaves_no_attempt_without_an_end(notes: Notes
     assert ended.error is caught.value
 
 
-def test_a_query_is_no_part_of_a_method(notes: Notes) -> None:
-    """There are only so many methods, and any number of ids."""
+def test_the_method_of_an_event_has_no_query(notes: Notes) -> None:
+    """The number of methods is limited, while queries may have any number of ids."""
     with client({"GraphDriver.ApplyDiff": script(refused(), {})}, notes) as calling:
         calling.send_file("GraphDriver.ApplyDiff?id=1", b"x")
 
@@ -336,8 +338,8 @@ def test_a_query_is_no_part_of_a_method(notes: Notes) -> None:
     assert notes.of(RetryScheduled)[0].method == "GraphDriver.ApplyDiff"
 
 
-def test_an_error_in_a_response_with_status_200_is_told(notes: Notes) -> None:
-    """Typed proxies find it there; the attempt itself went well."""
+def test_an_error_in_a_response_with_status_200_is_reported(notes: Notes) -> None:
+    """A proxy raises it as a DriverError; the attempt itself is reported as successful."""
     replies = {"VolumeDriver.Get": {"Err": "no such shelf"}, "VolumeDriver.Path": {"Err": "no"}}
     with client(replies, notes) as calling:
         with pytest.raises(DriverError) as caught:
@@ -352,8 +354,8 @@ def test_an_error_in_a_response_with_status_200_is_told(notes: Notes) -> None:
     assert [event.error for event in notes.of(CallEnded)] == [None, None]
 
 
-def test_what_is_no_observer_is_refused_when_it_is_given() -> None:
-    """A class in place of its instance too."""
+def test_an_object_that_is_not_an_observer_is_refused() -> None:
+    """The class of an observer in place of an instance is refused, too."""
     for wrong in (5, Notes, print):
         with pytest.raises(TypeError, match="an observer must be an Observer, not"):
             client({}, wrong)  # type: ignore[arg-type]
@@ -378,21 +380,21 @@ class Awaited(Observer):
         lambda: aio.AsyncPluginApp(observers=[Awaited()]),
     ],
 )
-def test_an_observer_that_would_have_to_be_awaited_is_refused(made: Callable[[], object]) -> None:
-    """When it is given, and not at the first event."""
+def test_an_observer_with_a_coroutine_method_is_refused(made: Callable[[], object]) -> None:
+    """The TypeError is raised where the observer is passed, and not at the first event."""
     with pytest.raises(TypeError, match=r"^Awaited\.call_started must not be a coroutine function"):
         made()
 
 
-def test_without_observers_a_client_is_a_plain_one() -> None:
-    """So it calls nothing more."""
+def test_a_client_without_observers_is_a_plain_client() -> None:
+    """Only a client with observers is an ObservedClient, which does more for each call."""
     assert type(client({})) is Client
     assert type(client({}, Notes())) is ObservedClient
     assert repr(client({}, Notes())).startswith("<ObservedClient of")
 
 
-def test_a_caller_is_told_of_retries_too() -> None:
-    """``on_retry`` of the call, or of the settings where the call has none."""
+def test_on_retry_is_called_before_each_retry() -> None:
+    """A function that the call has replaces that of the settings."""
     told: list[tuple[str, float]] = []
     replies = {"M.x": script(refused(), {}, refused(), {})}
 
@@ -403,8 +405,8 @@ def test_a_caller_is_told_of_retries_too() -> None:
     assert told == [("settings", 1.0), ("call", 1.0)]
 
 
-def test_what_on_retry_raises_ends_the_call() -> None:
-    """It is the caller's own function."""
+def test_an_exception_of_on_retry_ends_the_call() -> None:
+    """The caller's function may stop the retries; what cannot be called is refused."""
     replies = {"M.x": refused()}
 
     def stop(error: Exception, _: float) -> None:
@@ -416,8 +418,8 @@ def test_what_on_retry_raises_ends_the_call() -> None:
         calling.call("M.x", on_retry=5)  # type: ignore[call-overload]
 
 
-def test_a_response_need_not_be_of_our_class() -> None:
-    """A transport of another may answer with a status, a body and headers, and no more."""
+def test_a_transport_may_return_a_response_of_another_class() -> None:
+    """An object with a status, a body and headers is enough."""
     answer = SimpleNamespace(status=200, body=BytesIO(b"{}"), headers={})
     transport = SimpleNamespace(send=lambda *_: answer, close=lambda: None)
     notes = Notes()
@@ -467,8 +469,8 @@ def answering(body: Callable[[], Any], notes: Notes) -> Client:
     return new_client(ADDR, settings=here, observers=[notes])
 
 
-def test_the_status_that_was_received_is_told_although_the_body_is_not(notes: Notes) -> None:
-    """Of a call and of a stream."""
+def test_the_status_is_reported_even_if_the_body_times_out(notes: Notes) -> None:
+    """The event of a call or a stream that times out has the status that was received."""
     with answering(Stalled, notes) as calling:
         with pytest.raises(TransportTimeoutError):
             calling.call("M.x")
@@ -478,8 +480,8 @@ def test_the_status_that_was_received_is_told_although_the_body_is_not(notes: No
     assert [ended.status for ended in notes.of(CallEnded)] == [200] * 2
 
 
-def test_a_stream_that_was_read_to_its_end_has_ended_before_it_is_closed(notes: Notes) -> None:
-    """Once; and one whose body fails to close has ended, too."""
+def test_the_end_of_a_stream_is_reported_once_and_before_it_is_closed(notes: Notes) -> None:
+    """If closing an unread stream fails, its end is reported with that error."""
     with answering(Sticks, notes) as calling:
         stream = calling.stream("M.x")
         assert b"".join(stream) == b"{}"

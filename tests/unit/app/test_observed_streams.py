@@ -58,10 +58,10 @@ def notes() -> Notes:
     return Notes()
 
 
-def test_a_client_that_is_closed_while_its_stream_is_read_ends_it(
+def test_closing_a_client_while_its_stream_is_read_reports_the_end_of_the_stream(
     notes: Notes, clock: AnyClock
 ) -> None:
-    """With the error that the caller gets, when it gets it."""
+    """The event has the error that the reader gets, and the time of the closing."""
     client = client_of(drips(b"abc"), clock, notes)
     clock.at(1.5, client.close)
 
@@ -78,8 +78,10 @@ def test_a_client_that_is_closed_while_its_stream_is_read_ends_it(
     assert (ended.seconds, ended.received_bytes) == (1.5, 1)
 
 
-def test_a_stream_that_is_left_open_ends_with_its_client(notes: Notes, clock: AnyClock) -> None:
-    """With the error of a later read; closing the stream afterwards is no second end."""
+def test_closing_a_client_reports_the_end_of_its_open_streams(
+    notes: Notes, clock: AnyClock
+) -> None:
+    """The event has the error of a later read; closing the stream reports no second end."""
     client = client_of(drips(b"abc"), clock, notes)
     stream, left = client.stream("M.x"), client.stream("M.x")
     stream.read()
@@ -99,10 +101,10 @@ def test_a_stream_that_is_left_open_ends_with_its_client(notes: Notes, clock: An
     assert caught.value in [ended.error for ended in notes.of(CallEnded)]
 
 
-def test_a_stream_that_has_ended_does_not_end_again_with_its_client(
+def test_closing_a_client_reports_no_second_end_of_a_stream_that_has_ended(
     notes: Notes, clock: AnyClock
 ) -> None:
-    """However it has ended."""
+    """A stream that was read to its end or was closed is reported once."""
     client = client_of(drips(b"ab"), clock, notes)
     with client.stream("M.x") as stream:
         assert b"".join(stream) == b"ab"
@@ -114,7 +116,7 @@ def test_a_stream_that_has_ended_does_not_end_again_with_its_client(
 
 
 def test_an_observer_sees_an_error_of_a_stream_with_its_method(clock: AnyClock) -> None:
-    """And with the plugin and its address, as the caller does."""
+    """When the observer is called, the error has the plugin and the address, too."""
     texts = Texts()
     client = client_of(drops_mid_body(b"half"), clock, texts)
     with client.stream("M.x") as stream, pytest.raises(WireError) as caught:
@@ -123,10 +125,10 @@ def test_an_observer_sees_an_error_of_a_stream_with_its_method(clock: AnyClock) 
     assert texts.texts == [f"{caught.value} in M.x"]
 
 
-def test_an_interrupt_of_an_observer_leaves_no_stream_without_an_end(
+def test_all_open_streams_are_reported_as_ended_even_if_an_observer_is_interrupted(
     notes: Notes, clock: AnyClock
 ) -> None:
-    """Of several that end with their client; the transport is closed, and then it is raised."""
+    """Closing the client reports all streams, and then raises the KeyboardInterrupt."""
     client = client_of(drips(b"abc"), clock, Failing(KeyboardInterrupt()), notes)
     streams = [client.stream("M.x") for _ in range(2)]
 
@@ -139,7 +141,7 @@ def test_an_interrupt_of_an_observer_leaves_no_stream_without_an_end(
 
 
 class Wrapping:
-    """A transport whose error hides that of the data which it was to send."""
+    """A transport whose own error replaces that of the data which it reads."""
 
     def send(self, request: Request, _: float | None) -> Response:
         try:
@@ -153,7 +155,7 @@ class Wrapping:
 
 
 class AsyncWrapping:
-    """The same for tasks."""
+    """The same for asyncio."""
 
     async def send(self, request: AsyncRequest, _: float | None) -> AsyncResponse:
         try:
@@ -167,10 +169,10 @@ class AsyncWrapping:
         """Nothing is open."""
 
 
-def test_an_error_of_the_callers_own_data_is_seen_whatever_the_transport_raises(
+def test_an_exception_of_the_callers_data_is_reported_whatever_the_transport_raises(
     notes: Notes, clock: AnyClock
 ) -> None:
-    """As the caller gets it."""
+    """The event has the exception that the caller gets, and not the transport's."""
 
     def data() -> Iterator[bytes]:
         yield b"1"

@@ -1,4 +1,4 @@
-"""The parts of a plugin are checked when they are put together, not when an engine calls."""
+"""``PluginApp`` checks the implementations that it is given, before an engine calls them."""
 
 import functools
 from collections.abc import AsyncIterator, Callable
@@ -76,8 +76,10 @@ class Asynchronous:
         (part(AuthZPlugin, authorize_request=remove, authorize_unseen=lambda self: None), "unseen"),
     ],
 )
-def test_a_part_that_could_not_be_served_is_an_error_that_says_why(given: Any, error: str) -> None:
-    """Class, stranger, coroutine, arguments, property: at once, and a TypeError."""
+def test_an_implementation_that_could_not_be_served_is_refused_with_the_reason(
+    given: Any, error: str
+) -> None:
+    """A class, a coroutine, wrong parameters or a property raise a TypeError at once."""
     with pytest.raises(TypeError, match=error):
         PluginApp(given)
 
@@ -94,7 +96,7 @@ def test_a_part_that_could_not_be_served_is_an_error_that_says_why(given: Any, e
         functools.wraps(remove)(lambda *args: None),
     ],
 )
-def test_a_method_that_can_be_called_so_is_right(method: Any) -> None:
+def test_a_method_with_compatible_parameters_is_accepted(method: Any) -> None:
     """Parameters may have other names, and there may be more with defaults."""
     assert (
         asked(PluginApp(part(VolumeDriver, remove=method)), "VolumeDriver.Remove", "{}")[0] == 200
@@ -131,22 +133,22 @@ def test_a_method_that_can_be_called_so_is_right(method: Any) -> None:
         (MetricsCollector, "start_metric", "start_metrics"),
     ],
 )
-def test_a_name_that_nearly_is_a_method_of_the_protocol_is_an_error(
+def test_a_misspelt_method_of_the_protocol_is_an_error(
     kind: type[Subsystem], name: str, meant: str
 ) -> None:
-    """It would never be called; the error names what is meant."""
+    """A host would never call such a method; the error names the one that is meant."""
     with pytest.raises(TypeError, match=f"^Shelf.{name} is not a method of .*: is {meant} meant"):
         PluginApp(part(kind, **{name: lambda self, *args: None}))
 
 
-def test_a_misspelt_name_of_what_a_decorator_made_is_an_error() -> None:
-    """It is not a function, and is called as one."""
+def test_a_misspelt_method_that_a_decorator_made_is_an_error() -> None:
+    """An object of ``functools.lru_cache`` is not a function, but is called as one."""
     with pytest.raises(TypeError, match="is mount meant"):
         PluginApp(part(VolumeDriver, moutn=functools.lru_cache(lambda self, *args: "/")))
 
 
-def test_a_misspelt_name_beside_the_right_one_is_no_error() -> None:
-    """An author's own helper, for nothing of the protocol is missing."""
+def test_a_method_with_a_similar_name_beside_the_right_one_is_accepted() -> None:
+    """If ``unmount`` is there, ``umount`` is the author's own helper."""
     PluginApp(part(VolumeDriver, unmount=lambda self, *args: None, umount=remove))
 
 
@@ -168,8 +170,8 @@ INNOCENT = (
     [AuthZPlugin, GraphDriver, IpamDriver, LogDriver, MetricsCollector, NetworkDriver,
      SecretProvider, VolumeDriver],
 )  # fmt: skip
-def test_an_authors_own_method_is_no_misspelling(kind: type[Subsystem]) -> None:
-    """In a part of any subsystem that implements little of it; an error would name the method."""
+def test_an_authors_own_method_is_not_taken_for_a_misspelling(kind: type[Subsystem]) -> None:
+    """Common names such as ``reload`` are accepted in each subsystem's implementations."""
     first = next(iter(kind.remotes.values())).name
     methods: dict[str, Callable[..., None]] = dict.fromkeys((*INNOCENT, first), anything)
 
@@ -179,8 +181,8 @@ def test_an_authors_own_method_is_no_misspelling(kind: type[Subsystem]) -> None:
     assert [name for name in INNOCENT if name in {it.name for it in kind.remotes.values()}] == []
 
 
-def test_a_definition_may_have_names_alike() -> None:
-    """The methods of a base that defines a subsystem are not its author's."""
+def test_the_methods_of_a_class_that_defines_a_subsystem_are_not_an_implementation() -> None:
+    """The methods of such a class are neither checked for misspellings nor served."""
 
     class Lamp(Subsystem):
         def lit(self) -> bool:
@@ -190,8 +192,8 @@ def test_a_definition_may_have_names_alike() -> None:
         PluginApp(Lamp())
 
 
-def test_discovery_is_answered_by_a_network_driver_that_does_not_care() -> None:
-    """200 and nothing; what it overrides is called, and another part's override wins."""
+def test_discovery_calls_succeed_for_a_network_driver_that_does_not_override_them() -> None:
+    """The response is 200 and ``{}``; an override, also in a second driver, is called."""
     seen: list[Any] = []
     silent = part(NetworkDriver, delete_network=remove)
     told = part(NetworkDriver, discover_new=lambda self, kind, data: seen.append(kind))

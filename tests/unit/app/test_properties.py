@@ -1,4 +1,4 @@
-"""What holds for every message of every subsystem, and for anything that comes instead of one."""
+"""What holds for every message of every subsystem, and for arbitrary bytes in its place."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -96,8 +96,8 @@ def test_every_method_carries_its_arguments_and_its_result(
 
 
 @given(data=st.data())
-def test_every_message_reads_as_it_was_written(data: st.DataObject) -> None:
-    """A value on the wire gives the value."""
+def test_every_message_is_decoded_as_it_was_encoded(data: st.DataObject) -> None:
+    """A value that is encoded and decoded again is equal to the first."""
     kind = data.draw(st.sampled_from(MESSAGES))
     value = data.draw(VALUES[kind])
 
@@ -105,14 +105,14 @@ def test_every_message_reads_as_it_was_written(data: st.DataObject) -> None:
 
 
 @given(json_values())
-def test_plain_json_reads_as_it_was_written(value: Any) -> None:
-    """So does a value of no particular type."""
+def test_plain_json_is_decoded_as_it_was_encoded(value: Any) -> None:
+    """A JSON value without a type is equal after encoding and decoding."""
     assert wire.decode(wire.encode([value])) == [value]
 
 
 @given(st.sampled_from(MESSAGES), BYTES)
-def test_any_bytes_are_a_message_or_a_wire_error(kind: type, body: bytes) -> None:
-    """A body that is none of a type's values is a ``WireError``, and nothing else ever."""
+def test_any_bytes_are_decoded_as_a_message_or_raise_a_wire_error(kind: type, body: bytes) -> None:
+    """Decoding arbitrary bytes raises no exception but a ``WireError``."""
     try:
         value = wire.decode(body, kind)
     except WireError:
@@ -121,10 +121,10 @@ def test_any_bytes_are_a_message_or_a_wire_error(kind: type, body: bytes) -> Non
 
 
 @given(kind=st.sampled_from(KINDS), data=st.data(), body=BYTES)
-def test_any_response_is_a_result_or_an_error_of_the_plugin(
+def test_any_response_is_a_result_or_raises_a_plugin_error(
     kind: type[Subsystem], data: st.DataObject, body: bytes
 ) -> None:
-    """A proxy raises nothing but what is documented, whatever the plugin says."""
+    """A proxy raises only documented exceptions, whatever bytes the plugin sends."""
     call = data.draw(st.sampled_from(data.draw(CALLS[kind])))
     transport = MemoryTransport(lambda _: Response(200, body))
     memory = Settings(transports={"memory": transport.connect})
@@ -148,18 +148,18 @@ def in_chunks(data: bytes, sizes: list[int]) -> Callable[[int], bytes]:
 
 
 @given(st.lists(log_entries()), st.lists(st.integers(1, 9), min_size=1))
-def test_frames_read_as_they_were_written_however_they_come(
+def test_log_frames_are_decoded_as_they_were_encoded_however_they_are_split(
     entries: list[LogEntry], sizes: list[int]
 ) -> None:
-    """Entries are whole, whichever way the stream is cut."""
+    """Entries are whole, in whatever pieces the stream is read."""
     data = b"".join(map(encode_frame, entries))
 
     assert list(decode_frames(in_chunks(data, sizes))) == entries
 
 
 @given(st.lists(st.binary(max_size=30)), st.booleans())
-def test_any_frames_are_entries_or_a_wire_error(parts: list[bytes], framed: bool) -> None:  # noqa: FBT001
-    """What is not a frame, and what is not an entry in one, is a ``WireError``."""
+def test_any_bytes_are_log_entries_or_a_wire_error(parts: list[bytes], framed: bool) -> None:  # noqa: FBT001
+    """Bytes that are no frame, and a frame without an entry, raise a ``WireError``."""
     lengths = [len(part).to_bytes(4, "big") if framed else b"" for part in parts]
     data = b"".join(length + part for length, part in zip(lengths, parts, strict=True))
     try:

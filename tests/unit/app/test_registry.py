@@ -1,4 +1,4 @@
-"""A registry of plugins: found, activated once, forgotten, closed; and what crosses its borders."""
+"""A registry finds plugins, activates each once, forgets them on request, and closes them."""
 
 from typing import Any, NoReturn
 
@@ -20,16 +20,16 @@ from tests.unit.app.hosts import NewHost
 VOLUMES = ["VolumeDriver"]
 
 
-def test_scan_tells_names_and_activates_nothing(new_host: NewHost) -> None:
-    """The names come from discovery, and nothing is sent."""
+def test_scan_returns_the_names_of_plugins_and_activates_none(new_host: NewHost) -> None:
+    """The sorted names come from discovery, and no plugin is sent a request."""
     host = new_host({"b": VOLUMES, "a": VOLUMES})
 
     assert host.registry.scan() == ["a", "b"]
     assert host.crossings == ["scan"]
 
 
-def test_lookup_tells_how_a_plugin_is_found_now(new_host: NewHost) -> None:
-    """A plugin that was not asked yet has no manifest; one that is not there is not waited for."""
+def test_lookup_returns_the_address_of_a_plugin_without_activating_it(new_host: NewHost) -> None:
+    """The plugin has no manifest yet; a missing plugin is an error at once, without retries."""
     host = new_host({"p": VOLUMES})
 
     assert host.registry.lookup("p") == Plugin(
@@ -41,8 +41,8 @@ def test_lookup_tells_how_a_plugin_is_found_now(new_host: NewHost) -> None:
     assert host.clock.sleeps == []
 
 
-def test_a_cold_get_is_one_look_up_and_one_send(new_host: NewHost) -> None:
-    """The first to ask finds the plugin and shakes hands."""
+def test_the_first_get_of_a_plugin_makes_one_look_up_and_one_handshake(new_host: NewHost) -> None:
+    """The plugin that is returned has its name, address, TLS options and manifest."""
     host = new_host({"p": VOLUMES})
 
     plugin = host.registry.get("p", "VolumeDriver")
@@ -54,8 +54,8 @@ def test_a_cold_get_is_one_look_up_and_one_send(new_host: NewHost) -> None:
     assert plugin.tls_config == TLSOptions(insecure_skip_verify=True)
 
 
-def test_a_warm_get_crosses_nothing(new_host: NewHost) -> None:
-    """A plugin that is known is the same one again."""
+def test_a_second_get_returns_the_same_plugin_without_any_request(new_host: NewHost) -> None:
+    """The registry keeps an active plugin, and asks neither discovery nor the plugin again."""
     host = new_host({"p": VOLUMES})
     plugin = host.registry.get("p", "VolumeDriver")
     host.crossings.clear()
@@ -64,8 +64,8 @@ def test_a_warm_get_crosses_nothing(new_host: NewHost) -> None:
     assert host.crossings == []
 
 
-def test_a_call_is_one_send(new_host: NewHost) -> None:
-    """An active plugin's client calls it."""
+def test_a_call_of_an_active_plugin_sends_one_request(new_host: NewHost) -> None:
+    """The client of an active plugin sends the call and nothing else."""
     host = new_host({"p": VOLUMES})
     plugin = host.registry.get("p", "VolumeDriver")
     host.crossings.clear()
@@ -74,8 +74,8 @@ def test_a_call_is_one_send(new_host: NewHost) -> None:
     assert host.crossings == ["send p M.x"]
 
 
-def test_a_plugin_is_known_for_everything_it_implements(new_host: NewHost) -> None:
-    """Another subsystem of an active plugin costs nothing."""
+def test_get_of_another_subsystem_of_an_active_plugin_sends_nothing(new_host: NewHost) -> None:
+    """A plugin is active for all subsystems of its manifest, so the same object is returned."""
     host = new_host({"p": ["VolumeDriver", "NetworkDriver"]})
 
     volumes = host.registry.get("p", "VolumeDriver")
@@ -85,11 +85,11 @@ def test_a_plugin_is_known_for_everything_it_implements(new_host: NewHost) -> No
 
 
 @pytest.mark.parametrize("wanted", ["NetworkDriver", "volumedriver", ""])
-def test_a_plugin_that_does_not_implement_it_is_an_error_that_tells_what_it_does(
+def test_get_for_a_subsystem_that_the_plugin_lacks_is_an_error_listing_its_subsystems(
     new_host: NewHost,
     wanted: str,
 ) -> None:
-    """Names of subsystems match to the letter; asking again sends nothing."""
+    """Names of subsystems are case-sensitive, and a second ``get`` sends no second handshake."""
     host = new_host({"p": ["VolumeDriver", "LogDriver"]})
 
     for _ in range(2):
@@ -104,8 +104,10 @@ def test_a_plugin_that_does_not_implement_it_is_an_error_that_tells_what_it_does
 
 
 @pytest.mark.parametrize("name", ["", "a\0", 5, None])
-def test_a_name_that_no_discovery_can_take_is_not_looked_for(new_host: NewHost, name: Any) -> None:
-    """What is not text, empty, or holds NUL: whatever the discovery."""
+def test_get_refuses_a_name_that_is_not_text_or_is_empty_or_contains_nul(
+    new_host: NewHost, name: Any
+) -> None:
+    """No discovery could find such a name, so no look-up is made."""
     host = new_host()
 
     with pytest.raises(InvalidPluginNameError):
@@ -115,10 +117,10 @@ def test_a_name_that_no_discovery_can_take_is_not_looked_for(new_host: NewHost, 
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/b", "../a", "a\\b"])
-def test_a_name_that_its_discovery_cannot_take_is_looked_for_once(
+def test_a_name_that_discovery_refuses_is_looked_up_once_and_not_retried(
     new_host: NewHost, name: str
 ) -> None:
-    """The discovery refuses it before a path is built, and that is not waited for."""
+    """Discovery refuses names with a path separator, and the names ``.`` and ``..``."""
     host = new_host()
 
     with pytest.raises(InvalidPluginNameError):
@@ -128,7 +130,7 @@ def test_a_name_that_its_discovery_cannot_take_is_looked_for_once(
 
 
 def test_a_missing_plugin_is_looked_for_five_times(new_host: NewHost) -> None:
-    """The error comes at 15 s and tells how often and where it was looked for."""
+    """The error comes at 15 s, with the number of attempts and the places that were searched."""
     host = new_host()
 
     with pytest.raises(PluginNotFoundError) as caught:
@@ -141,8 +143,10 @@ def test_a_missing_plugin_is_looked_for_five_times(new_host: NewHost) -> None:
     )
 
 
-def test_a_dead_plugin_is_tried_five_times_and_looked_up_once(new_host: NewHost) -> None:
-    """What a look-up found is kept for the next attempt."""
+def test_a_plugin_that_refuses_connections_is_tried_five_times_and_looked_up_once(
+    new_host: NewHost,
+) -> None:
+    """The address that the look-up found is kept for the attempts that follow."""
     host = new_host({"p": refused()})
 
     with pytest.raises(TransportError) as caught:
@@ -155,8 +159,8 @@ def test_a_dead_plugin_is_tried_five_times_and_looked_up_once(new_host: NewHost)
     assert str(caught.value).startswith("plugin 'p' at memory://p: ")
 
 
-def test_a_plugin_that_appears_late_is_found_at_the_next_look(new_host: NewHost) -> None:
-    """Its socket comes at 3 s, just before the third look."""
+def test_a_plugin_that_appears_during_get_is_found_by_the_next_look_up(new_host: NewHost) -> None:
+    """The plugin appears at 3 s, just before the third look-up, and is returned at 3 s."""
     host = new_host()
     host.clock.at(3, lambda: host.add("p", VOLUMES))
 
@@ -168,7 +172,7 @@ def test_a_plugin_that_appears_late_is_found_at_the_next_look(new_host: NewHost)
 
 
 def test_look_up_and_handshake_share_one_budget(new_host: NewHost) -> None:
-    """A plugin that appears at 7 s and refuses is given up at 15 s, not 15 s later."""
+    """A plugin that appears at 7 s and refuses connections is given up at 15 s, not at 22 s."""
     host = new_host()
     host.clock.at(7, lambda: host.add("p", refused()))
 
@@ -183,10 +187,10 @@ def test_look_up_and_handshake_share_one_budget(new_host: NewHost) -> None:
 @pytest.mark.parametrize(
     ("policy", "sleeps"), [(RetryPolicy.never(), []), (RetryPolicy(initial=5, budget=12), [5])]
 )
-def test_one_wait_may_have_a_policy_of_its_own(
+def test_get_may_have_a_retry_policy_of_its_own(
     new_host: NewHost, policy: RetryPolicy, sleeps: list[float]
 ) -> None:
-    """``retry`` is for this ``get``; the next has the registry's again."""
+    """The argument ``retry`` holds for one ``get``; the next uses the registry's policy again."""
     host = new_host(retry=RetryPolicy(initial=2, factor=1, budget=5))
 
     with pytest.raises(PluginNotFoundError):
@@ -199,7 +203,7 @@ def test_one_wait_may_have_a_policy_of_its_own(
 
 
 def test_each_retry_is_one_warning(new_host: NewHost, caplog: pytest.LogCaptureFixture) -> None:
-    """A plugin that comes at the third look is two warnings."""
+    """A plugin that is found by the third look-up has caused two warnings."""
     host = new_host()
     host.clock.at(2, lambda: host.add("p", VOLUMES))
 
@@ -228,10 +232,10 @@ def cannot_use(*_: object) -> NoReturn:
 @pytest.mark.parametrize(
     "settings", [{"discovery": Broken(["p"])}, {"connect": cannot_use}], ids=["spec", "TLS file"]
 )
-def test_a_spec_that_cannot_be_used_is_raised_at_once(
+def test_a_spec_file_that_cannot_be_used_is_an_error_without_retries(
     new_host: NewHost, settings: dict[str, Any]
 ) -> None:
-    """Whichever caller finds it out, there is no use in waiting."""
+    """Discovery or ``connect`` raises the ``SpecError``, which waiting would not mend."""
     host = new_host({"p": VOLUMES}, **settings)
 
     with pytest.raises(SpecError, match=r"^/etc/docker/plugins/p\.spec: bad address$"):
@@ -240,8 +244,8 @@ def test_a_spec_that_cannot_be_used_is_raised_at_once(
     assert host.clock.sleeps == []
 
 
-def test_a_plugin_that_was_forgotten_is_found_anew(new_host: NewHost) -> None:
-    """After ``invalidate`` the next ``get`` looks up and shakes hands again."""
+def test_get_after_invalidate_finds_and_activates_the_plugin_again(new_host: NewHost) -> None:
+    """After ``invalidate`` the next ``get`` shakes hands again, and the old client still works."""
     host = new_host({"p": script(*[{"Implements": [kind]} for kind in ("A", "B")])})
     old = host.registry.get("p", "A")
     host.crossings.clear()
@@ -255,8 +259,8 @@ def test_a_plugin_that_was_forgotten_is_found_anew(new_host: NewHost) -> None:
     assert host.closed() == [0, 0]
 
 
-def test_forgetting_a_name_that_is_not_known_is_no_error(new_host: NewHost) -> None:
-    """There is nothing to forget."""
+def test_invalidate_of_an_unknown_name_is_no_error(new_host: NewHost) -> None:
+    """``invalidate`` of a name that is not active changes nothing for other plugins."""
     host = new_host({"p": VOLUMES})
 
     host.registry.invalidate("other")
@@ -264,8 +268,8 @@ def test_forgetting_a_name_that_is_not_known_is_no_error(new_host: NewHost) -> N
     assert host.registry.get("p", "VolumeDriver").name == "p"
 
 
-def test_a_closed_registry_has_closed_its_clients_and_gives_no_more(new_host: NewHost) -> None:
-    """Leaving the ``with`` block closes every active plugin's client once."""
+def test_closing_a_registry_closes_its_clients_and_makes_get_raise(new_host: NewHost) -> None:
+    """Leaving the ``with`` block closes the client of each active plugin once."""
     host = new_host({"a": VOLUMES, "b": VOLUMES})
     with host.registry as registry:
         plugins = [registry.get(name, "VolumeDriver") for name in "ab"]

@@ -1,4 +1,4 @@
-"""Wrong arguments: registries and clients of threads and of tasks refuse the same ones."""
+"""Wrong arguments are refused alike by synchronous and asynchronous registries and clients."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -118,7 +118,7 @@ def outcome(question: Callable[[], Any]) -> tuple[str, str]:
 
 @pytest.mark.parametrize("asked", REGISTRY)
 def test_both_registries_refuse_the_same_arguments(asked: str) -> None:
-    """With the same words; and take the same."""
+    """``Registry`` and ``AsyncRegistry`` accept the same values, and raise equal errors."""
     for value in VALUES:
         threads, loop = ThreadsHost({"p": ACTIVE}), AsyncMemoryHost({"p": ACTIVE})
         with closing(loop.clock):
@@ -128,7 +128,7 @@ def test_both_registries_refuse_the_same_arguments(asked: str) -> None:
 
 @pytest.mark.parametrize("asked", CLIENT)
 def test_both_clients_refuse_the_same_arguments(asked: str) -> None:
-    """With the same words; and take the same."""
+    """``Client`` and ``AsyncClient`` accept the same values, and raise equal errors."""
     for value in VALUES:
         with closing(NotingLoop()) as loop:
             clients = [client_of(ACTIVE, clock)[0] for clock in (FakeClock(), loop)]
@@ -139,16 +139,18 @@ def test_both_clients_refuse_the_same_arguments(asked: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "argument"), [(kind, name) for kind, made in MADE.items() for name in made[2]]
 )
-def test_both_are_made_with_the_same_arguments(kind: str, argument: str) -> None:
-    """With the same words where one is wrong."""
+def test_synchronous_and_asynchronous_constructors_refuse_the_same_arguments(
+    kind: str, argument: str
+) -> None:
+    """Both constructors accept the same values, and raise equal errors."""
     for value in VALUES:
         found = [outcome(lambda: make(**{argument: value})) for make in MADE[kind][:2]]  # noqa: B023
         assert found[0] == found[1], value
 
 
 @pytest.mark.parametrize("wrong", [None, 5, "", [], b"x"])
-def test_a_name_that_is_none_cannot_be_forgotten(wrong: Any) -> None:
-    """As it cannot be got."""
+def test_invalidate_refuses_a_value_that_is_no_plugin_name(wrong: Any) -> None:
+    """Both registries raise ``InvalidPluginNameError``, as their ``get`` does."""
     threads, loop = ThreadsHost({"p": ACTIVE}), AsyncMemoryHost({"p": ACTIVE})
     with closing(loop.clock):
         for host in (threads, loop):

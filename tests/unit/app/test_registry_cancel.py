@@ -72,7 +72,7 @@ def left_over(cancel: Cancellation) -> int:
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_get_ends_when_it_is_cancelled(wait: str) -> None:
-    """At that very moment, whatever it waits for; and nothing is left over of it."""
+    """``get`` raises at the moment of ``Cancellation.set``, and no attempt or callback follows."""
     host, cancel = Host(WAITS[wait]), Cancellation()
     host.clock.advance(7)
     host.clock.at(10, cancel.set)
@@ -90,8 +90,8 @@ def test_a_get_ends_when_it_is_cancelled(wait: str) -> None:
     assert host.met == []
 
 
-def test_a_get_ends_that_waits_for_a_plugin_to_appear() -> None:
-    """The look-up is tried no more."""
+def test_cancelling_a_get_ends_its_wait_for_a_plugin_to_appear() -> None:
+    """After the cancellation the plugin is not looked up again."""
     host, cancel = Host(), Cancellation()
     host.clock.at(4, cancel.set)
 
@@ -102,7 +102,7 @@ def test_a_get_ends_that_waits_for_a_plugin_to_appear() -> None:
 
 
 def test_a_get_that_is_cancelled_in_a_look_up_sends_nothing() -> None:
-    """A look-up cannot be ended; what would come after it does not begin."""
+    """A look-up cannot be interrupted; when it has returned, no handshake is sent."""
     clock, cancel = FakeClock(), Cancellation()
     transport = MemoryTransport({"Plugin.Activate": IMPLEMENTS}, clock=clock)
 
@@ -121,8 +121,8 @@ def test_a_get_that_is_cancelled_in_a_look_up_sends_nothing() -> None:
     assert registry.get("p", "A").name == "p"
 
 
-def test_what_is_cancelled_before_does_nothing() -> None:
-    """Not even for a plugin that is active; a second ``set`` changes nothing."""
+def test_a_get_with_a_cancellation_that_is_already_set_raises_at_once() -> None:
+    """``get`` raises even for an active plugin; a second ``set`` changes nothing."""
     host, cancel = Host(IMPLEMENTS), Cancellation()
     cancel.set()
     cancel.set()
@@ -134,8 +134,8 @@ def test_what_is_cancelled_before_does_nothing() -> None:
         assert host.registry.get("p", "A").name == "p"
 
 
-def test_another_event_is_refused() -> None:
-    """It has no way to call back."""
+def test_get_refuses_a_threading_event_as_its_cancellation() -> None:
+    """A ``threading.Event`` has no callbacks, so ``get`` raises a ``TypeError``."""
     host = Host(IMPLEMENTS)
 
     with pytest.raises(TypeError, match=r"^cancel takes a Cancellation, not Event$"):
@@ -143,8 +143,8 @@ def test_another_event_is_refused() -> None:
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_a_leader_that_is_cancelled_hands_over(wait: str) -> None:
-    """One of two waiters takes the lead at once, and both get what comes of it."""
+def test_cancelling_the_get_that_activates_a_plugin_lets_a_waiting_get_take_over(wait: str) -> None:
+    """The other two callers get the same plugin at that moment, from one activation."""
     host, cancel = Host(script(*_until_cancelled(wait), IMPLEMENTS)), Cancellation()
     host.clock.at(3.5, cancel.set)
 
@@ -161,8 +161,8 @@ def _until_cancelled(wait: str) -> list[Any]:
     return [WAITS[wait]] * (3 if wait == "between two attempts" else 1)
 
 
-def test_who_takes_over_has_its_own_policy_and_budget() -> None:
-    """The budget counts from the beginning of its own get."""
+def test_a_get_that_takes_over_an_activation_uses_its_own_policy_and_budget() -> None:
+    """The budget counts from the beginning of that ``get``, not from the moment of taking over."""
     host, cancel = Host(refused()), Cancellation()
     host.clock.at(3.5, cancel.set)
 
@@ -175,8 +175,8 @@ def test_who_takes_over_has_its_own_policy_and_budget() -> None:
     assert (waiter[0].attempts, waiter[0].elapsed) == (3, 5.5)
 
 
-def test_a_waiter_that_is_cancelled_does_not_disturb_the_leader() -> None:
-    """Nor the other waiters."""
+def test_cancelling_a_waiting_get_does_not_disturb_the_get_that_activates() -> None:
+    """The activation goes on, and every caller that was not cancelled gets the plugin."""
     host, cancel = Host(hangs(5, IMPLEMENTS)), Cancellation()
     host.clock.advance(10)
     host.clock.at(12, cancel.set)
@@ -189,8 +189,8 @@ def test_a_waiter_that_is_cancelled_does_not_disturb_the_leader() -> None:
     assert (leader[0] is other[0], host.met) == (True, ["p"])
 
 
-def test_all_that_share_a_cancellation_end() -> None:
-    """The leader and the waiters: none of them takes over, and the next get begins again."""
+def test_a_shared_cancellation_ends_every_get_that_was_given_it() -> None:
+    """No caller takes the activation over, and the next ``get`` begins again."""
     host, cancel = Host(script(hangs(), IMPLEMENTS)), Cancellation()
     host.clock.at(2, cancel.set)
 
@@ -203,8 +203,8 @@ def test_all_that_share_a_cancellation_end() -> None:
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_closing_the_registry_ends_all_that_wait(wait: str) -> None:
-    """Leader, waiters and ``get_all``, at once; who comes later gets a ``RuntimeError``."""
+def test_closing_the_registry_ends_every_waiting_get_and_get_all(wait: str) -> None:
+    """``get`` and ``get_all`` raise at once; a later ``get`` raises a ``RuntimeError``."""
     host = Host(WAITS[wait])
     host.clock.at(3, host.registry.close)
 
@@ -223,8 +223,8 @@ def test_closing_the_registry_ends_all_that_wait(wait: str) -> None:
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_get_all_ends_where_the_registry_is_closed_in_the_middle(wait: str) -> None:
-    """It gives no part of the plugins; no thread of its own goes on."""
+def test_get_all_raises_when_the_registry_is_closed_while_it_waits(wait: str) -> None:
+    """``get_all`` returns no part of the plugins, and none of its threads goes on."""
     host = Host(WAITS[wait])
     for number in range(5):
         host.registry.add(f"q{number}", {"Plugin.Activate": IMPLEMENTS})
@@ -241,8 +241,8 @@ def test_get_all_ends_where_the_registry_is_closed_in_the_middle(wait: str) -> N
     assert threading.active_count() <= before
 
 
-def test_a_handler_runs_once_whoever_leads() -> None:
-    """Three leaders in turn are cancelled; the fourth has the handler called."""
+def test_a_handler_runs_once_although_three_activations_were_cancelled() -> None:
+    """Three callers in turn are cancelled while they activate; the fourth activates the plugin."""
     cancels = [Cancellation() for _ in range(3)]
     host = Host(script(hangs(), hangs(), hangs(), hangs(1, IMPLEMENTS)))
     for moment, cancel in enumerate(cancels, 1):
@@ -255,7 +255,7 @@ def test_a_handler_runs_once_whoever_leads() -> None:
 
 
 def test_threads_that_are_cancelled_at_random_leave_one_activation_or_none() -> None:
-    """However a success and a cancellation meet, what a get returns can be called."""
+    """In every order of success and cancellation, a plugin that ``get`` returns can be called."""
     for number in range(ROUNDS):
         registry = MemoryRegistry()
         registry.add("p", {"Plugin.Activate": IMPLEMENTS, "A.x": number})
@@ -287,8 +287,8 @@ def test_threads_that_are_cancelled_at_random_leave_one_activation_or_none() -> 
         assert [left_over(cancel) for cancel in cancels] == [0] * 4
 
 
-def test_what_was_cancelled_before_is_not_begun() -> None:
-    """The error says why, and for whom."""
+def test_a_get_that_is_cancelled_before_it_begins_sends_nothing() -> None:
+    """The error has the reason and the name of the plugin, and no handshake is sent."""
     host, cancel = Host(IMPLEMENTS), Cancellation()
     cancel.set()
 

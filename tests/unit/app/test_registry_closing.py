@@ -1,4 +1,4 @@
-"""A registry that closes, closes the clients of all its plugins: of threads, and of tasks."""
+"""Closing a registry closes the clients of all its plugins, for threads and for tasks."""
 
 import logging
 from collections.abc import Callable
@@ -39,10 +39,10 @@ def _close(close: Callable[[], None], name: str) -> None:
         raise OSError(f"{name} sticks")
 
 
-def test_a_client_that_cannot_be_closed_keeps_no_other_open(
+def test_a_client_that_fails_to_close_does_not_keep_other_clients_open(
     new_host: NewHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All are closed and told as dropped; then the first error is raised, and others are logged."""
+    """All are closed and reported as dropped; the first error is raised, and others are logged."""
     notes = Notes()
     host = new_host(PLUGINS, observers=[notes])
     for name in PLUGINS:
@@ -61,8 +61,10 @@ def test_a_client_that_cannot_be_closed_keeps_no_other_open(
 
 
 @pytest.mark.parametrize("names", ["", "b", "abc"])
-def test_an_interrupt_of_an_observer_keeps_no_client_open(new_host: NewHost, names: str) -> None:
-    """It is raised when all are closed, before any error."""
+def test_a_keyboard_interrupt_in_an_observer_does_not_keep_clients_open(
+    new_host: NewHost, names: str
+) -> None:
+    """All clients are closed, and then the interrupt is raised, in place of any other error."""
     notes = Notes()
     host = new_host(PLUGINS, observers=[Interrupted(), notes])
     for name in PLUGINS:
@@ -77,10 +79,10 @@ def test_an_interrupt_of_an_observer_keeps_no_client_open(new_host: NewHost, nam
 
 
 @pytest.mark.parametrize("name", ["a", None], ids=["get", "get_all"])
-def test_a_plugin_that_was_closed_during_its_handlers_is_not_returned(
+def test_get_raises_when_a_handler_of_the_plugin_closes_the_registry(
     new_host: NewHost, name: str | None
 ) -> None:
-    """The caller is told that the registry was closed, as one that waits for the handshake."""
+    """``get`` and ``get_all`` raise ``WaitCancelledError`` instead of returning a closed plugin."""
     host = new_host({"a": ["A"]})
     host.registry.handle("A", lambda *_: host.close())
 

@@ -1,4 +1,4 @@
-"""``get_all``: everything that can be found, side by side, and what becomes of the failures."""
+"""``get_all`` activates all plugins that can be found, side by side, and leaves out failures."""
 
 from typing import Any
 
@@ -43,8 +43,8 @@ class Failures(dict[str, PluginError]):
         self[name] = error
 
 
-def test_all_that_implement_it_come_sorted(new_host: NewHost) -> None:
-    """Whatever the order in which they answer; others are activated and left out."""
+def test_get_all_returns_the_plugins_of_a_subsystem_sorted_by_name(new_host: NewHost) -> None:
+    """The order of responses does not matter, and plugins of other subsystems are left out."""
     host = new_host(
         {
             "c": ["A"],
@@ -63,8 +63,8 @@ def test_all_that_implement_it_come_sorted(new_host: NewHost) -> None:
     )
 
 
-def test_what_is_active_already_is_taken_as_it_is(new_host: NewHost) -> None:
-    """A second time costs one scan, and ``get`` gives the same plugins."""
+def test_get_all_returns_already_active_plugins_without_a_new_handshake(new_host: NewHost) -> None:
+    """A second ``get_all`` makes only a scan, and returns the same objects."""
     host = new_host({"a": ["A"], "b": ["A"]})
     first = host.registry.get("a", "A")
     everything = host.registry.get_all("A")
@@ -77,16 +77,18 @@ def test_what_is_active_already_is_taken_as_it_is(new_host: NewHost) -> None:
     assert host.crossings == ["scan"]
 
 
-def test_no_plugins_are_an_empty_list(new_host: NewHost) -> None:
-    """Nothing found is nothing wrong."""
+def test_get_all_without_any_plugin_returns_an_empty_list(new_host: NewHost) -> None:
+    """Finding no plugin is not an error."""
     host = new_host()
 
     assert names(host) == []
     assert host.crossings == ["scan"]
 
 
-def test_a_plugin_that_is_active_and_gone_is_not_among_all(new_host: NewHost) -> None:
-    """All that can be found *now* is what counts."""
+def test_get_all_leaves_out_an_active_plugin_that_discovery_no_longer_finds(
+    new_host: NewHost,
+) -> None:
+    """``get_all`` returns what can be found now, not what was active before."""
     host = new_host({"a": ["A"], "b": ["A"]})
     names(host)
 
@@ -99,10 +101,10 @@ def test_a_plugin_that_is_active_and_gone_is_not_among_all(new_host: NewHost) ->
     ("reply", "kind"),
     [(status(500, "no"), StatusError), (not_json(), WireError), (b"[]", WireError)],
 )
-def test_what_fails_is_left_out_and_told(
+def test_get_all_leaves_out_a_plugin_that_fails_and_reports_it(
     new_host: NewHost, reply: Any, kind: type[PluginError], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A failure is one warning and one call of ``on_failure``, and is forgotten afterwards."""
+    """A failure is one warning and one call of ``on_failure``; the next ``get_all`` tries again."""
     host = new_host({"bad": script(reply, {"Implements": ["A"]}), "good": ["A"]})
     failures = Failures()
 
@@ -114,13 +116,13 @@ def test_what_fails_is_left_out_and_told(
     assert names(host) == ["bad", "good"]
 
 
-def test_a_failure_without_anybody_to_tell_is_logged(new_host: NewHost) -> None:
-    """``on_failure`` may be left away."""
+def test_get_all_without_on_failure_leaves_out_a_plugin_that_fails(new_host: NewHost) -> None:
+    """``on_failure`` is optional, and the other plugins are returned."""
     assert names(new_host({"bad": status(500), "good": ["A"]})) == ["good"]
 
 
-def test_a_failure_tells_its_cause(new_host: NewHost) -> None:
-    """The error is the one that ``get`` would raise, with what the system said."""
+def test_on_failure_gets_the_error_that_get_would_raise(new_host: NewHost) -> None:
+    """The error has its attempts, its seconds, and the system's error as its cause."""
     host = new_host({"bad": refused()})
     failures = Failures()
 
@@ -139,8 +141,8 @@ class Forgetful(MemoryDiscovery):
         return sorted([*super().scan(), "ghost"])
 
 
-def test_a_plugin_whose_file_is_gone_is_not_waited_for(new_host: NewHost) -> None:
-    """It was there when the directory was read, and is not any more."""
+def test_get_all_does_not_wait_for_a_plugin_that_vanished_after_the_scan(new_host: NewHost) -> None:
+    """The scan lists the plugin, but its look-up finds nothing: it fails after one attempt."""
     host = new_host({"a": ["A"]}, discovery=Forgetful(["a"]))
     failures = Failures()
 
@@ -151,8 +153,8 @@ def test_a_plugin_whose_file_is_gone_is_not_waited_for(new_host: NewHost) -> Non
     assert (host.clock.now(), host.clock.sleeps) == (0.0, [])
 
 
-def test_dead_plugins_are_tried_side_by_side(new_host: NewHost) -> None:
-    """Forty dead ones take fifteen seconds together, five attempts each."""
+def test_get_all_tries_plugins_that_refuse_connections_side_by_side(new_host: NewHost) -> None:
+    """Forty such plugins take 15 seconds together, with five attempts each."""
     host = new_host({f"dead{i}": refused() for i in range(40)} | {"live": ["A"]})
     failures = Failures()
 
@@ -164,7 +166,7 @@ def test_dead_plugins_are_tried_side_by_side(new_host: NewHost) -> None:
 
 
 def test_a_hung_plugin_does_not_use_up_the_budget_of_others(new_host: NewHost) -> None:
-    """The dead one gets its five attempts on time; one that comes late is there."""
+    """A plugin that refuses still gets five attempts on time, and one that starts late is found."""
     host = new_host(
         {
             "hung": hangs(),
@@ -186,7 +188,7 @@ def test_a_hung_plugin_does_not_use_up_the_budget_of_others(new_host: NewHost) -
 
 
 def test_each_retry_is_one_warning(new_host: NewHost, caplog: pytest.LogCaptureFixture) -> None:
-    """Four retries of a dead plugin are four warnings, and that it is left out is another."""
+    """A plugin that refuses five times logs four warnings, and a fifth when it is left out."""
     names(new_host({"dead": refused(), "live": ["A"]}))
 
     assert len(caplog.records) == 5
@@ -194,7 +196,7 @@ def test_each_retry_is_one_warning(new_host: NewHost, caplog: pytest.LogCaptureF
 
 
 def test_a_directory_that_cannot_be_read_is_an_error(new_host: NewHost) -> None:
-    """Nothing can be left out of what is not known."""
+    """Without a scan it is not known which plugins would be left out, so the error is raised."""
 
     class Unreadable(MemoryDiscovery):
         def scan(self) -> list[str]:
@@ -211,8 +213,10 @@ class StopTestError(BaseException):
 
 
 @pytest.mark.parametrize("error", [UnexpectedCallError("mine"), StopTestError("mine")])
-def test_an_error_that_is_no_plugins_is_raised(new_host: NewHost, error: BaseException) -> None:
-    """A mistake in a test's plugin is not a plugin to be left out."""
+def test_get_all_raises_an_error_that_is_not_a_plugin_error(
+    new_host: NewHost, error: BaseException
+) -> None:
+    """A mistake in a test's fake plugin is raised, not reported as a plugin that failed."""
     host = new_host({"a": ["A"], "bad": script(error, {"Implements": ["A"]}), "c": ["A"]})
 
     with pytest.raises(type(error), match=r"^mine$"):
@@ -221,8 +225,8 @@ def test_an_error_that_is_no_plugins_is_raised(new_host: NewHost, error: BaseExc
     assert names(host) == ["a", "bad", "c"]
 
 
-def test_what_on_failure_raises_ends_it_and_leaves_nothing_running() -> None:
-    """Those that were still loading are not activated by it any more, and can be got."""
+def test_an_exception_of_on_failure_ends_get_all_and_its_activations() -> None:
+    """Plugins that were still loading are not tried again, and a later ``get`` can load them."""
     host = MemoryHost({"bad": status(500), "slow": script(refused(), {"Implements": ["A"]})})
 
     def give_up(_: str, error: PluginError) -> None:
@@ -238,8 +242,8 @@ def test_what_on_failure_raises_ends_it_and_leaves_nothing_running() -> None:
     assert host.registry.get("slow", "A").name == "slow"
 
 
-def test_a_transport_that_cannot_be_closed_holds_up_nothing() -> None:
-    """It is another package's; what failed is told as ever, and the rest is found."""
+def test_get_all_goes_on_when_the_transport_of_a_failed_plugin_cannot_be_closed() -> None:
+    """The failure is reported as usual, and the other plugins are returned."""
     plugins = MemoryHost({"bad": status(500), "good": ["A"]})
 
     class Sticky:

@@ -1,4 +1,4 @@
-"""Asking for a plugin, or for all, whatever they implement; and being told of each new attempt."""
+"""``get`` and ``get_all`` without a subsystem, and the callback ``on_retry`` for each retry."""
 
 from typing import Any, cast
 
@@ -20,14 +20,14 @@ def test_a_plugin_is_got_whatever_it_implements(new_host: NewHost) -> None:
 
 
 def test_all_plugins_are_got_whatever_they_implement(new_host: NewHost) -> None:
-    """Sorted, and without those that fail."""
+    """The plugins are sorted by name, without those whose activation failed."""
     host = new_host({"b": ["X"], "a": [], "dead": b"no json"})
 
     assert [plugin.name for plugin in host.registry.get_all(None)] == ["a", "b"]
 
 
-def test_each_new_attempt_is_told_before_the_wait(new_host: NewHost) -> None:
-    """With the error, and the seconds until the next; the last outcome is not told."""
+def test_on_retry_is_called_before_each_wait_for_another_attempt(new_host: NewHost) -> None:
+    """``on_retry`` gets the error and the seconds to wait; the final outcome is not reported."""
     reply = script(refused(), refused(), {"Implements": ["X"]})
     host = new_host({"a": {"Plugin.Activate": reply}})
     told: list[tuple[PluginError, float, float]] = []
@@ -42,7 +42,7 @@ def test_each_new_attempt_is_told_before_the_wait(new_host: NewHost) -> None:
     ]
 
 
-def test_a_missing_plugin_is_told_too(new_host: NewHost) -> None:
+def test_on_retry_is_called_when_a_look_up_finds_nothing(new_host: NewHost) -> None:
     """A look-up that finds nothing is an attempt like any other."""
     host = new_host()
     told: list[PluginError] = []
@@ -53,8 +53,8 @@ def test_a_missing_plugin_is_told_too(new_host: NewHost) -> None:
     assert [type(error) for error in told] == [PluginNotFoundError] * 2
 
 
-def test_a_registry_tells_a_function_of_its_own_of_each_new_attempt(new_host: NewHost) -> None:
-    """In ``get`` and in ``get_all``; but one that is given to ``get`` instead."""
+def test_a_registry_may_have_an_on_retry_that_get_can_replace(new_host: NewHost) -> None:
+    """The registry's callback is called in ``get`` and ``get_all``, unless ``get`` has its own."""
     told: list[float] = []
     given: list[float] = []
 
@@ -72,8 +72,8 @@ def test_a_registry_tells_a_function_of_its_own_of_each_new_attempt(new_host: Ne
     assert told == [1.0, 1.0]
 
 
-def test_what_is_no_function_for_retries_is_refused() -> None:
-    """Where it is given; the error names it."""
+def test_a_registry_refuses_an_on_retry_or_a_connect_that_is_not_callable() -> None:
+    """The constructor raises a ``TypeError`` that names the argument."""
     host = MemoryHost()
     with pytest.raises(TypeError, match=r"^on_retry must be a function, not 5$"):
         Registry(
@@ -86,8 +86,8 @@ def test_what_is_no_function_for_retries_is_refused() -> None:
         Registry(discovery=host.discovery, connect=cast("Any", 5), clock=host.clock)
 
 
-def test_a_handshake_takes_no_longer_than_it_is_given(new_host: NewHost) -> None:
-    """The transport is told."""
+def test_the_handshake_has_the_activation_timeout(new_host: NewHost) -> None:
+    """The transport gets ``activation_timeout``, not the time-out of other calls."""
     host = new_host({"a": ["X"]}, activation_timeout=3.0, timeout=7.0)
     host.registry.get("a", "X")
 

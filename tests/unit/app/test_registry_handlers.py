@@ -1,4 +1,4 @@
-"""Handlers: each meets each activated plugin of its subsystem once, outside every lock."""
+"""Handlers: each is called once for each activated plugin of its subsystem, outside locks."""
 
 import logging
 import threading
@@ -53,10 +53,10 @@ def registry(host: MemoryHost) -> Registry:
     return host.registry
 
 
-def test_a_handler_meets_a_plugin_when_it_is_activated_and_only_then(
+def test_a_handler_is_called_once_when_a_plugin_is_activated(
     registry: Registry, book: Guestbook
 ) -> None:
-    """It gets the name and a client that works, in the thread that asked; once."""
+    """The handler gets the name and a working client, in the thread that called ``get``."""
     registry.handle("A", book.handler())
 
     for _ in range(3):
@@ -66,8 +66,10 @@ def test_a_handler_meets_a_plugin_when_it_is_activated_and_only_then(
     assert book.threads == [threading.get_ident()]
 
 
-def test_handlers_run_in_the_order_in_which_they_came(registry: Registry, book: Guestbook) -> None:
-    """All handlers of all subsystems that the plugin implements, and no others."""
+def test_handlers_of_a_subsystem_run_in_the_order_of_their_registration(
+    registry: Registry, book: Guestbook
+) -> None:
+    """The handlers of all subsystems that the plugin implements run, and no others."""
     for interface, label in [("B", "b1 "), ("A", "a1 "), ("C", "c "), ("A", "a2 "), ("a", "x ")]:
         registry.handle(interface, book.handler(label))
 
@@ -76,8 +78,8 @@ def test_handlers_run_in_the_order_in_which_they_came(registry: Registry, book: 
     assert book.met == ["a1 ab@0", "a2 ab@0", "b1 ab@0"]
 
 
-def test_subsystems_are_met_in_the_order_of_the_manifest() -> None:
-    """And not in that of their names."""
+def test_handlers_of_several_subsystems_run_in_the_order_of_the_manifest() -> None:
+    """The handler of B runs before that of A, since the manifest lists B first."""
     host = MemoryHost({"ba": ["B", "A"]})
     book = Guestbook(host)
     for interface in ("A", "B"):
@@ -100,16 +102,18 @@ async def coroutine(*_: object) -> None:
         ("A", coroutine, "handler must not be a coroutine function: <function coroutine"),
     ],
 )
-def test_what_is_no_handler_is_refused(
+def test_handle_refuses_a_wrong_interface_or_handler_at_once(
     registry: Registry, interface: Any, handler: Any, told: str
 ) -> None:
-    """When it is given."""
+    """The interface must be a name, and the handler a function that is not a coroutine function."""
     with pytest.raises(TypeError, match=f"^{told}"):
         registry.handle(interface, handler)
 
 
-def test_a_subsystem_that_is_named_twice_counts_once(registry: Registry, book: Guestbook) -> None:
-    """A manifest may repeat itself."""
+def test_a_subsystem_listed_twice_in_a_manifest_runs_its_handler_once(
+    registry: Registry, book: Guestbook
+) -> None:
+    """A plugin's manifest may repeat a subsystem."""
     registry.handle("C", book.handler())
 
     registry.get("twice", "C")
@@ -117,10 +121,10 @@ def test_a_subsystem_that_is_named_twice_counts_once(registry: Registry, book: G
     assert book.met == ["twice@0"]
 
 
-def test_a_handler_meets_plugins_that_are_active_already_at_once(
+def test_a_new_handler_is_called_at_once_for_plugins_that_are_already_active(
     registry: Registry, book: Guestbook
 ) -> None:
-    """It runs in the thread that registers it, and not again."""
+    """The handler runs in the thread that registers it, and not again on a later ``get``."""
     registry.get("a", "A")
     registry.get("ab", "A")
     registry.get("twice", "C")
@@ -135,7 +139,7 @@ def test_a_handler_meets_plugins_that_are_active_already_at_once(
 def test_one_more_handler_does_not_make_the_others_run_again(
     registry: Registry, book: Guestbook
 ) -> None:
-    """Those that have met a plugin are done with it."""
+    """Each handler is called once for an active plugin, whenever others are registered."""
     registry.handle("A", book.handler("first "))
     registry.get("a", "A")
 
@@ -145,10 +149,10 @@ def test_one_more_handler_does_not_make_the_others_run_again(
     assert book.met == ["first a@0", "second a@0"]
 
 
-def test_a_handler_that_comes_during_an_activation_meets_the_plugin_after_it(
+def test_a_handler_registered_during_an_activation_runs_once_after_it(
     host: MemoryHost, registry: Registry, book: Guestbook
 ) -> None:
-    """Registered at 1 s, it runs at 2 s, in the thread that activates, and once."""
+    """Registered at 1 s, the handler runs at 2 s, when the plugin is active."""
     host.clock.at(1, lambda: registry.handle("A", book.handler()))
 
     registry.get("slow", "A")
@@ -157,8 +161,10 @@ def test_a_handler_that_comes_during_an_activation_meets_the_plugin_after_it(
     assert book.met == ["slow@2"]
 
 
-def test_a_plugin_that_is_found_anew_is_met_anew(registry: Registry, book: Guestbook) -> None:
-    """After ``invalidate`` it is another activated plugin."""
+def test_a_handler_is_called_again_for_a_plugin_that_is_activated_again(
+    registry: Registry, book: Guestbook
+) -> None:
+    """After ``invalidate`` the next ``get`` activates the plugin, and its handlers run."""
     registry.handle("A", book.handler())
     registry.get("a", "A")
 
@@ -201,8 +207,8 @@ def test_a_handler_that_fails_at_registration_is_logged_too(
     assert len(caplog.records) == 1
 
 
-def test_an_interrupt_in_a_handler_passes(registry: Registry) -> None:
-    """Only ``Exception`` is a handler's failure; the plugin stays active."""
+def test_a_keyboard_interrupt_in_a_handler_is_raised_by_get(registry: Registry) -> None:
+    """An interrupt is not a failure of the handler; the plugin stays active."""
 
     def interrupt(_: str, __: Client) -> None:
         raise KeyboardInterrupt
@@ -233,7 +239,7 @@ def test_a_handler_may_ask_for_its_own_plugin_and_for_others(
 
 
 def test_a_handler_may_register_handlers(registry: Registry, book: Guestbook) -> None:
-    """The new one meets the plugin at once, and plugins to come when they come."""
+    """The new handler is called for the active plugin at once, and later for other plugins."""
     registry.handle("B", lambda *_: registry.handle("A", book.handler("new ")))
 
     registry.get("ab", "B")
@@ -244,7 +250,7 @@ def test_a_handler_may_register_handlers(registry: Registry, book: Guestbook) ->
 
 
 def test_a_handler_may_forget_its_plugin_and_close_the_registry(registry: Registry) -> None:
-    """The caller has a plugin that was forgotten, and is told that the registry was closed."""
+    """After ``invalidate`` the caller still gets the plugin; after ``close``, an error."""
     registry.handle("A", lambda name, _: registry.invalidate(name))
     assert registry.get("a", "A").name == "a"
 
@@ -255,10 +261,10 @@ def test_a_handler_may_forget_its_plugin_and_close_the_registry(registry: Regist
         registry.get("a", "A")
 
 
-def test_get_all_runs_handlers_in_its_own_thread(
+def test_get_all_runs_handlers_in_the_thread_that_called_it(
     host: MemoryHost, registry: Registry, book: Guestbook
 ) -> None:
-    """Each plugin is met as soon as it is active, while others are still loading."""
+    """A plugin's handlers run as soon as it is active, while other plugins are still loading."""
     registry.handle("A", book.handler())
 
     registry.get_all("A")
@@ -270,7 +276,7 @@ def test_get_all_runs_handlers_in_its_own_thread(
 def test_a_handler_may_wait_for_what_get_all_is_loading(
     host: MemoryHost, registry: Registry
 ) -> None:
-    """Loading goes on while a handler runs, so that it may ask for any of them."""
+    """Loading goes on while a handler runs, so a handler may wait for any plugin."""
     waited: list[tuple[str, float]] = []
 
     def wait(_: str, __: Client) -> None:
@@ -282,10 +288,10 @@ def test_a_handler_may_wait_for_what_get_all_is_loading(
     assert waited == [("slow", 2.0)]
 
 
-def test_a_get_all_that_is_cut_short_does_not_rob_plugins_of_their_handlers(
+def test_each_plugin_has_its_handler_called_although_get_all_raised(
     host: MemoryHost, registry: Registry, book: Guestbook
 ) -> None:
-    """What was activated while a handler took its time is met, although the caller gave up."""
+    """Plugins that became active while another handler was running are not left out."""
     host.add("bad", hangs(1, then=status(500)))
     host.add("good", hangs(1, then={"Implements": ["A"]}))
     registry.handle("A", book.handler(seconds=5))
@@ -323,14 +329,14 @@ RUNS: dict[str, Callable[[Registry], object]] = {
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 @pytest.mark.parametrize("error", [SystemExit("bad"), GeneratorExit(), Unusual()], ids=repr)
-def test_whatever_a_handler_raises_the_others_run(
+def test_other_handlers_run_although_one_raises_a_base_exception(
     run: Callable[[Registry], object],
     error: BaseException,
     registry: Registry,
     book: Guestbook,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is logged, for it is about this handler alone."""
+    """``SystemExit`` and the like are logged as a failure of that handler alone."""
     registry.handle("A", breaking(error))
     registry.handle("A", book.handler())
 
@@ -340,10 +346,10 @@ def test_whatever_a_handler_raises_the_others_run(
     assert caplog.text.count("failed for plugin") == len(book.met)
 
 
-def test_an_interrupt_in_a_handler_passes_once_the_others_ran(
+def test_a_keyboard_interrupt_in_a_handler_is_raised_after_other_handlers_ran(
     registry: Registry, book: Guestbook
 ) -> None:
-    """It is the caller's own; the plugin is active, and was met by all the same."""
+    """``get`` raises the interrupt when all handlers have run, and the plugin is active."""
     registry.handle("A", breaking(KeyboardInterrupt()))
     registry.handle("A", book.handler())
 
@@ -354,10 +360,10 @@ def test_an_interrupt_in_a_handler_passes_once_the_others_ran(
     assert registry.get("a", "A").name == "a"
 
 
-def test_an_interrupt_in_a_handler_of_what_is_active_passes_once_all_were_met(
+def test_handle_calls_the_handler_for_all_active_plugins_before_raising_its_interrupt(
     registry: Registry,
 ) -> None:
-    """One plugin after the other is met by the handler that was interrupted."""
+    """A handler that raises ``KeyboardInterrupt`` for one plugin is still called for the other."""
     met = []
 
     def interrupted(name: str, _: Client) -> None:
@@ -372,10 +378,10 @@ def test_an_interrupt_in_a_handler_of_what_is_active_passes_once_all_were_met(
     assert sorted(met) == ["a", "ab"]
 
 
-def test_an_interrupt_in_a_handler_of_get_all_robs_no_plugin_of_its_handlers(
+def test_each_plugin_has_its_handlers_called_although_one_interrupts_get_all(
     host: MemoryHost, registry: Registry, book: Guestbook
 ) -> None:
-    """Those that were activated by then are met, although each meeting is interrupted."""
+    """The other handler runs for each plugin, although the first one interrupts each time."""
     met = []
 
     def interrupted(name: str, _: Client) -> None:

@@ -1,4 +1,4 @@
-"""What a registry logs of hostile plugins: lines of its own, printable and short."""
+"""What a registry logs of hostile plugins is printable, short, and on separate lines."""
 
 import logging
 from collections.abc import Iterator
@@ -40,10 +40,10 @@ def answering(code: int, body: bytes) -> Any:
         answering(302, b""),
     ],
 )
-def test_a_plugin_that_is_left_out_is_one_line(
+def test_a_plugin_that_get_all_leaves_out_is_logged_in_one_printable_line(
     reply: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever it answers, and whatever it is called."""
+    """Line breaks, control characters and long texts in a response forge no line in the log."""
     host = MemoryHost({"bad": reply})
 
     assert host.registry.get_all("A") == [] or reply == {"Implements": {LONG: 1}}
@@ -54,8 +54,10 @@ def test_a_plugin_that_is_left_out_is_one_line(
         assert len(line) < 1500
 
 
-def test_the_line_says_whose_response_it_was(caplog: pytest.LogCaptureFixture) -> None:
-    """The plugin, its address and the status."""
+def test_the_log_line_of_a_left_out_plugin_names_plugin_address_and_status(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The line also names the method that failed, here the handshake."""
     MemoryHost({"bad": answering(503, b"")}).registry.get_all(None)
 
     [message] = caplog.messages
@@ -65,8 +67,10 @@ def test_the_line_says_whose_response_it_was(caplog: pytest.LogCaptureFixture) -
     )
 
 
-def test_a_handler_that_fails_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Its stack is there, in lines of a bounded length."""
+def test_the_log_of_a_failing_handler_has_only_short_printable_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The traceback is logged, and line breaks in the exception's text forge no line."""
 
     def fail(_: str, __: Client) -> None:
         raise RuntimeError(LONG)
@@ -80,8 +84,10 @@ def test_a_handler_that_fails_forges_no_line(caplog: pytest.LogCaptureFixture) -
     assert all(line.isprintable() and len(line.encode()) < 4096 for line in told)
 
 
-def test_what_drivers_say_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
-    """A scope that is none, and a clean-up that failed."""
+def test_each_warning_of_a_driver_is_one_short_printable_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The warnings are about an unknown volume scope and about a clean-up that failed."""
     scope = {"Capabilities": {"Scope": LONG}}
 
     replying(VolumeDriver, "Capabilities", scope).capabilities()
@@ -93,8 +99,8 @@ def test_what_drivers_say_forges_no_line(caplog: pytest.LogCaptureFixture) -> No
 
 
 @pytest.mark.parametrize("reply", [status(409, "in use"), {"Err": "in use"}])
-def test_an_error_of_a_call_says_whose_it_is(reply: Any) -> None:
-    """Its attributes do, and a note, which tracebacks show."""
+def test_the_error_of_a_call_names_the_plugin_and_its_address(reply: Any) -> None:
+    """Plugin and address are attributes of the error, and in a note that tracebacks show."""
     host = MemoryHost(
         {
             "shelf": {
@@ -115,8 +121,8 @@ def test_an_error_of_a_call_says_whose_it_is(reply: Any) -> None:
     assert note.startswith(f"plugin 'shelf' at memory://shelf, status {error.status} ")
 
 
-def test_an_error_of_a_stream_says_whose_it_is() -> None:
-    """The status comes before the first chunk."""
+def test_the_error_of_a_stream_names_the_plugin_and_its_address() -> None:
+    """``stream`` itself raises the error, since the status comes before the first chunk."""
     client, _ = client_of(status(500, "no"), MemoryHost().clock)
 
     with pytest.raises(PluginError) as caught:
@@ -126,8 +132,8 @@ def test_an_error_of_a_stream_says_whose_it_is() -> None:
     assert (error.plugin, error.address, error.status) == ("p", "tcp://host:1", 500)
 
 
-def test_requests_are_values_of_their_own() -> None:
-    """A method that would break the request's line is told in one line too."""
+def test_a_request_refuses_a_method_with_line_breaks() -> None:
+    """The error message is one short printable line, although the method is long."""
     with pytest.raises(ValueError, match="is not a method") as caught:
         Request(LONG)
 

@@ -1,4 +1,4 @@
-"""Managed plugins in a registry: several names, no handshake, disabled, installed again."""
+"""Managed plugins, which an engine installs, in a registry: names, disabling, installing again."""
 
 import threading
 from collections.abc import Iterator
@@ -100,8 +100,8 @@ def host() -> Iterator[Host]:
         yield host
 
 
-def test_all_names_are_one_activation(host: Host) -> None:
-    """One client, one dial, and each handler once, under the engine's name; nothing is sent."""
+def test_all_names_of_a_managed_plugin_give_one_client(host: Host) -> None:
+    """The plugin is dialled once, each handler is called once, and no handshake is sent."""
     plugin = host.install("mp/shelf")
     met: list[str] = []
     host.registry.handle("VolumeDriver", lambda name, _: met.append(name))
@@ -122,8 +122,8 @@ def test_all_names_are_one_activation(host: Host) -> None:
     assert plugin.calls.methods == ["VolumeDriver.List"]
 
 
-def test_names_that_are_asked_for_at_the_same_time_are_one_activation(host: Host) -> None:
-    """By many threads; each handler meets the plugin once."""
+def test_threads_that_get_a_plugin_by_different_names_share_one_client(host: Host) -> None:
+    """Sixteen threads ask at the same time, and the handler is called once."""
     host.install("shelf")
     met: list[str] = []
     host.registry.handle("VolumeDriver", lambda name, _: met.append(name))
@@ -147,8 +147,8 @@ def test_names_that_are_asked_for_at_the_same_time_are_one_activation(host: Host
     assert met == ["shelf:latest"]
 
 
-def test_get_all_has_a_plugin_once(host: Host) -> None:
-    """Also beside one on disk of the same name, which it hides; others are asked."""
+def test_get_all_returns_a_managed_plugin_once_and_hides_its_namesake_on_disk(host: Host) -> None:
+    """Plugins on disk of other names are returned, too."""
     host.install("shelf")
     host.disk.add("shelf", "memory://v1")
     host.disk.add("other", "memory://other")
@@ -162,8 +162,8 @@ def test_get_all_has_a_plugin_once(host: Host) -> None:
     assert host.registry.get_all("volumedriver") == [plugins[1]]
 
 
-def test_a_disabled_plugin_is_told_at_once(host: Host) -> None:
-    """No wait, and no plugin on disk in its place; enabled, it is got."""
+def test_get_of_a_disabled_plugin_raises_at_once(host: Host) -> None:
+    """A plugin on disk does not replace a disabled one, which is returned once it is enabled."""
     host.install("shelf")
     host.engine.disable("shelf")
     host.disk.add("shelf", "memory://v1")
@@ -180,8 +180,10 @@ def test_a_disabled_plugin_is_told_at_once(host: Host) -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "mp/none", "mp/none:v1", "NONE"])
-def test_a_name_that_neither_knows_is_waited_for_once(host: Host, name: str) -> None:
-    """15 seconds, not so many for each discovery."""
+def test_a_name_unknown_to_engine_and_disk_is_retried_for_15_seconds_in_all(
+    host: Host, name: str
+) -> None:
+    """Both discoveries share one schedule of five attempts."""
     with pytest.raises(PluginNotFoundError) as caught:
         host.registry.get(name)
 
@@ -189,8 +191,8 @@ def test_a_name_that_neither_knows_is_waited_for_once(host: Host, name: str) -> 
     assert caught.value.attempts == 5
 
 
-def test_a_plugin_that_is_installed_meanwhile_is_found(host: Host) -> None:
-    """A wait ends with it."""
+def test_a_plugin_installed_while_get_waits_is_returned(host: Host) -> None:
+    """A plugin that is installed at 2 s is returned by the attempt at 3 s."""
     host.clock.at(2.0, lambda: host.install("mp/late"))
 
     assert host.registry.get("mp/late").name == "mp/late:latest"
@@ -199,7 +201,7 @@ def test_a_plugin_that_is_installed_meanwhile_is_found(host: Host) -> None:
 
 @pytest.mark.parametrize("name", ["..", "a//b", "mp/SHELF", "a\r\nb/c", "mp/a?x"])
 def test_a_name_that_no_discovery_can_take_is_refused(host: Host, name: str) -> None:
-    """At once, and nothing of it is sent."""
+    """``get`` raises at once, and the engine is sent no part of the name."""
     with pytest.raises(InvalidPluginNameError):
         host.registry.get(name)
 
@@ -207,7 +209,7 @@ def test_a_name_that_no_discovery_can_take_is_refused(host: Host, name: str) -> 
 
 
 def test_without_an_engine_a_name_with_a_slash_is_refused() -> None:
-    """As directories have it."""
+    """Only managed plugins have such names; a plugin on disk is named after its file."""
     with (
         Registry(
             discovery=MemoryDiscovery(), connect=MemoryTransport({}).connect, clock=FakeClock()
@@ -218,7 +220,7 @@ def test_without_an_engine_a_name_with_a_slash_is_refused() -> None:
 
 
 def test_an_engine_that_cannot_be_reached_is_waited_for(host: Host) -> None:
-    """As any refusal; a scan raises it."""
+    """``get`` makes five attempts; ``scan`` and ``get_all`` raise the error, too."""
     host.install("shelf")
     host.engine.answer_with(refused())
 
@@ -234,8 +236,8 @@ def test_an_engine_that_cannot_be_reached_is_waited_for(host: Host) -> None:
     assert host.registry.get("shelf").name == "shelf:latest"
 
 
-def test_one_that_was_installed_again_is_noticed_after_a_refused_call(host: Host) -> None:
-    """The next get, by any name, finds the new one; handlers meet it as such."""
+def test_a_plugin_that_was_installed_again_is_found_after_a_refused_call(host: Host) -> None:
+    """The next ``get`` by any name returns the new plugin, and handlers are called for it."""
     host.install("shelf")
     met: list[str] = []
     host.registry.handle("VolumeDriver", lambda name, _: met.append(name))
@@ -257,8 +259,8 @@ def test_one_that_was_installed_again_is_noticed_after_a_refused_call(host: Host
     assert len(again.calls) == 1
 
 
-def test_one_that_was_only_restarted_is_the_same(host: Host) -> None:
-    """Disabled and enabled, or crashed: its id and its socket stay, and so does its client."""
+def test_a_plugin_that_was_only_restarted_keeps_its_client(host: Host) -> None:
+    """The plugin's id and socket stay, so a call is retried and no second client is made."""
     plugin = host.install("shelf")
     met: list[str] = []
     host.registry.handle("VolumeDriver", lambda name, _: met.append(name))
@@ -272,8 +274,8 @@ def test_one_that_was_only_restarted_is_the_same(host: Host) -> None:
     assert (met, len(host.dialled)) == (["shelf:latest"], 1)
 
 
-def test_a_refused_call_has_a_disabled_plugin_noticed(host: Host) -> None:
-    """Who asks for it again is told so."""
+def test_after_a_refused_call_get_raises_for_a_plugin_that_was_disabled(host: Host) -> None:
+    """A refused call makes the next ``get`` look the plugin up again."""
     host.install("shelf")
     plugin = host.registry.get("shelf")
     host.plugins.clear()
@@ -286,7 +288,7 @@ def test_a_refused_call_has_a_disabled_plugin_noticed(host: Host) -> None:
 
 
 def test_invalidate_forgets_all_names(host: Host) -> None:
-    """Whichever of them is given."""
+    """One name is given, and the next ``get`` by any name activates the plugin again."""
     host.install("shelf")
     before = host.registry.get("shelf")
     host.registry.get("shelf:latest")
@@ -298,8 +300,10 @@ def test_invalidate_forgets_all_names(host: Host) -> None:
     assert host.registry.get("shelf:latest") is after
 
 
-def test_closing_closes_the_one_client(host: Host) -> None:
-    """Also of a plugin whose socket was gone."""
+def test_closing_the_registry_closes_the_client_of_a_plugin_whose_socket_is_gone(
+    host: Host,
+) -> None:
+    """A call of that client then raises a ``RuntimeError``."""
     host.install("shelf")
     plugin = host.registry.get("shelf")
     host.registry.get("shelf:latest")
@@ -314,7 +318,7 @@ def test_closing_closes_the_one_client(host: Host) -> None:
 
 
 def test_a_plugin_without_the_subsystem_is_an_error(host: Host) -> None:
-    """And none on disk is taken; a type that no look-up matches counts for nothing."""
+    """No plugin on disk is returned instead; a type with capital letters matches nothing."""
     host.install("shelf", "docker.authz/1.0", "docker.VolumeDriver/1.0")
     host.disk.add("shelf", "memory://v1")
 
@@ -324,7 +328,7 @@ def test_a_plugin_without_the_subsystem_is_an_error(host: Host) -> None:
 
 
 def test_a_protocol_that_is_not_spoken_is_refused(host: Host) -> None:
-    """A look-up tells it; nothing is dialled."""
+    """``lookup`` shows the protocol, and ``get`` raises a ``SpecError`` before it connects."""
     host.engine.install("grpc", protocol="moby.plugins.grpc/v1")
 
     assert host.registry.lookup("grpc").protocol == "moby.plugins.grpc/v1"
@@ -334,8 +338,8 @@ def test_a_protocol_that_is_not_spoken_is_refused(host: Host) -> None:
     assert host.dialled == []
 
 
-def test_an_active_plugin_has_the_engines_paths(host: Host) -> None:
-    """As the one that was found."""
+def test_an_active_managed_plugin_translates_paths_as_lookup_does(host: Host) -> None:
+    """``scoped_path`` gives both the same path on the host, which is not the path in the plugin."""
     host.install("shelf")
     found, active = host.registry.lookup("shelf"), host.registry.get("shelf")
 
@@ -345,8 +349,10 @@ def test_an_active_plugin_has_the_engines_paths(host: Host) -> None:
 
 
 @pytest.mark.parametrize("ends", ["cancel", "close"])
-def test_a_question_at_the_engine_is_ended_with_the_wait(host: Host, ends: str) -> None:
-    """By the caller, or with the registry; the engine's time-out is not waited for."""
+def test_cancelling_a_get_or_closing_the_registry_ends_its_request_to_the_engine(
+    host: Host, ends: str
+) -> None:
+    """``get`` raises at that moment, without waiting for the engine's time-out."""
     host.engine.answer_with(hangs())
     cancel = Cancellation()
     host.clock.at(3, cancel.set if ends == "cancel" else host.registry.close)
@@ -358,8 +364,10 @@ def test_a_question_at_the_engine_is_ended_with_the_wait(host: Host, ends: str) 
 
 
 @pytest.mark.parametrize("stage", ["scan", "look-ups"])
-def test_closing_ends_the_questions_of_get_all(host: Host, stage: str) -> None:
-    """Its scan, and the look-ups that it makes side by side."""
+def test_closing_the_registry_ends_the_requests_of_get_all_to_the_engine(
+    host: Host, stage: str
+) -> None:
+    """The scan ends at the moment of ``close``, and so do the look-ups side by side."""
     for name in ("one", "two"):
         host.install(name)
 
@@ -390,8 +398,8 @@ def test_closing_ends_the_questions_of_get_all(host: Host, stage: str) -> None:
     assert host.clock.now() == 3
 
 
-def test_a_look_up_that_ends_before_its_wait_does_is_not_tried_again() -> None:
-    """What was set for it is called first, and the rest by a thread that may be slow."""
+def test_a_look_up_that_a_cancellation_ended_is_not_tried_again() -> None:
+    """The look-up fails while callbacks of the cancellation are still running."""
     cancel, asked, ended, over = Cancellation(), Event(), Event(), Event()
 
     class Asking:

@@ -1,4 +1,4 @@
-"""A registry tells its observers of plugins: activated, dropped, failed; and of calls."""
+"""A registry reports activated, dropped and failed plugins, and calls, to its observers."""
 
 from contextvars import ContextVar
 
@@ -27,8 +27,8 @@ def notes() -> Notes:
     return Notes()
 
 
-def test_a_plugin_that_becomes_active_is_told_once(notes: Notes) -> None:
-    """With the seconds that it took, waits included; a second ``get`` tells nothing."""
+def test_an_activation_is_reported_to_observers_once(notes: Notes) -> None:
+    """The event has the seconds with all waits, and a second ``get`` reports nothing."""
     with MemoryRegistry(observers=[notes]) as registry:
         registry.clock.at(2, lambda: registry.add("shelf", {"Plugin.Activate": MANIFEST}))
         registry.get("shelf", "VolumeDriver")
@@ -43,10 +43,10 @@ def test_a_plugin_that_becomes_active_is_told_once(notes: Notes) -> None:
         ]
 
 
-def test_a_plugin_is_dropped_when_it_is_forgotten_and_when_the_registry_closes(
+def test_invalidate_and_close_report_an_active_plugin_as_dropped(
     notes: Notes,
 ) -> None:
-    """``invalidate`` of what is not active tells nothing."""
+    """``invalidate`` of a plugin that is not active reports nothing."""
     with MemoryRegistry(observers=[notes]) as registry:
         registry.add("shelf", {"Plugin.Activate": MANIFEST})
         registry.get("shelf")
@@ -59,10 +59,10 @@ def test_a_plugin_is_dropped_when_it_is_forgotten_and_when_the_registry_closes(
     assert [event.plugin.name for event in notes.of(PluginDropped)] == ["shelf"] * 2
 
 
-def test_a_plugin_that_is_forgotten_while_it_becomes_active_is_dropped_at_once(
+def test_a_plugin_invalidated_during_its_activation_is_reported_as_dropped_at_once(
     notes: Notes,
 ) -> None:
-    """So that as many are dropped as were activated."""
+    """Observers see as many plugins dropped as activated."""
     with MemoryRegistry(observers=[notes]) as registry:
         registry.add("shelf", {"Plugin.Activate": script(refused(), MANIFEST, MANIFEST)})
         registry.clock.at(0.5, lambda: registry.invalidate("shelf"))
@@ -74,8 +74,8 @@ def test_a_plugin_that_is_forgotten_while_it_becomes_active_is_dropped_at_once(
     ]
 
 
-def test_an_interrupt_in_an_observer_keeps_no_handler_from_its_plugin() -> None:
-    """It is raised in ``get`` or ``get_all`` afterwards."""
+def test_handlers_run_although_an_observer_raises_a_keyboard_interrupt() -> None:
+    """``get`` or ``get_all`` raises the interrupt when the handlers have run."""
 
     class Interrupted(Observer):
         def plugin_activated(self, event: PluginActivated, /) -> None:
@@ -95,8 +95,8 @@ def test_an_interrupt_in_an_observer_keeps_no_handler_from_its_plugin() -> None:
         assert registry.get("b").name == "b"
 
 
-def test_get_all_tells_of_each_plugin(notes: Notes) -> None:
-    """Those that become active, those that fail, and the retries between."""
+def test_get_all_reports_each_plugin_to_observers(notes: Notes) -> None:
+    """Activations, failures and the retries between are an event each."""
     with MemoryRegistry(observers=[notes]) as registry:
         registry.add("a", {"Plugin.Activate": MANIFEST})
         registry.add("b", {"Plugin.Activate": script(refused(), MANIFEST)})
@@ -109,8 +109,8 @@ def test_get_all_tells_of_each_plugin(notes: Notes) -> None:
     assert {event.plugin for event in notes.of(RetryScheduled)} == {"b", "c"}
 
 
-def test_the_calls_of_its_clients_are_told_with_the_plugins_name(notes: Notes) -> None:
-    """The handshake is a call too."""
+def test_calls_of_the_registrys_clients_are_reported_with_the_plugins_name(notes: Notes) -> None:
+    """The handshake is reported as a call, too."""
     with MemoryRegistry(observers=[notes]) as registry:
         registry.add("shelf", {"Plugin.Activate": MANIFEST, "VolumeDriver.List": {}})
         registry.get("shelf").client.call("VolumeDriver.List")
@@ -121,8 +121,8 @@ def test_the_calls_of_its_clients_are_told_with_the_plugins_name(notes: Notes) -
     ]
 
 
-def test_a_handler_that_fails_is_told(notes: Notes) -> None:
-    """With the plugin that it met."""
+def test_a_handler_that_fails_is_reported_to_observers(notes: Notes) -> None:
+    """The event has the plugin, the handler and its exception."""
     error = ValueError("no room")
 
     def handler(_: str, __: object) -> None:
@@ -138,7 +138,7 @@ def test_a_handler_that_fails_is_told(notes: Notes) -> None:
 
 
 def test_an_observer_that_fails_changes_nothing(notes: Notes) -> None:
-    """Whatever the event is, the registry does what it does."""
+    """An exception for any event changes neither results nor what other observers get."""
 
     def handler(_: str, __: object) -> None:
         raise ValueError
@@ -155,7 +155,7 @@ def test_an_observer_that_fails_changes_nothing(notes: Notes) -> None:
 
 
 def test_the_threads_of_get_all_have_the_callers_context() -> None:
-    """So the spans of their calls belong to the caller's own."""
+    """So tracing spans that an observer opens in those threads belong to the caller's span."""
     seen: list[str] = []
 
     class Spans(Observer):

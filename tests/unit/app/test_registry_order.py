@@ -42,10 +42,10 @@ def in_a_thread(work: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("how", [in_a_thread, lambda work: work()], ids=["thread", "observer"])
 @pytest.mark.parametrize("asked", ["get", "get_all"])
-def test_a_plugin_that_is_forgotten_while_its_activation_is_told_is_dropped_after_it(
+def test_invalidate_while_an_activation_is_reported_is_reported_after_it(
     new_host: NewHost, how: Callable[[Callable[[], object]], None], asked: str
 ) -> None:
-    """By an observer itself, or by another thread."""
+    """An observer, or another thread, invalidates the plugin while observers are called."""
     notes = Notes()
 
     def forget() -> None:
@@ -59,8 +59,8 @@ def test_a_plugin_that_is_forgotten_while_its_activation_is_told_is_dropped_afte
     assert kinds == [PluginActivated, PluginDropped, PluginActivated]
 
 
-def test_an_activation_that_fails_is_told(new_host: NewHost) -> None:
-    """With the name that was asked for, that error, and how long it was tried."""
+def test_a_failed_activation_is_reported_to_observers(new_host: NewHost) -> None:
+    """The event has the name that was asked for, the error, and the seconds of all attempts."""
     notes = Notes()
     host = new_host({}, observers=[notes])
     with pytest.raises(PluginNotFoundError) as caught:
@@ -71,8 +71,8 @@ def test_an_activation_that_fails_is_told(new_host: NewHost) -> None:
     assert (type(failed.error), str(failed.error)) == (PluginNotFoundError, str(caught.value))
 
 
-def test_a_registry_that_is_closed_while_an_activation_is_told_drops_after_it() -> None:
-    """The client is closed at once; the event follows that of the activation."""
+def test_close_while_an_activation_is_reported_reports_the_drop_after_it() -> None:
+    """The client is closed at once; observers see the activation first, then the drop."""
     notes = Notes()
     host = ThreadsHost(
         {"p": ACTIVE}, observers=[Doing(lambda: in_a_thread(host.registry.close)), notes]
@@ -85,8 +85,10 @@ def test_a_registry_that_is_closed_while_an_activation_is_told_drops_after_it() 
     assert host.closed() == [1]
 
 
-def test_an_interrupt_for_an_activation_keeps_no_drop_from_observers(new_host: NewHost) -> None:
-    """What follows is told all the same; then the interrupt is raised."""
+def test_a_drop_is_reported_although_an_observer_of_the_activation_raised_an_interrupt(
+    new_host: NewHost,
+) -> None:
+    """The events that follow are reported first; then ``get`` raises the interrupt."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -113,10 +115,10 @@ class Unhandled(Observer):
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at the activation", "to an active plugin"])
-def test_an_interrupt_for_a_handler_keeps_no_other_handler_from_its_plugin(
+def test_other_handlers_run_although_an_observer_of_a_failed_handler_raised_an_interrupt(
     new_host: NewHost, *, late: bool
 ) -> None:
-    """All handlers run; then it is raised."""
+    """``get`` or ``handle`` raises the interrupt when all handlers have run."""
     host = new_host({"p": ACTIVE, "q": ACTIVE}, observers=[Unhandled()])
     met: list[str] = []
 

@@ -22,7 +22,7 @@ from moby_plugins.testing import MemoryRegistry, refused
 
 
 class Shelf(VolumeDriver):
-    """A plugin, of which a list is as good as a tuple."""
+    """A plugin whose ``list`` returns a list where the declared type is a tuple."""
 
     def list(self) -> Sequence[Volume]:
         """One volume."""
@@ -46,8 +46,8 @@ def registry() -> MemoryRegistry:
     return made
 
 
-def test_a_class_gives_the_typed_proxy(registry: Registry) -> None:
-    """Its ``client`` is that of the active plugin, and a result is a tuple."""
+def test_get_by_a_subsystem_class_returns_a_typed_proxy(registry: Registry) -> None:
+    """The proxy has the client of the active plugin, and returns a tuple for a list."""
     proxy = registry.get("shelf", VolumeDriver)
 
     assert type(proxy) is VolumeDriver
@@ -56,21 +56,21 @@ def test_a_class_gives_the_typed_proxy(registry: Registry) -> None:
     assert registry.get("shelf", "VolumeDriver") is registry.get("shelf", None)
 
 
-def test_a_proxy_with_methods_of_its_own_is_one(registry: Registry) -> None:
-    """What overrides nothing of the protocol is a host's."""
+def test_get_accepts_a_proxy_class_with_additional_methods(registry: Registry) -> None:
+    """A subclass that overrides no method of the protocol is still a proxy class."""
     assert registry.get("shelf", Handy).names() == ("books",)
 
 
-def test_all_proxies_are_those_of_the_subsystem(registry: Registry) -> None:
-    """Sorted by name, as ``get_all`` gives active plugins."""
+def test_get_all_by_a_subsystem_class_returns_typed_proxies(registry: Registry) -> None:
+    """Only plugins of that subsystem are returned; without a class, all plugins are."""
     [proxy] = registry.get_all(VolumeDriver)
 
     assert proxy.list() == (Volume("books"),)
     assert [plugin.name for plugin in registry.get_all()] == ["net", "shelf"]
 
 
-def test_the_front_door_gives_proxies_too(registry: Registry) -> None:
-    """The functions over the default registry take what its methods take."""
+def test_the_module_level_get_and_get_all_accept_a_subsystem_class(registry: Registry) -> None:
+    """The functions over the default registry accept what the registry's methods accept."""
     with using_registry(registry):
         assert get("shelf", VolumeDriver).list() == (Volume("books"),)
         assert len(get_all(VolumeDriver)) == 1
@@ -78,7 +78,7 @@ def test_the_front_door_gives_proxies_too(registry: Registry) -> None:
 
 
 def test_a_proxy_is_waited_for_as_a_plugin_is(registry: MemoryRegistry) -> None:
-    """With the policy, the callback and the cancellation of that one ``get``."""
+    """A missing plugin is retried, reported and given up, or the wait is cancelled."""
     told: list[tuple[str, float]] = []
 
     def note(error: PluginError, delay: float) -> None:
@@ -100,8 +100,8 @@ def test_a_proxy_is_waited_for_as_a_plugin_is(registry: MemoryRegistry) -> None:
     assert registry.clock.now() == 17
 
 
-def test_what_fails_while_proxies_are_made_is_told(registry: MemoryRegistry) -> None:
-    """By name, as for all plugins; the others are there."""
+def test_get_all_by_class_reports_a_plugin_that_fails(registry: MemoryRegistry) -> None:
+    """``on_failure`` gets the plugin's name, and proxies of the other plugins are returned."""
     registry.add("broken", {"Plugin.Activate": refused()})
     told: list[str] = []
 
@@ -112,7 +112,7 @@ def test_what_fails_while_proxies_are_made_is_told(registry: MemoryRegistry) -> 
 
 
 def test_a_plugin_of_another_subsystem_is_an_error(registry: Registry) -> None:
-    """As it is by the subsystem's name."""
+    """The error is the one that the subsystem's name would give."""
     with pytest.raises(NotImplementedByPluginError, match=r"does not implement .NetworkDriver."):
         registry.get("shelf", NetworkDriver)
 
@@ -127,8 +127,10 @@ class Other(Subsystem):
         """Nothing."""
 
 
-def test_a_class_is_asked_for_by_its_name_in_the_manifest(registry: Registry) -> None:
-    """``implements``, and not the name of the class or of paths."""
+def test_get_by_class_compares_the_implements_attribute_with_the_manifest(
+    registry: Registry,
+) -> None:
+    """Neither the name of the class nor that in its paths is compared."""
     with pytest.raises(NotImplementedByPluginError, match=r"'other/1\.0'"):
         registry.get("shelf", Other)
 
@@ -143,8 +145,10 @@ def test_a_class_is_asked_for_by_its_name_in_the_manifest(registry: Registry) ->
         (Shelf(), "implements takes a subsystem's name or its class, VolumeDriver for example, "),
     ],
 )
-def test_what_is_no_proxy_is_refused(registry: Registry, given: Any, message: str) -> None:
-    """Before anything is looked up; an author's class would answer in the plugin's place."""
+def test_get_refuses_what_is_not_a_proxy_class_before_any_look_up(
+    registry: Registry, given: Any, message: str
+) -> None:
+    """An implementation is refused, too: its methods would run instead of the plugin's."""
     for ask in (lambda: registry.get("none", given), lambda: registry.get_all(given)):
         with pytest.raises(TypeError) as caught:
             ask()

@@ -1,6 +1,6 @@
-"""Many that ask for one plugin: one activation, one outcome, and none that is left waiting.
+"""Many callers that ask for one plugin share one activation and its outcome; none waits for ever.
 
-Each holds for threads, and for tasks of one event loop, unless it says otherwise.
+Each test holds for threads, and for tasks of one event loop, unless it says otherwise.
 """
 
 import pytest
@@ -34,8 +34,8 @@ def raised(answers: list[Answer]) -> list[BaseException]:
     return [answer.error for answer in answers if answer.error is not None]
 
 
-def test_eight_that_ask_share_one_activation(new_host: NewHost) -> None:
-    """One looks up and shakes hands; all get the same plugin at the same moment."""
+def test_eight_callers_of_get_share_one_activation(new_host: NewHost) -> None:
+    """One caller looks up and shakes hands, and all get the same plugin at the same moment."""
     host = new_host({"p": SLOW})
 
     answers = host.ask(*[Ask()] * 8)
@@ -44,8 +44,10 @@ def test_eight_that_ask_share_one_activation(new_host: NewHost) -> None:
     assert host.crossings == ["look up p", "send p Plugin.Activate"]
 
 
-def test_eight_that_ask_share_one_failure_and_no_traceback(new_host: NewHost) -> None:
-    """Each gets the leader's error with its cause and count, as an exception of its own."""
+def test_eight_callers_of_get_share_one_failure_and_each_raise_a_copy_of_the_error(
+    new_host: NewHost,
+) -> None:
+    """Each copy has the cause and the counts of the first, but a traceback of its own."""
     host = new_host({"p": refused()})
 
     errors = raised(host.ask(*[Ask()] * 8))
@@ -59,8 +61,8 @@ def test_eight_that_ask_share_one_failure_and_no_traceback(new_host: NewHost) ->
     assert (host.clock.now(), host.clock.sleeps) == (15.0, [1, 2, 4, 8])
 
 
-def test_a_plugin_that_is_missing_is_missing_for_all(new_host: NewHost) -> None:
-    """Those who wait share a failed look-up too, with the places that were searched."""
+def test_callers_that_wait_share_a_failed_look_up(new_host: NewHost) -> None:
+    """All raise ``PluginNotFoundError`` with the places searched, after five look-ups in all."""
     host = new_host()
 
     errors = raised(host.ask(*[Ask()] * 3))
@@ -70,8 +72,8 @@ def test_a_plugin_that_is_missing_is_missing_for_all(new_host: NewHost) -> None:
     assert host.crossings == ["look up p"] * 5
 
 
-def test_an_error_of_the_test_reaches_all_who_wait(new_host: NewHost) -> None:
-    """A mistake in a plugin of the test does not leave any of them behind."""
+def test_a_mistake_in_a_fake_plugin_is_raised_to_every_waiting_caller(new_host: NewHost) -> None:
+    """An ``UnexpectedCallError`` of the testing tools leaves no caller waiting."""
     host = new_host({"p": hangs(1, then=UnexpectedCallError("mine"))})
 
     errors = raised(host.ask(*[Ask()] * 3))
@@ -79,8 +81,10 @@ def test_an_error_of_the_test_reaches_all_who_wait(new_host: NewHost) -> None:
     assert [(type(error), str(error)) for error in errors] == [(UnexpectedCallError, "mine")] * 3
 
 
-def test_who_waits_has_the_leaders_retries_and_own_wishes(new_host: NewHost) -> None:
-    """A caller shares the running activation whatever its policy, and asks for its subsystem."""
+def test_a_waiting_caller_shares_the_retries_but_has_its_own_subsystem_checked(
+    new_host: NewHost,
+) -> None:
+    """The second policy is ignored; a subsystem that the plugin lacks is its caller's error."""
     host = new_host({"p": script(drops(), drops(), ACTIVE)})
 
     leader, waiter, other = host.ask(
@@ -92,8 +96,8 @@ def test_who_waits_has_the_leaders_retries_and_own_wishes(new_host: NewHost) -> 
     assert host.clock.now() == 3.0
 
 
-def test_a_failure_is_not_shared_with_those_who_come_later(new_host: NewHost) -> None:
-    """The next to ask begins again, and its outcome is its own."""
+def test_a_failure_is_not_shared_with_later_callers(new_host: NewHost) -> None:
+    """A caller that comes after the failure begins a new activation."""
     host = new_host({"p": script(hangs(1, then=status(500, "no")), ACTIVE)})
 
     first, second, later = host.ask(Ask(), Ask(), Ask(after=2))
@@ -103,7 +107,7 @@ def test_a_failure_is_not_shared_with_those_who_come_later(new_host: NewHost) ->
 
 
 def test_plugins_do_not_wait_for_each_other(new_host: NewHost) -> None:
-    """One that hangs keeps none from another."""
+    """One plugin is returned at once while another hangs for 20 s."""
     host = new_host({"hung": hangs(20, then=ACTIVE), "p": ACTIVE})
 
     hung, quick = host.ask(Ask("hung"), Ask())
@@ -111,8 +115,8 @@ def test_plugins_do_not_wait_for_each_other(new_host: NewHost) -> None:
     assert (hung.moment, quick.moment) == (20.0, 0.0)
 
 
-def test_who_waits_returns_after_the_handshake_and_the_leader_after_the_handlers() -> None:
-    """A handler that takes its time holds up the thread that activates, and no other."""
+def test_only_the_thread_that_activates_waits_for_the_handlers() -> None:
+    """A handler takes 5 s; the other callers return when the handshake has ended."""
     host = ThreadsHost({"p": SLOW})
     host.registry.handle("A", lambda *_: host.clock.advance(5))
 
@@ -122,8 +126,8 @@ def test_who_waits_returns_after_the_handshake_and_the_leader_after_the_handlers
     assert [waiter.moment for waiter in waiters] == [2.0, 2.0]
 
 
-def test_a_leader_that_is_interrupted_leaves_the_lead_to_a_waiter() -> None:
-    """The interrupt is the leader's own; the others get the plugin from one of theirs."""
+def test_a_waiting_thread_takes_over_when_the_activating_thread_is_interrupted() -> None:
+    """The interrupt is raised in that thread alone; the other threads get the plugin."""
     host = ThreadsHost({"p": script(hangs(1, then=KeyboardInterrupt()), SLOW)})
 
     leader, *waiters = host.ask(*[Ask()] * 4)
@@ -135,10 +139,10 @@ def test_a_leader_that_is_interrupted_leaves_the_lead_to_a_waiter() -> None:
     assert host.closed() == [1, 0]
 
 
-def test_a_plugin_that_is_forgotten_while_it_is_activated_is_activated_again(
+def test_a_plugin_invalidated_during_its_activation_is_activated_again_for_later_callers(
     new_host: NewHost,
 ) -> None:
-    """Those who waited still get the outcome; who comes later gets another."""
+    """Callers that waited before still get the first plugin."""
     host = new_host({"p": SLOW})
     forgetting = host.registry.invalidate
     host.clock.at(1, lambda: forgetting("p"))
@@ -151,10 +155,10 @@ def test_a_plugin_that_is_forgotten_while_it_is_activated_is_activated_again(
     assert host.registry.get("p", "A") is later.value
 
 
-def test_a_registry_that_is_closed_while_a_plugin_is_activated_gives_none_of_them_a_plugin(
+def test_closing_the_registry_during_an_activation_raises_in_every_caller(
     new_host: NewHost,
 ) -> None:
-    """Leader and waiters are told; the client that was made is closed."""
+    """All callers of ``get`` and ``get_all`` raise at once, and the new client is closed."""
     host = new_host({"p": SLOW})
     met: list[str] = []
     host.registry.handle("A", lambda name, _: met.append(name))
@@ -169,8 +173,10 @@ def test_a_registry_that_is_closed_while_a_plugin_is_activated_gives_none_of_the
     assert (met, host.closed()) == ([], [1])
 
 
-def test_who_waits_gets_the_error_with_all_it_carries(new_host: NewHost) -> None:
-    """A copy has the plugin, the address and the counts of the leader's own."""
+def test_a_waiting_caller_gets_a_copy_of_the_error_with_all_its_attributes(
+    new_host: NewHost,
+) -> None:
+    """The copy has the plugin, the address and the counts of the first caller's error."""
     host = new_host({"p": drops()})
 
     errors = raised(host.ask(*[Ask()] * 2))
@@ -180,8 +186,10 @@ def test_who_waits_gets_the_error_with_all_it_carries(new_host: NewHost) -> None
     assert vars(errors[1])["plugin"] == "p"
 
 
-def test_what_the_policy_of_one_raises_is_its_own(new_host: NewHost) -> None:
-    """No plugin has failed, and who waits for it goes on by a policy of its own."""
+def test_an_exception_of_a_callers_retry_policy_is_raised_to_that_caller_alone(
+    new_host: NewHost,
+) -> None:
+    """No failed activation is reported, and a waiting caller goes on with its own policy."""
 
     class Careless(RetryPolicy):
         def next_delay(self, retries: int, elapsed: float) -> float | None:
@@ -203,10 +211,10 @@ def test_what_the_policy_of_one_raises_is_its_own(new_host: NewHost) -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("mine"), StatusError(500, "A.B", "mine"), SystemExit("mine")]
 )
-def test_what_the_on_retry_of_one_raises_is_its_own(
+def test_an_exception_of_a_callers_on_retry_is_raised_to_that_caller_alone(
     new_host: NewHost, error: BaseException
 ) -> None:
-    """Those that wait for the same plugin go on without it."""
+    """Other callers that wait for the same plugin go on and get the plugin."""
     host = new_host({"p": script(refused(), ACTIVE)})
 
     def give_up(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Many threads, ``get_all`` and handlers: what is shared, and what is not waited for."""
+"""Concurrent ``get``, ``get_all`` and handlers: what they share, and what they wait for."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,8 +27,8 @@ def get_all(host: MemoryHost) -> Callable[[], Any]:
     return partial(host.registry.get_all, "A")
 
 
-def test_handlers_that_come_from_many_threads_meet_a_plugin_once_each() -> None:
-    """Before, during and after its activation, from any thread."""
+def test_handlers_registered_by_many_threads_are_each_called_once_for_a_plugin() -> None:
+    """The threads register them before, during and after the plugin's activation."""
     host = MemoryHost({"p": SLOW})
     met: list[list[str]] = [[] for _ in range(6)]
 
@@ -42,8 +42,8 @@ def test_handlers_that_come_from_many_threads_meet_a_plugin_once_each() -> None:
     assert met == [["p"]] * 6
 
 
-def test_a_handler_that_comes_while_others_run_does_not_wait_for_them() -> None:
-    """A plugin is active before its handlers have run: the new one meets it at once."""
+def test_a_handler_registered_while_others_run_is_called_without_waiting_for_them() -> None:
+    """A plugin is active before its handlers have run, so the new handler is called at once."""
     host = MemoryHost({"a": ACTIVE, "p": hangs(1, then=ACTIVE)})
     host.registry.handle("A", lambda *_: host.clock.advance(10))
     met: list[str] = []
@@ -62,7 +62,7 @@ def test_a_handler_that_comes_while_others_run_does_not_wait_for_them() -> None:
 
 
 def test_two_get_all_at_once_share_every_activation(new_host: NewHost) -> None:
-    """Each plugin shakes hands once, and both get the same."""
+    """Each plugin is sent one handshake, and both calls return the same plugins."""
     host = new_host({f"p{i}": hangs(i % 3, then=ACTIVE) for i in range(10)})
 
     one, two = host.ask(*[Ask(None)] * 2)
@@ -74,7 +74,7 @@ def test_two_get_all_at_once_share_every_activation(new_host: NewHost) -> None:
 
 @pytest.mark.parametrize("get_first", [True, False], ids=["get first", "get_all first"])
 def test_get_and_get_all_share_an_activation(new_host: NewHost, get_first: Any) -> None:
-    """Whichever leads, the other has its outcome, and the failure is told to both."""
+    """In either order both return the same plugin, and both get the failure of another one."""
     host = new_host({"p": SLOW, "bad": hangs(1, then=status(500, "no"))})
     told: list[str] = []
     gets = [Ask(), Ask("bad")]
@@ -90,8 +90,8 @@ def test_get_and_get_all_share_an_activation(new_host: NewHost, get_first: Any) 
     assert len(host.crossings) == 1 + 2 + 2
 
 
-def test_get_all_takes_the_lead_from_one_that_is_interrupted() -> None:
-    """What another thread began and gave up is loaded all the same."""
+def test_get_all_takes_over_an_activation_whose_thread_was_interrupted() -> None:
+    """The plugin that the interrupted ``get`` was loading is activated by ``get_all``."""
     host = MemoryHost({"a": ACTIVE, "p": script(hangs(1, then=SystemExit()), SLOW)})
 
     leader, everything = host.clock.run(get(host), get_all(host))
@@ -101,8 +101,8 @@ def test_get_all_takes_the_lead_from_one_that_is_interrupted() -> None:
     assert host.clock.now() == 3.0
 
 
-def test_a_get_all_that_is_cut_short_leaves_the_lead_to_those_who_wait() -> None:
-    """Who waits for what it was loading loads it, instead of waiting for ever."""
+def test_a_waiting_get_takes_over_an_activation_of_a_get_all_that_raised() -> None:
+    """The waiting ``get`` activates the plugin itself, instead of waiting for ever."""
     host = MemoryHost({"bad": hangs(1, then=status(500)), "p": script(refused(), drops(), ACTIVE)})
 
     def give_up(_: str, error: Exception) -> None:
@@ -117,10 +117,10 @@ def test_a_get_all_that_is_cut_short_leaves_the_lead_to_those_who_wait() -> None
 @pytest.mark.parametrize(
     "error", [ValueError("mine"), StatusError(500, "A.B", "mine"), SystemExit("mine")], ids=repr
 )
-def test_what_the_on_retry_of_get_all_raises_is_its_own(
+def test_an_exception_of_on_retry_in_get_all_is_raised_to_its_caller_alone(
     new_host: NewHost, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is raised once, in its caller; no plugin has failed, and who waits for one goes on."""
+    """No plugin is reported as failed, and a ``get`` that waits for one of them goes on."""
     raised = [error]
     left_out: list[str] = []
 

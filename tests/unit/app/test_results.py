@@ -39,13 +39,13 @@ VolumeID = NewType("VolumeID", str)
 
 
 class Colour(StrEnum):
-    """Text, to JSON."""
+    """An enum whose members are text in JSON."""
 
     RED = "red"
 
 
 class Level(IntEnum):
-    """A number, to JSON."""
+    """An enum whose members are numbers in JSON."""
 
     LOW = 1
 
@@ -61,7 +61,7 @@ class Tree:
 
 @attrs.frozen
 class Snapshot(Volume):
-    """More than was asked for."""
+    """A volume with one more field than its declared type."""
 
     size: int = 0
 
@@ -75,7 +75,7 @@ class Usage(TypedDict):
 
 @dataclass
 class Disk:
-    """The same, of an author who does not use attrs."""
+    """A type that holds itself, as a dataclass instead of an attrs class."""
 
     size: int
     parts: "list[Disk]" = field(default_factory=list)
@@ -83,7 +83,7 @@ class Disk:
 
 @dataclass
 class Partition(Disk):
-    """More than was asked for."""
+    """A disk with one more field than its declared type."""
 
     number: int = 1
 
@@ -227,7 +227,7 @@ def refusal(kind: type[Subsystem], method: str, result: Any) -> str:
 def test_a_result_of_another_type_is_a_500_that_names_method_and_field(
     kind: type[Subsystem], method: str, result: Any, error: str
 ) -> None:
-    """At the top and inside, null where the type is not optional included."""
+    """Nested values are checked, too, and so is ``None`` where the type is not optional."""
     assert refusal(kind, method, result).startswith(f"{kind.interface}.{error}")
 
 
@@ -268,13 +268,13 @@ def test_a_result_of_another_type_is_a_500_that_names_method_and_field(
          {"Name": "a", "Mountpoint": "", "CreatedAt": "2026-08-01T00:00:00Z"}),
     ],
 )  # fmt: skip
-def test_a_result_of_its_type_is_sent(value: Any, kind: Any, plain: Any) -> None:
-    """Any iterable for an array, any mapping for an object, and what JSON sees of an enum."""
+def test_a_result_of_the_declared_type_is_sent_as_json(value: Any, kind: Any, plain: Any) -> None:
+    """Any iterable may be an array, any mapping an object, and an enum is sent as its value."""
     assert sent(value, kind) == plain
 
 
 def test_an_iterator_is_sent_as_an_array() -> None:
-    """It can be read only once."""
+    """Checking the type of the items does not consume them before they are sent."""
     assert sent(iter([1, 2]), tuple[int, ...]) == [1, 2]
 
 
@@ -326,14 +326,14 @@ def _cycle() -> dict[str, Any]:
         ({"a": Disk("1")}, dict[str, Any]),
     ],
 )
-def test_what_a_host_could_not_read_so_is_refused(value: Any, kind: Any) -> None:
-    """A WireError that names method and key."""
+def test_a_result_that_does_not_match_the_declared_type_is_refused(value: Any, kind: Any) -> None:
+    """The ``WireError`` names the method and the key."""
     with pytest.raises(WireError, match=r"^Sub\.Method: Key"):
         sent(value, kind)
 
 
-def test_what_the_author_raises_while_a_result_is_read_passes_unchanged() -> None:
-    """A generator of volumes that fails is the author's own failure."""
+def test_an_exception_raised_while_a_result_is_read_is_reported_unchanged() -> None:
+    """A generator of volumes raises; the response has its message, not one about types."""
 
     def volumes() -> Iterator[Volume]:
         yield Volume("a")
@@ -369,10 +369,10 @@ def test_what_the_author_raises_while_a_result_is_read_passes_unchanged() -> Non
         (LogDriver, "read_logs", [LogEntry("stdout", 1, b"x" * (16 << 20))], "a log frame of"),
     ],
 )
-def test_a_stream_of_something_else_is_a_500(
+def test_a_stream_whose_first_item_has_a_wrong_type_is_status_500(
     kind: type[Subsystem], method: str, items: Any, error: str
 ) -> None:
-    """Where the first item is wrong, or there is no stream at all."""
+    """A result that is no stream at all gives the same status."""
     assert refusal(kind, method, items).startswith(error)
 
 
@@ -382,7 +382,7 @@ def test_a_stream_of_something_else_is_a_500(
 def test_a_stream_that_goes_wrong_later_ends_after_a_whole_frame(
     good: Any, bad: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The entries before it arrive, then the stream is cut off, and a line is logged."""
+    """The entries before the wrong one arrive, then the stream is cut off and an error logged."""
     part, _ = part_of(LogDriver, {"read_logs": iter([good, bad])})
     client, _ = client_to(PluginApp(part))
     entries: list[LogEntry] = []
@@ -394,8 +394,8 @@ def test_a_stream_that_goes_wrong_later_ends_after_a_whole_frame(
     assert "LogDriver.ReadLogs failed in the middle" in caplog.text
 
 
-def test_a_text_file_is_no_archive(tmp_path: Any) -> None:
-    """A file that was opened as text is an error before its first byte."""
+def test_a_file_opened_as_text_is_refused_as_an_archive(tmp_path: Any) -> None:
+    """A file of bytes is needed, and the error comes before the first byte is sent."""
     path = tmp_path / "layer"
     path.write_text("text")
 
@@ -407,7 +407,7 @@ def test_a_text_file_is_no_archive(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("make", [lambda: b"tar", lambda: bytearray(b"tar"), lambda: [b"t", b"ar"]])
 def test_a_stream_of_bytes_is_sent_as_it_is(make: Callable[[], Any]) -> None:
-    """Bytes of any kind, or chunks of them."""
+    """``bytes``, a ``bytearray`` and a list of chunks reach the host unchanged."""
     part, _ = part_of(GraphDriver, {"diff": make()})
 
     assert asked(PluginApp(part), "GraphDriver.Diff", '{"ID":"a"}') == (200, "tar")

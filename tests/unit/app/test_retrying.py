@@ -1,4 +1,4 @@
-"""The one loop: how often a thing is tried, when, and what is said about it."""
+"""The retry loop: how often an attempt is made, when, and what is logged of it."""
 
 import logging
 
@@ -40,15 +40,15 @@ def clock() -> FakeClock:
     return FakeClock(100)
 
 
-def test_a_thing_that_works_is_done_once(clock: FakeClock) -> None:
-    """The first answer is the answer, without a pause."""
+def test_an_attempt_that_succeeds_is_made_once(clock: FakeClock) -> None:
+    """The first result is returned, without a pause."""
     once = Flaky(clock, failures=0)
 
     assert retry(once, RetryPolicy(), clock, is_retryable) == 42
     assert (once.moments, clock.sleeps) == ([100.0], [])
 
 
-def test_a_thing_that_works_later_is_tried_until_it_does(clock: FakeClock) -> None:
+def test_an_attempt_that_fails_twice_is_made_three_times(clock: FakeClock) -> None:
     """Attempts are numbered from 1, and made after 0, 1 and 3 seconds."""
     flaky = Flaky(clock, failures=2)
 
@@ -56,8 +56,8 @@ def test_a_thing_that_works_later_is_tried_until_it_does(clock: FakeClock) -> No
     assert (flaky.moments, clock.sleeps) == ([100.0, 101.0, 103.0], [1, 2])
 
 
-def test_a_thing_that_never_works_is_given_up_after_five_attempts(clock: FakeClock) -> None:
-    """The last error is raised, and says how often and for how long it was tried."""
+def test_a_function_that_always_fails_is_given_up_after_five_attempts(clock: FakeClock) -> None:
+    """The last error is raised, with the number of attempts and the seconds they took."""
     dead = Flaky(clock, failures=99)
 
     with pytest.raises(TransportError) as caught:
@@ -70,8 +70,8 @@ def test_a_thing_that_never_works_is_given_up_after_five_attempts(clock: FakeClo
     assert str(caught.value) == "tcp://h:1: failure 5 (tried 5 times in 15 s)"
 
 
-def test_the_time_that_attempts_take_counts(clock: FakeClock) -> None:
-    """What fails slowly is tried less often within the same budget."""
+def test_the_time_that_attempts_take_counts_towards_the_retry_budget(clock: FakeClock) -> None:
+    """Attempts of 10 s each are made only three times within the same budget."""
     slow = Flaky(clock, failures=99, seconds=10)
 
     with pytest.raises(TransportError) as caught:
@@ -89,10 +89,10 @@ def test_the_time_that_attempts_take_counts(clock: FakeClock) -> None:
         (RetryPolicy(initial=2, factor=10, max_delay=7, budget=20), [2, 7, 7]),
     ],
 )
-def test_the_policy_decides_how_often(
+def test_the_retry_policy_decides_the_waits_and_the_number_of_attempts(
     policy: RetryPolicy, sleeps: list[float], clock: FakeClock
 ) -> None:
-    """The loop sleeps for what the policy says, and ends when it says."""
+    """The loop sleeps for as long as the policy says, and gives up when the policy does."""
     with pytest.raises(TransportError) as caught:
         retry(Flaky(clock, failures=99), policy, clock, is_retryable)
 
@@ -104,7 +104,7 @@ def test_the_policy_decides_how_often(
 def test_an_error_that_is_not_retryable_is_raised_at_once(
     error: Exception, clock: FakeClock
 ) -> None:
-    """What the caller's rule does not take is tried once."""
+    """An error that the rule ``is_retryable`` does not accept ends the loop after one attempt."""
 
     def fail(_: int) -> None:
         raise error
@@ -116,8 +116,8 @@ def test_an_error_that_is_not_retryable_is_raised_at_once(
     assert clock.sleeps == []
 
 
-def test_the_rule_is_asked_after_each_failure(clock: FakeClock) -> None:
-    """Two kinds of error may follow each other, until one comes that is not retryable."""
+def test_the_rule_for_retryable_errors_is_applied_after_each_failure(clock: FakeClock) -> None:
+    """Retryable errors of different kinds may follow each other, until one is not retryable."""
     errors = iter([PluginNotFoundError("p"), TransportError("x"), StatusError(500, "M.x", "full")])
 
     def fail(_: int) -> None:
@@ -131,8 +131,10 @@ def test_the_rule_is_asked_after_each_failure(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("mine"), KeyboardInterrupt(), AssertionError("test")])
-def test_an_error_of_another_kind_passes_at_once(error: BaseException, clock: FakeClock) -> None:
-    """Only this library's own errors are looked at."""
+def test_an_exception_that_is_not_a_plugin_error_is_raised_at_once(
+    error: BaseException, clock: FakeClock
+) -> None:
+    """Only this library's own errors are ever retried."""
 
     def fail(_: int) -> None:
         raise error
@@ -160,7 +162,7 @@ def test_an_error_of_another_kind_passes_at_once(error: BaseException, clock: Fa
 def test_each_retry_is_one_warning(
     failures: int, warnings: list[str], clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The logger of the library tells what went wrong and when it is tried again."""
+    """The warning has the error and the seconds until the next attempt."""
     retry(Flaky(clock, failures), RetryPolicy(), clock, is_retryable)
 
     assert caplog.record_tuples == [
@@ -168,8 +170,8 @@ def test_each_retry_is_one_warning(
     ]
 
 
-def test_whoever_asks_is_told_of_each_retry(clock: FakeClock) -> None:
-    """With the error and the seconds until the next attempt, before they pass; not of the end."""
+def test_on_retry_is_called_before_each_wait(clock: FakeClock) -> None:
+    """The callback gets the error and the seconds to wait; giving up is not reported."""
     told: list[tuple[float, PluginError, float]] = []
     dead = Flaky(clock, failures=99)
 
@@ -186,15 +188,15 @@ def test_whoever_asks_is_told_of_each_retry(clock: FakeClock) -> None:
 
 
 def test_giving_up_is_no_warning(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
-    """The last failure is the caller's to tell: it is raised and not logged."""
+    """The last failure is raised to the caller, and not logged."""
     with pytest.raises(TransportError):
         retry(Flaky(clock, failures=99), RetryPolicy(), clock, is_retryable)
 
     assert len(caplog.records) == 4
 
 
-def test_jitter_is_drawn_anew_for_each_wait() -> None:
-    """Waits are at least the policy's, and at most the jitter longer."""
+def test_jitter_is_drawn_again_for_each_wait() -> None:
+    """A wait lasts as long as the policy says, or up to the jitter longer."""
     clock = FakeClock()
     waits: list[float] = []
 
@@ -214,8 +216,8 @@ def test_jitter_is_drawn_anew_for_each_wait() -> None:
     assert len({*waits}) > 100
 
 
-def test_a_cancellation_is_set_whether_it_was_made_before_the_end_or_after() -> None:
-    """It is made when it is first asked for, and is the same from then on."""
+def test_the_cancellation_of_an_ending_is_set_whether_made_before_or_after_end() -> None:
+    """``Ending.cancellation`` is made on first use, and is the same object from then on."""
     before, after = Ending(), Ending()
     made = before.cancellation
     assert not made.is_set()
@@ -228,8 +230,8 @@ def test_a_cancellation_is_set_whether_it_was_made_before_the_end_or_after() -> 
     assert after.cancellation.is_set()
 
 
-def test_an_ending_keeps_only_errors_of_its_own_from_others() -> None:
-    """Its ``WaitCancelledError``, and all once it has left; the plugin's errors are theirs, too."""
+def test_an_ending_withholds_only_its_own_errors_from_other_callers() -> None:
+    """Its own are its ``WaitCancelledError``, and any error once its policy or callback raised."""
     going, ended, left = Ending(), Ending(), Ending()
     ended.end("it is over")
     left.left = True
@@ -240,8 +242,8 @@ def test_an_ending_keeps_only_errors_of_its_own_from_others() -> None:
     assert going.unless_own(None) is None
 
 
-def test_an_ending_says_its_first_reason_and_for_whom() -> None:
-    """Without a plugin, its reason alone."""
+def test_the_error_of_an_ending_has_its_first_reason_and_its_plugin() -> None:
+    """Calling ``end`` again changes nothing; without a plugin, the text is the reason alone."""
     of_all, of_one = Ending(), Ending("shelf", "unix:///shelf.sock")
     for each in (of_all, of_one):
         each.end("it is over")

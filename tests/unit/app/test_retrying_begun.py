@@ -1,4 +1,4 @@
-"""First attempts that one thread begins, and those that it hands to others."""
+"""First attempts that one thread begins side by side, and those that other threads make."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -81,16 +81,16 @@ class Attempts:
             return sorted(self.outcomes(), key=lambda outcome: outcome.index)
 
 
-def test_what_is_there_is_finished_by_the_one_thread() -> None:
-    """No other is started."""
+def test_responses_that_are_ready_are_finished_by_the_thread_that_began_them() -> None:
+    """No other thread makes an attempt."""
     attempts = Attempts({index: Pending() for index in range(5)}, 5)
 
     assert [outcome.value for outcome in attempts.all()] == [0, 1, 2, 3, 4]
     assert list(attempts.made.values()) == [[(1, True)]] * 5
 
 
-def test_no_more_are_begun_at_once_than_are_allowed() -> None:
-    """The next when one has ended."""
+def test_no_more_attempts_are_begun_at_once_than_the_limit() -> None:
+    """The next attempt begins when an earlier one has ended."""
     count = 2 * MAX_BEGUN
     attempts = Attempts({index: Pending() for index in range(count)}, count)
 
@@ -99,16 +99,16 @@ def test_no_more_are_begun_at_once_than_are_allowed() -> None:
 
 
 @pytest.mark.parametrize("begun", [None, Pending(is_whole=False)])
-def test_what_would_be_waited_for_is_made_by_another_thread(begun: Pending | None) -> None:
-    """What cannot be begun, and what only a parser can read."""
+def test_an_attempt_that_would_block_is_made_by_another_thread(begun: Pending | None) -> None:
+    """The attempt could not be begun, or its response not be finished, without waiting."""
     attempts = Attempts({0: Pending(), 1: begun}, 2)
 
     assert [outcome.value for outcome in attempts.all()] == [0, 1]
     assert attempts.made == {0: [(1, True)], 1: [(1, False)]}
 
 
-def test_an_attempt_that_cannot_begin_has_failed() -> None:
-    """It counts as the first, and the next comes when it is due."""
+def test_an_attempt_that_fails_to_begin_counts_as_the_first_attempt() -> None:
+    """The second attempt comes after the policy's wait of 1 s, in another thread."""
     attempts = Attempts({0: TransportError("refused")}, 1)
 
     assert [outcome.value for outcome in attempts.all()] == [0]
@@ -116,8 +116,8 @@ def test_an_attempt_that_cannot_begin_has_failed() -> None:
     assert attempts.clock.now() == 1.0
 
 
-def test_what_follows_a_failure_is_decided_by_another_thread() -> None:
-    """The policy and ``on_retry`` are the caller's: they may wait for what is begun."""
+def test_the_policy_and_on_retry_are_never_called_by_the_thread_that_begins() -> None:
+    """Both are the caller's code, which may wait for attempts that this thread has begun."""
     attempts = Attempts({0: TransportError("refused"), 1: Pending(), 2: Pending()}, 3)
     attempts.failing = {1}
     called: set[int] = set()
@@ -137,8 +137,8 @@ def test_what_follows_a_failure_is_decided_by_another_thread() -> None:
     assert not (called | asked) & attempts.beginner
 
 
-def test_a_slow_on_retry_does_not_hold_up_what_is_begun() -> None:
-    """It ends once what only the beginner can finish has ended."""
+def test_a_slow_on_retry_does_not_delay_attempts_already_begun() -> None:
+    """``on_retry`` waits here until the thread that began an attempt finishes it."""
     attempts = Attempts({0: TransportError("refused"), 1: Pending()}, 2)
     finished = threading.Event()
     seen: list[bool] = []
@@ -151,8 +151,8 @@ def test_a_slow_on_retry_does_not_hold_up_what_is_begun() -> None:
     assert seen == [True]
 
 
-def test_closing_early_closes_what_was_begun() -> None:
-    """Whether its thread waits for it, or has handed it to another."""
+def test_closing_the_outcomes_early_closes_the_attempts_that_were_begun() -> None:
+    """Attempts that were handed to another thread are closed, too."""
     begun = [Pending(), Pending(is_whole=False), Pending(), Pending()]
     attempts = Attempts(dict(enumerate(begun)), 4)
     held = threading.Event()
@@ -168,8 +168,8 @@ def test_closing_early_closes_what_was_begun() -> None:
     assert all(pending.closed or was for pending, was in zip(begun, made, strict=True))
 
 
-def test_a_selector_that_fails_is_the_callers_error() -> None:
-    """There is no needless wait."""
+def test_an_exception_of_the_selector_is_raised_to_the_caller() -> None:
+    """The caller does not wait for attempts that will never be ready."""
     attempts = Attempts({0: Pending()}, 1)
 
     def fail() -> None:

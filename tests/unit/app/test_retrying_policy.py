@@ -1,4 +1,4 @@
-"""A subclass of ``RetryPolicy`` decides how long clients and registries of both worlds wait."""
+"""A subclass of ``RetryPolicy`` decides how long clients and registries wait."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -118,16 +118,18 @@ async def stream(client: AsyncClient, **options: Any) -> None:
         for what in ("settings", "call", "stream", "send_file")
     ],
 )
-def test_a_client_waits_as_the_subclass_says(ended: Callable[[], tuple[Any, float]]) -> None:
-    """With the settings' policy, and with that of a call: 7, 5 and 3 seconds, then it gives up."""
+def test_a_client_waits_as_a_subclass_of_retry_policy_says(
+    ended: Callable[[], tuple[Any, float]],
+) -> None:
+    """The settings or a call give the policy: waits of 7, 5 and 3 seconds, then the error."""
     error, seconds = ended()
 
     assert type(error) is TransportError
     assert (error.attempts, error.elapsed, seconds) == (4, 15, 15)
 
 
-def test_a_registry_waits_as_the_subclass_says() -> None:
-    """To activate a plugin, alone and with others."""
+def test_a_registry_waits_as_a_subclass_of_retry_policy_says() -> None:
+    """Activating a plugin is given up after waits of 7, 5 and 3 seconds."""
     with MemoryRegistry(retry=Odd()) as registry:
         registry.add("s", REPLIES)
         with pytest.raises(TransportError):
@@ -135,8 +137,8 @@ def test_a_registry_waits_as_the_subclass_says() -> None:
         assert registry.clock.now() == 15
 
 
-def test_an_asynchronous_registry_waits_as_the_subclass_says() -> None:
-    """The same."""
+def test_an_asynchronous_registry_waits_as_a_subclass_of_retry_policy_says() -> None:
+    """Activating a plugin is given up after waits of 7, 5 and 3 seconds."""
 
     async def main() -> None:
         connect = AsyncMemoryTransport(REPLIES).connect
@@ -152,7 +154,7 @@ def test_an_asynchronous_registry_waits_as_the_subclass_says() -> None:
 @pytest.mark.parametrize("observers", [[], [Notes()]], ids=["alone", "observed"])
 @pytest.mark.parametrize("ended", [synchronous, asynchronous])
 def test_a_delay_may_be_of_any_class_of_numbers(ended: Any, observers: Any, value: Any) -> None:
-    """With and without observers."""
+    """The client waits for that many seconds, with and without observers."""
     policy = Once(value=value)
     error, seconds = ended(lambda client: client.call("M.x", retry=policy), observers=observers)
 
@@ -162,7 +164,7 @@ def test_a_delay_may_be_of_any_class_of_numbers(ended: Any, observers: Any, valu
 @pytest.mark.parametrize("value", ["1", b"1", [], 1j])
 @pytest.mark.parametrize("ended", [synchronous, asynchronous])
 def test_a_delay_that_is_no_number_is_refused(ended: Any, value: Any) -> None:
-    """Text too, although it may be read as one."""
+    """Text is refused, too, although it could be read as a number."""
     error, _ = ended(lambda client: client.call("M.x", retry=Once(value=value)))
 
     assert type(error) is TypeError
@@ -170,8 +172,8 @@ def test_a_delay_that_is_no_number_is_refused(ended: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize("ended", [synchronous, asynchronous])
-def test_on_retry_is_no_coroutine_function(ended: Any) -> None:
-    """What it returns would never be awaited."""
+def test_on_retry_must_not_be_a_coroutine_function(ended: Any) -> None:
+    """Nothing would await the coroutine that such a function returns."""
 
     async def told(error: Exception, delay: float) -> None:
         raise AssertionError
@@ -186,8 +188,8 @@ def test_on_retry_is_no_coroutine_function(ended: Any) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, -1.0, -math.inf, -(10**400)])
 @pytest.mark.parametrize("ended", [synchronous, asynchronous])
-def test_a_delay_that_is_no_number_of_seconds_is_refused(ended: Any, value: float) -> None:
-    """The error names the method; the call has failed before."""
+def test_a_next_delay_that_is_nan_or_negative_is_refused(ended: Any, value: float) -> None:
+    """The error names ``next_delay``, and has the error of the call as its context."""
     error, _ = ended(lambda client: client.call("M.x", retry=Once(value=value)))
 
     assert type(error) is ValueError
@@ -196,8 +198,8 @@ def test_a_delay_that_is_no_number_of_seconds_is_refused(ended: Any, value: floa
 
 
 @pytest.mark.parametrize("ended", [synchronous, asynchronous])
-def test_a_delay_without_end_is_the_longest_that_clocks_take(ended: Any) -> None:
-    """About 31 years; a whole number will do, too."""
+def test_an_infinite_next_delay_becomes_the_longest_wait_of_clocks(ended: Any) -> None:
+    """That is 1e9 seconds, about 31 years; a whole number of seconds is accepted, too."""
     _, seconds = ended(lambda client: client.call("M.x", retry=Once(value=math.inf)))
     _, two = ended(lambda client: client.call("M.x", retry=Once(value=2)))
 

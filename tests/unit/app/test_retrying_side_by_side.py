@@ -1,4 +1,4 @@
-"""The one loop over many things side by side: none waits for a dead or hung neighbour."""
+"""The retry loop over many attempts side by side: none is delayed by others that fail or hang."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -84,8 +84,8 @@ def workers() -> Sequence[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "moby-plugins"]
 
 
-def test_nothing_to_try_is_nothing_settled(street: Neighbours) -> None:
-    """No attempt, no outcome, no thread."""
+def test_without_attempts_there_are_no_outcomes(street: Neighbours) -> None:
+    """An empty list of attempts gives no outcome and no error."""
     assert street.outcomes() == []
 
 
@@ -93,14 +93,14 @@ def test_nothing_to_try_is_nothing_settled(street: Neighbours) -> None:
 def test_an_outcome_is_a_value_or_the_error_that_was_raised(
     error: BaseException, street: Neighbours
 ) -> None:
-    """Outcomes tell by their index whose they are; what is not retryable comes at once."""
+    """An outcome has the index of its attempt; an error that is not retryable comes at once."""
     outcomes = street.outcomes(street.live(), street.failing(error))
 
     assert outcomes == [(0.0, Outcome(0, value="live")), (0.0, Outcome(1, error=error))]
 
 
-def test_each_is_tried_as_one_alone_would_be(street: Neighbours) -> None:
-    """A dead one is given up at 15 s, and its error says how often and how long."""
+def test_an_attempt_among_others_has_the_same_schedule_as_one_alone(street: Neighbours) -> None:
+    """An attempt that always fails is given up at 15 s, and its error has the counts."""
     [(moment, outcome)] = street.outcomes(street.dead())
 
     assert (street.tried, moment) == ({"dead": [0.0, 1.0, 3.0, 7.0, 15.0]}, 15.0)
@@ -109,7 +109,7 @@ def test_each_is_tried_as_one_alone_would_be(street: Neighbours) -> None:
 
 
 def test_each_retry_is_one_warning(street: Neighbours, caplog: pytest.LogCaptureFixture) -> None:
-    """Two dead ones are four warnings each."""
+    """Two attempts that always fail log four warnings each."""
     street.outcomes(street.dead("a"), street.dead("b"))
 
     assert [record.name for record in caplog.records] == ["moby_plugins"] * 8
@@ -117,7 +117,7 @@ def test_each_retry_is_one_warning(street: Neighbours, caplog: pytest.LogCapture
 
 
 def test_first_attempts_are_made_in_the_order_given(street: Neighbours) -> None:
-    """A test sees the same order every time, with more things to try than threads."""
+    """The order is the same every time, even with more attempts than threads."""
     names = [f"live{i}" for i in range(2 * MAX_THREADS)]
 
     outcomes = street.outcomes(*map(street.live, names))
@@ -126,8 +126,8 @@ def test_first_attempts_are_made_in_the_order_given(street: Neighbours) -> None:
     assert [outcome.value for _, outcome in outcomes] == names
 
 
-def test_hundreds_of_dead_ones_take_as_long_as_one(street: Neighbours) -> None:
-    """300 dead and 300 live: the live are settled at once, the dead all at 15 s."""
+def test_hundreds_of_failing_attempts_take_as_long_as_one(street: Neighbours) -> None:
+    """Of 600, the 300 that succeed are settled at once, and the 300 that fail all at 15 s."""
     mixed = [make(f"{make.__name__}{i}") for i in range(300) for make in (street.dead, street.live)]
 
     outcomes = street.outcomes(*mixed)
@@ -138,8 +138,8 @@ def test_hundreds_of_dead_ones_take_as_long_as_one(street: Neighbours) -> None:
     assert dead == [[0.0, 1.0, 3.0, 7.0, 15.0]] * 300
 
 
-def test_hung_ones_keep_nobody_waiting_while_a_thread_is_free(street: Neighbours) -> None:
-    """All threads but one may hang: the rest are tried on time by the one."""
+def test_hanging_attempts_delay_no_others_while_one_thread_is_free(street: Neighbours) -> None:
+    """While all other threads hang, the free thread makes the other attempts on time."""
     hung = [street.hung(f"hung{i}", 100) for i in range(MAX_THREADS - 1)]
 
     outcomes = street.outcomes(*hung, street.live(), street.dead(), street.live("last"))
@@ -148,8 +148,10 @@ def test_hung_ones_keep_nobody_waiting_while_a_thread_is_free(street: Neighbours
     assert {moment for moment, _ in outcomes[3:]} == {100.0}
 
 
-def test_waiting_for_a_free_thread_is_not_held_against_anyone(street: Neighbours) -> None:
-    """Where all threads hang at first, a dead one still gets its five attempts."""
+def test_waiting_for_a_free_thread_does_not_count_towards_the_retry_budget(
+    street: Neighbours,
+) -> None:
+    """All threads hang for 40 s, and a failing attempt is still made five times afterwards."""
     hung = [street.hung(f"hung{i}", 40) for i in range(MAX_THREADS)]
 
     moment, outcome = street.outcomes(*hung, street.dead())[-1]
@@ -160,7 +162,7 @@ def test_waiting_for_a_free_thread_is_not_held_against_anyone(street: Neighbours
 
 
 def test_slow_failures_use_up_their_own_budget_only(street: Neighbours) -> None:
-    """One that takes 10 s to fail is given up after 33 s of its own; another is not delayed."""
+    """An attempt that takes 10 s to fail is given up at 33 s, without delaying another."""
 
     def slow(number: int) -> str:
         street.clock.advance(10)
@@ -173,8 +175,8 @@ def test_slow_failures_use_up_their_own_budget_only(street: Neighbours) -> None:
     assert str(slow_one.error) == "slow 3 (tried 3 times in 33 s)"
 
 
-def test_work_goes_on_while_nobody_reads(street: Neighbours) -> None:
-    """What is settled is settled in the threads that try, not when it is read."""
+def test_attempts_go_on_while_the_outcomes_are_not_read(street: Neighbours) -> None:
+    """An outcome is settled in the thread that made the attempt, not when it is read."""
     settled: list[int] = []
 
     def settle(outcome: Outcome[str]) -> int:
@@ -189,8 +191,8 @@ def test_work_goes_on_while_nobody_reads(street: Neighbours) -> None:
         assert list(running) == [0]
 
 
-def test_closing_stops_those_that_wait_for_another_attempt(street: Neighbours) -> None:
-    """After the iterator was closed nothing is tried again."""
+def test_closing_the_outcomes_stops_further_attempts(street: Neighbours) -> None:
+    """After the iterator is closed, an attempt that failed is not made again."""
     running = street.start(street.dead(), street.live())
     next(running)
     street.clock.advance(2)
@@ -201,8 +203,8 @@ def test_closing_stops_those_that_wait_for_another_attempt(street: Neighbours) -
     assert street.tried["dead"] == [0.0, 1.0]
 
 
-def test_closing_does_not_wait_for_one_that_hangs(street: Neighbours) -> None:
-    """Time does not pass while closing; the attempt under way is the last of its thread."""
+def test_closing_the_outcomes_does_not_wait_for_a_hanging_attempt(street: Neighbours) -> None:
+    """Closing takes no time, and a thread begins no other attempt after the current one."""
     hung = [street.hung(f"hung{i}") for i in range(MAX_THREADS)]
     running = street.start(street.live(), *hung[1:], street.dead("first"), street.dead("second"))
     next(running)
@@ -215,7 +217,7 @@ def test_closing_does_not_wait_for_one_that_hangs(street: Neighbours) -> None:
 
 
 def test_a_hung_plugin_does_not_keep_the_program_from_ending(street: Neighbours) -> None:
-    """The threads are daemons, and named, so that a dump tells whose they are."""
+    """The threads are daemon threads, and their name in a dump shows where they come from."""
     seen: list[tuple[str, bool]] = []
 
     def look(_: int) -> str:
@@ -229,7 +231,7 @@ def test_a_hung_plugin_does_not_keep_the_program_from_ending(street: Neighbours)
 
 
 def test_threads_end_when_all_is_settled(street: Neighbours) -> None:
-    """No thread is left behind."""
+    """No thread of the library is left."""
     street.outcomes(street.dead(), street.live(), street.hung())
 
     for thread in workers():
@@ -238,7 +240,7 @@ def test_threads_end_when_all_is_settled(street: Neighbours) -> None:
 
 
 def test_an_error_of_the_clock_is_an_outcome_too(street: Neighbours) -> None:
-    """What a scripted event raises while one waits for its next attempt reaches the reader."""
+    """What a scripted event of the fake clock raises reaches the reader of the outcomes."""
     street.clock.at(2, lambda: street.failing(LookupError("scripted"))(1))
 
     outcomes = street.outcomes(street.dead("a"), street.dead("b"))
@@ -257,7 +259,7 @@ class Careless(RetryPolicy):
 
 
 def test_an_error_of_the_policy_is_an_outcome_too(street: Neighbours) -> None:
-    """The caller's own: a thread that waits for it is told, and does not wait for ever."""
+    """The outcome has the exception as ``refusal``, so that its reader does not wait for ever."""
     workers = retry_side_by_side(
         [street.dead(), street.live()],
         Careless(),

@@ -1,4 +1,4 @@
-"""How many threads try many things side by side: as many as it takes."""
+"""How many threads make attempts side by side: as many as are needed, up to a limit."""
 
 import threading
 import time
@@ -32,7 +32,7 @@ def at_work(number: int) -> int:
 
 
 def test_there_are_no_more_threads_than_are_allowed() -> None:
-    """Of many attempts, each waits for one of those threads."""
+    """Three times as many attempts share ``MAX_THREADS`` threads."""
     threads: set[int] = set()
 
     def slow(number: int) -> int:
@@ -47,7 +47,7 @@ def test_there_are_no_more_threads_than_are_allowed() -> None:
 
 @pytest.mark.parametrize("count", [2, MAX_THREADS])
 def test_attempts_that_take_their_time_have_a_thread_each(count: int) -> None:
-    """Each waits for all the others, and all of them end."""
+    """Each attempt waits for all the others, so they end only if all run at the same time."""
     together = threading.Barrier(count, timeout=10)
 
     def slow(number: int) -> int:
@@ -59,8 +59,8 @@ def test_attempts_that_take_their_time_have_a_thread_each(count: int) -> None:
     assert [outcome.value for outcome in found] == [1] * count
 
 
-def test_attempts_that_take_their_time_after_others_that_did_not_have_a_thread_each() -> None:
-    """Those before them leave their threads to them."""
+def test_slow_attempts_after_many_quick_ones_have_a_thread_each() -> None:
+    """The threads of the quick attempts are free for the slow ones."""
     together = threading.Barrier(8, timeout=10)
 
     def slow(number: int) -> int:
@@ -75,7 +75,7 @@ def test_attempts_that_take_their_time_after_others_that_did_not_have_a_thread_e
 
 
 def test_attempts_that_take_their_time_later_have_a_thread_each_too() -> None:
-    """What fails at once and hangs when it is tried again delays no other attempt."""
+    """An attempt that fails at once and hangs when it is retried delays no other attempt."""
     together = threading.Barrier(8, timeout=10)
 
     def fails_and_hangs(number: int) -> int:

@@ -1,4 +1,4 @@
-"""The plugin's end: the handshake, good calls and bad ones, and that none stops the next."""
+"""The plugin's end: the handshake, good calls and bad ones; none of them stops the next."""
 
 import logging
 from typing import Any
@@ -74,13 +74,13 @@ def app(part: Volumes) -> PluginApp:
 def test_the_handshake_names_what_the_parts_implement(
     kinds: list[type[Subsystem]], names: str, body: bytes
 ) -> None:
-    """In their order; the body is not looked at."""
+    """The list has the order of the parts given to ``PluginApp``; the request body is ignored."""
     app = PluginApp(*[kind() for kind in kinds])
 
     assert asked(app, "Plugin.Activate", body) == (200, f'{{"Implements":{names}}}')
 
 
-def test_a_name_that_two_parts_share_is_told_once() -> None:
+def test_a_subsystem_that_two_parts_share_is_listed_once() -> None:
     """Two parts may implement different methods of the same subsystem."""
     removing, received = part_of(VolumeDriver, {"mount": "/v"})
     app = PluginApp(Volumes(), removing)
@@ -92,14 +92,14 @@ def test_a_name_that_two_parts_share_is_told_once() -> None:
 
 
 def test_two_parts_cannot_implement_the_same_method() -> None:
-    """Which of them is meant cannot be known."""
+    """``PluginApp`` raises a ``ValueError`` that names the method."""
     with pytest.raises(ValueError, match=r"^two parts implement the method VolumeDriver\.Create$"):
         PluginApp(Volumes(), Volumes())
 
 
 @pytest.mark.parametrize("kind", [VolumeDriver, Subsystem])
-def test_a_part_implements_something(kind: type[Subsystem]) -> None:
-    """An interface alone is not a part."""
+def test_a_part_must_implement_a_method(kind: type[Subsystem]) -> None:
+    """An interface alone, such as ``VolumeDriver()``, is refused with a ``TypeError``."""
     with pytest.raises(
         TypeError, match=f"^{kind.__name__} does not implement any method of a subsystem$"
     ):
@@ -109,8 +109,8 @@ def test_a_part_implements_something(kind: type[Subsystem]) -> None:
 @pytest.mark.parametrize(
     "path", ["VolumeDriver.Mount", "VolumeDriver.create", "NetworkDriver.Join", "Plugin.Stop", "x"]
 )
-def test_a_method_that_no_part_implements_is_not_found(path: str, app: PluginApp) -> None:
-    """404, for another subsystem's as for one that the part inherits; case counts."""
+def test_a_method_that_no_part_implements_is_status_404(path: str, app: PluginApp) -> None:
+    """Methods of other subsystems, inherited ones and names in another case are not found."""
     assert asked(app, path, "{}") == (404, f'{{"Err":"this plugin has no method {path}"}}')
 
 
@@ -134,7 +134,7 @@ def test_a_method_that_no_part_implements_is_not_found(path: str, app: PluginApp
 def test_arguments_that_cannot_be_read_are_a_bad_request(
     body: bytes, message: str, app: PluginApp, part: Volumes
 ) -> None:
-    """400, saying what is wrong and where; the part is not called."""
+    """The status is 400; the message says what is wrong and where, and the part is not called."""
     status, text = asked(app, CREATE, body)
 
     assert status == 400
@@ -144,10 +144,10 @@ def test_arguments_that_cannot_be_read_are_a_bad_request(
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 @pytest.mark.parametrize("key", ["Name", "Opts", "More"])
-def test_nesting_without_end_is_a_bad_request(
+def test_json_nested_10_000_levels_deep_is_refused_with_status_400(
     opening: str, closing: str, key: str, part: Volumes
 ) -> None:
-    """10,000 deep, whether in what is read or in what is ignored."""
+    """The nesting may be in a field that is read or in one that is ignored."""
     value = opening * 10_000 + "1" + closing * 10_000
     app = PluginApp(part)
 
@@ -161,10 +161,10 @@ def test_nesting_without_end_is_a_bad_request(
     "body",
     ['{"Name":"db"}', '{"NAME":"db"}', '{"Name":"db","Opts":null,"New":{"a":[1]}} more'],
 )
-def test_what_is_absent_null_or_unknown_is_no_error(
+def test_absent_null_and_unknown_fields_are_accepted(
     body: str, app: PluginApp, part: Volumes
 ) -> None:
-    """A newer engine's calls are answered, and an older one's."""
+    """Calls of newer engines are served, and those of older ones."""
     assert asked(app, CREATE, body) == (200, "{}")
     assert part.names == ["db"]
 
@@ -181,18 +181,20 @@ def test_what_is_absent_null_or_unknown_is_no_error(
         (WireError("another plugin's answer"), (500, '{"Err":"another plugin\'s answer"}')),
     ],
 )
-def test_an_exception_is_a_response_with_its_message(
+def test_an_exception_of_a_method_becomes_a_response_with_its_message(
     raised: Exception, answer: tuple[int, str]
 ) -> None:
-    """500, or a StatusError's own; the next call is served."""
+    """The status is 500, or that of a ``StatusError``, and the next call is served."""
     app = PluginApp(Volumes(raised))
 
     assert asked(app, "VolumeDriver.Remove", '{"Name":"db"}') == answer
     assert asked(app, CREATE, '{"Name":"db"}') == (200, "{}")
 
 
-def test_an_exception_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
-    """The plugin's author sees where it came from."""
+def test_an_exception_of_a_method_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log shows the plugin's author where the exception came from."""
     app = PluginApp(Volumes(RuntimeError("a mistake")))
 
     with caplog.at_level(logging.ERROR, logger="moby_plugins"):
@@ -204,15 +206,15 @@ def test_an_exception_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_result_that_has_no_json_form_is_an_error(app: PluginApp) -> None:
-    """500, naming the method, the field and the type."""
+    """The status is 500; the message names the method, the field and the type of the value."""
     assert asked(app, "VolumeDriver.Path", "{}") == (
         500,
         '{"Err":"VolumeDriver.Path: Mountpoint: a string expected, not a value of type object"}',
     )
 
 
-def test_every_response_names_its_type(app: PluginApp) -> None:
-    """The protocol's own content type."""
+def test_every_response_has_the_content_type_of_the_protocol(app: PluginApp) -> None:
+    """The handshake, a call and a refusal all have the same ``Content-Type``."""
     for path in ("Plugin.Activate", CREATE, "No.Such"):
         assert app(Request(path, b"{}")).headers == {
             "Content-Type": "application/vnd.docker.plugins.v1.2+json"
@@ -233,8 +235,8 @@ def test_parts_of_all_kinds_share_an_app() -> None:
     assert [len(calls) for calls in (joined, released, removed)] == [1, 1, 1]
 
 
-def test_an_asynchronous_app_is_told_from_another() -> None:
-    """By the function itself, or by what calling the object calls."""
+def test_is_async_app_recognizes_coroutine_functions() -> None:
+    """An object is asynchronous if its ``__call__`` is a coroutine function."""
 
     async def function(_: Any) -> None: ...
 

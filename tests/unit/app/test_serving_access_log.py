@@ -1,4 +1,4 @@
-"""A line in the log for each call that an app answers."""
+"""The access log has a line for each call that an app has served; what can be served as an app."""
 
 import logging
 
@@ -30,8 +30,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.name == "moby_plugins.access"]
 
 
-def test_a_call_is_logged_with_what_became_of_it(caplog: pytest.LogCaptureFixture) -> None:
-    """Its method without a query, status, bytes, and time on the clock."""
+def test_a_call_is_logged_with_its_status_bytes_and_time(caplog: pytest.LogCaptureFixture) -> None:
+    """The line has the method without its query string."""
     caplog.set_level(logging.INFO)
     clock = FakeClock()
 
@@ -45,7 +45,7 @@ def test_a_call_is_logged_with_what_became_of_it(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_stream_is_logged_once_when_it_is_closed(caplog: pytest.LogCaptureFixture) -> None:
-    """With the bytes that were read of it, all or not."""
+    """The line has the number of bytes that were read, which may not be all."""
     caplog.set_level(logging.INFO)
     clock = FakeClock()
     response = logged(lambda _: Response(200, iter([b"abc", b"de"])), clock)(Request("A.B"))
@@ -59,8 +59,10 @@ def test_a_stream_is_logged_once_when_it_is_closed(caplog: pytest.LogCaptureFixt
     assert lines(caplog) == ["A.B 200 3 bytes 1000.0 ms"]
 
 
-def test_an_app_that_raises_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
-    """As the 500 that its host is sent; the exception passes."""
+def test_a_call_of_an_app_that_raises_is_logged_with_status_500(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The exception is raised on, and the host is sent status 500."""
     caplog.set_level(logging.INFO)
 
     def app(request: Request) -> Response:
@@ -72,8 +74,10 @@ def test_an_app_that_raises_is_logged_too(caplog: pytest.LogCaptureFixture) -> N
     assert lines(caplog) == ["A.B 500 0 bytes 0.0 ms"]
 
 
-def test_what_a_host_gets_instead_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Of an app that refuses a call, or whose response cannot be sent."""
+def test_the_access_log_has_the_status_that_the_host_gets_instead(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The app refuses the call, or returns a response that cannot be sent."""
     caplog.set_level(logging.INFO)
 
     def refuses(request: Request) -> Response:
@@ -87,8 +91,8 @@ def test_what_a_host_gets_instead_is_logged(caplog: pytest.LogCaptureFixture) ->
 
 
 @pytest.mark.parametrize("found", [Shelves, Shelves(), PluginApp(Shelves())])
-def test_whatever_implements_a_subsystem_is_an_app(found: object) -> None:
-    """A class, an object, and what is one already."""
+def test_as_app_accepts_a_subsystem_class_an_instance_or_an_app(found: object) -> None:
+    """Each of them becomes a ``PluginApp`` of that subsystem."""
     app = as_app(found)
 
     assert isinstance(app, PluginApp)
@@ -96,8 +100,8 @@ def test_whatever_implements_a_subsystem_is_an_app(found: object) -> None:
 
 
 @pytest.mark.parametrize("found", [3, None, int, VolumeDriver])
-def test_what_cannot_be_served_is_no_app(found: object) -> None:
-    """It says what could be."""
+def test_as_app_refuses_what_cannot_be_served(found: object) -> None:
+    """The ``TypeError`` says what could be served."""
     kind = type(found).__name__
     told = (
         "VolumeDriver does not implement any method of a subsystem"
@@ -110,7 +114,7 @@ def test_what_cannot_be_served_is_no_app(found: object) -> None:
 
 
 def test_an_asynchronous_subsystem_is_an_asynchronous_app() -> None:
-    """Its loop is whatever serves it."""
+    """A class and an instance both become an ``AsyncPluginApp``."""
 
     class Later(AsyncVolumeDriver):
         async def list(self) -> list[Volume]:
@@ -129,7 +133,7 @@ async def make_later() -> PluginApp:
 
 @pytest.mark.parametrize("found", [make_later, lambda: PluginApp(Shelves()), lambda a, b: None])
 def test_a_function_that_makes_an_app_is_not_served(found: object) -> None:
-    """It could not be called with a request; the error says what to write instead."""
+    """Such a function takes no request, and the error says what to write instead."""
     told = (
         r"^the app cannot be called with a request alone; if it makes an app, serve that:"
         r" app = make_app\(\) in the module$"
@@ -141,6 +145,6 @@ def test_a_function_that_makes_an_app_is_not_served(found: object) -> None:
 @pytest.mark.parametrize(
     "found", [lambda request: None, lambda *_: None, lambda a, b=1: None, max, str.upper]
 )
-def test_what_can_be_called_with_a_request_is_an_app(found: object) -> None:
-    """Also if it is written in C."""
+def test_as_app_accepts_any_function_that_takes_one_request(found: object) -> None:
+    """Functions that are written in C are accepted, too."""
     assert as_app(found) is found

@@ -1,4 +1,4 @@
-"""Bodies at the plugin's end: too large, in pieces, broken off, and streamed answers."""
+"""Bodies at the plugin's end: too large, in chunks, broken off, and streamed responses."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ class Chunks:
 
 
 def test_a_body_may_come_in_pieces() -> None:
-    """Up to the very limit."""
+    """The pieces are joined, up to exactly the limit."""
     app, received = app_of()
     body = Chunks(b'{"Name":', b"", b'"123456789"', b"}")
 
@@ -58,7 +58,7 @@ def test_a_body_may_come_in_pieces() -> None:
 @pytest.mark.parametrize("path", [CREATE, "VolumeDriver.List"])
 @pytest.mark.parametrize("body", [bytes(21), bytes(100 << 20)])
 def test_bytes_over_the_limit_are_refused(path: str, body: bytes) -> None:
-    """413, for a method that reads no body too."""
+    """The status is 413, also for a method that reads no body."""
     app, received = app_of()
 
     assert answer_to(app, Request(path, body)) == TOO_LARGE
@@ -66,7 +66,7 @@ def test_bytes_over_the_limit_are_refused(path: str, body: bytes) -> None:
 
 
 def test_a_length_over_the_limit_is_refused_unread() -> None:
-    """Nothing of the body is taken in."""
+    """The status is 413, and no byte of the body is read."""
     app, received = app_of()
     body = Chunks(bytes(10), bytes(11))
 
@@ -75,7 +75,7 @@ def test_a_length_over_the_limit_is_refused_unread() -> None:
 
 
 def test_a_body_of_unknown_length_is_read_up_to_the_limit() -> None:
-    """And no further: memory stays bounded."""
+    """Reading stops after the chunk that exceeds the limit, so memory stays bounded."""
     app, received = app_of()
     body = Chunks(*[bytes(10)] * 1000)
 
@@ -83,8 +83,8 @@ def test_a_body_of_unknown_length_is_read_up_to_the_limit() -> None:
     assert (body.read, received) == (30, [])
 
 
-def test_a_body_of_64_mib_is_taken_unless_told_otherwise() -> None:
-    """The default bound."""
+def test_the_default_limit_of_a_request_body_is_64_mib() -> None:
+    """One byte more is refused with status 413."""
     part, received = part_of(VolumeDriver, {"create": None})
     app = PluginApp(part)
 
@@ -94,8 +94,8 @@ def test_a_body_of_64_mib_is_taken_unless_told_otherwise() -> None:
     assert len(received) == 2
 
 
-def test_a_body_that_breaks_off_is_an_error_and_no_end() -> None:
-    """500 if the host still reads; the part is not called, and the next call is served."""
+def test_a_request_body_that_breaks_off_is_status_500() -> None:
+    """The part is not called with half of the body, and the next call is served."""
     app, received = app_of()
 
     broken = answer_to(app, Request(CREATE, Chunks(b"{", OSError("connection reset"))))
@@ -107,7 +107,7 @@ def test_a_body_that_breaks_off_is_an_error_and_no_end() -> None:
 
 @pytest.mark.parametrize("path", [CREATE, "GraphDriver.ApplyDiff?id=a"])
 def test_a_body_that_is_badly_chunked_is_a_bad_request(path: str) -> None:
-    """400 for every reader: the app, or the part as it comes."""
+    """The status is 400 whether the app reads the body, or the part as it arrives."""
     app = PluginApp(part_of(VolumeDriver, {"create": None})[0], Layers(b""))
 
     answer = answer_to(app, Request(path, Chunks(b"{", WireError("badly chunked"))))
@@ -146,7 +146,7 @@ def read_by(response: Response, size: int) -> list[bytes]:
 def test_a_streamed_response_comes_as_it_is_made(
     archive: Callable[[], Any], reads: list[bytes]
 ) -> None:
-    """Its chunks are neither joined nor lost."""
+    """Chunks are neither joined nor lost; one that is larger than a read is split."""
     response = PluginApp(Layers(archive()))(Request("GraphDriver.Diff", b"{}"))
 
     assert response.status == 200
@@ -154,7 +154,7 @@ def test_a_streamed_response_comes_as_it_is_made(
 
 
 def test_a_streamed_response_that_fails_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
-    """Its end is an error, so that no server sends it as a whole; the cause is logged."""
+    """Reading raises, so that no server sends the response as complete; the cause is logged."""
 
     def failing() -> Iterator[bytes]:
         yield b"a"
@@ -171,8 +171,8 @@ def test_a_streamed_response_that_fails_is_cut_off(caplog: pytest.LogCaptureFixt
     ]
 
 
-def test_a_streamed_response_that_fails_at_once_has_a_status() -> None:
-    """Its beginning is made before the status is told."""
+def test_a_stream_that_fails_before_its_first_chunk_is_status_500() -> None:
+    """The first chunk is made before the status is sent."""
 
     def fail(_: int) -> bytes:
         raise OSError("disk gone")
@@ -184,8 +184,8 @@ def test_a_streamed_response_that_fails_at_once_has_a_status() -> None:
 
 
 @pytest.mark.parametrize("reads", [0, 1])
-def test_closing_a_streamed_response_ends_its_maker(reads: int) -> None:
-    """Read or not, what it holds is given up."""
+def test_closing_a_streamed_response_closes_its_generator(reads: int) -> None:
+    """The generator's ``finally`` runs, whether or not a chunk was read."""
     ended: list[bool] = []
 
     def endless() -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What comes out of a plugin's code, of whatever kind, is answered or logged."""
+"""Exceptions of any kind that a plugin's code raises become a response or are logged."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ class Unusual(BaseException):
 
 
 class SilentError(Exception):
-    """It cannot even be shown."""
+    """An exception that cannot be shown as text."""
 
     def __repr__(self) -> str:
         return "SilentError"
@@ -77,8 +77,10 @@ def diff(error: BaseException, place: str) -> Response:
 
 
 @anything
-def test_what_a_method_raises_is_answered(text: str, error: BaseException) -> None:
-    """It is 500 with its text, or its class where it has none or cannot say it."""
+def test_an_exception_of_a_method_becomes_a_response_of_status_500(
+    text: str, error: BaseException
+) -> None:
+    """The response has the exception's text, or its class where there is no usable text."""
     answer = PluginApp(Volumes(error))(Request("VolumeDriver.Remove", b'{"Name":"v"}'))
 
     assert answer.status == 500
@@ -86,8 +88,10 @@ def test_what_a_method_raises_is_answered(text: str, error: BaseException) -> No
 
 
 @anything
-def test_what_a_generator_raises_first_is_answered(text: str, error: BaseException) -> None:
-    """Nothing was sent yet."""
+def test_an_exception_of_a_generator_before_its_first_chunk_is_status_500(
+    text: str, error: BaseException
+) -> None:
+    """No status was sent yet, so the exception can still become a response."""
     answer = diff(error, "beginning")
 
     assert answer.status == 500
@@ -95,10 +99,10 @@ def test_what_a_generator_raises_first_is_answered(text: str, error: BaseExcepti
 
 
 @anything
-def test_what_a_generator_raises_later_cuts_the_response_off(
+def test_an_exception_of_a_generator_after_a_chunk_cuts_the_response_off(
     text: str, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A host must not take it for whole, and the author reads why."""
+    """The host sees that the response is not complete, and the cause is logged."""
     answer = diff(error, "middle")
     assert answer.body.read(1000) == b"first"
 
@@ -111,10 +115,10 @@ def test_what_a_generator_raises_later_cuts_the_response_off(
 @pytest.mark.parametrize(
     "error", [error for text, error in ANYTHING.items() if text != "GeneratorExit"], ids=repr
 )
-def test_what_closing_a_generator_raises_is_logged(
+def test_an_exception_while_a_generator_is_closed_is_logged(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A host that leaves has nothing to do with it."""
+    """Closing the response does not raise, as the exception is no concern of the host."""
     answer = diff(error, "end")
     assert answer.body.read(1000) == b"first"
 
@@ -124,8 +128,8 @@ def test_what_closing_a_generator_raises_is_logged(
     assert "closing the response of GraphDriver.Diff failed" in caplog.text
 
 
-def test_an_error_whose_text_is_none_is_answered() -> None:
-    """A ``StatusError`` may be made of anything."""
+def test_a_status_error_with_none_as_its_message_becomes_a_response() -> None:
+    """The response has the status of the error, and the error's text."""
     error = StatusError(409, "X", None)  # type: ignore[arg-type]
 
     answer = PluginApp(Volumes(error))(Request("VolumeDriver.Remove", b'{"Name":"v"}'))
@@ -153,10 +157,10 @@ class OddStatusError(StatusError):
         (OddStatusError(409, "M.x", "no"), 500, b'{"Err":"OddStatusError"}\n'),
     ],
 )
-def test_a_status_error_of_odd_parts_is_answered(
+def test_a_status_error_with_parts_of_wrong_types_becomes_a_response(
     error: StatusError, status: int, body: bytes
 ) -> None:
-    """Python does not check what an author gives it."""
+    """Python does not check the types of the status and the message that an author passes."""
     answer = PluginApp(Volumes(error))(Request("VolumeDriver.Remove", b'{"Name":"v"}'))
 
     assert (answer.status, answer.body.read(1000)) == (status, body)

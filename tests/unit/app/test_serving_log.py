@@ -52,10 +52,10 @@ def served(error: Exception) -> None:
 
 @pytest.mark.parametrize("call", [raw, served])
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
-def test_a_refused_call_is_one_line(
+def test_a_refused_call_is_logged_in_one_line(
     call: object, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Short and printable, however long the reason is."""
+    """The line is short and printable, however long the reason is."""
     assert callable(call)
     call(error)
 
@@ -67,10 +67,10 @@ def test_a_refused_call_is_one_line(
 
 @pytest.mark.parametrize("call", [raw, served])
 @pytest.mark.parametrize("error", MISTAKES, ids=lambda error: type(error).__name__)
-def test_a_mistake_has_its_stack(
+def test_a_programming_error_is_logged_with_its_traceback(
     call: object, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In lines that are as short."""
+    """Each line of the traceback is short and printable."""
     assert callable(call)
     call(error)
 
@@ -80,8 +80,10 @@ def test_a_mistake_has_its_stack(
     assert all(line.isprintable() and len(line.encode()) < 4096 for line in lines)
 
 
-def test_a_stream_that_breaks_has_its_stack(caplog: pytest.LogCaptureFixture) -> None:
-    """Its host was told nothing, so the log has to."""
+def test_a_stream_that_breaks_off_is_logged_in_short_printable_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The host gets no reason, so the log names the method that failed."""
 
     class Layers(GraphDriver):
         def diff(self, id: str, parent: str = "") -> Iterator[bytes]:
@@ -99,8 +101,8 @@ def test_a_stream_that_breaks_has_its_stack(caplog: pytest.LogCaptureFixture) ->
 
 
 @pytest.mark.parametrize("kind", [ValueError, RuntimeError])
-def test_the_host_is_told_the_whole_reason_up_to_a_bound(kind: type[Exception]) -> None:
-    """As it is: a host has its own bound."""
+def test_the_host_gets_the_whole_error_text_up_to_a_bound(kind: type[Exception]) -> None:
+    """A text of 20,000 characters is sent whole, and one of 8 MiB is cut."""
     told = PluginApp(Failing(kind("a\n" * 10_000)))(REMOVE)
     cut = PluginApp(Failing(kind("x" * (8 << 20))))(REMOVE)
 

@@ -1,4 +1,4 @@
-"""A served app tells its observers of each request, and its code runs in their context."""
+"""A served app reports each request to its observers, and its code runs in their context."""
 
 import re
 import sys
@@ -83,8 +83,8 @@ def read(app: Callable[[Request], Any], method: str, body: bytes = b"{}") -> byt
     return whole
 
 
-def test_a_request_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> None:
-    """Method and headers; then seconds, status and the bytes of both bodies."""
+def test_observers_get_an_event_when_a_request_starts_and_one_when_it_ends(notes: Notes) -> None:
+    """The events have method and headers, then seconds, status and the bytes of both bodies."""
     clock = FakeClock()
     answer = read(PluginApp(Shelf(clock), observers=[notes], now=clock.now), "VolumeDriver.List")
 
@@ -105,10 +105,10 @@ def test_a_request_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) ->
         ("Plugin.Activate", b"", 200, type(None)),
     ],
 )
-def test_every_answer_is_told(
+def test_every_response_is_reported_with_its_status(
     notes: Notes, method: str, body: bytes, code: int, kind: type
 ) -> None:
-    """With the exception of the plugin's code, where there was one."""
+    """The event has the exception of the plugin's code, if there was one."""
     read(PluginApp(Shelf(FakeClock()), observers=[notes]), method, body)
 
     [ended] = notes.of(RequestEnded)
@@ -116,16 +116,16 @@ def test_every_answer_is_told(
     assert isinstance(ended.error, kind)
 
 
-def test_a_stream_ends_when_it_was_read(notes: Notes) -> None:
-    """Once, with all its bytes; closing it afterwards tells nothing."""
+def test_the_request_of_a_stream_ends_when_the_stream_was_read(notes: Notes) -> None:
+    """One event has all bytes of the stream; closing it afterwards reports nothing."""
     answer = read(PluginApp(Logs(), observers=[notes]), "LogDriver.ReadLogs")
 
     [ended] = notes.of(RequestEnded)
     assert (ended.sent_bytes, ended.error, ended.hung_up) == (len(answer), None, False)
 
 
-def test_a_stream_that_fails_or_is_left_is_told_so(notes: Notes) -> None:
-    """The exception of the plugin's code; or that its host did not wait for the end."""
+def test_a_stream_that_fails_or_is_left_early_is_reported_as_such(notes: Notes) -> None:
+    """The event has the exception of the plugin's code, or says that the host hung up."""
     error = ZeroDivisionError()
     with pytest.raises(WireError):
         read(PluginApp(Logs(error), observers=[notes]), "LogDriver.ReadLogs")
@@ -138,8 +138,8 @@ def test_a_stream_that_fails_or_is_left_is_told_so(notes: Notes) -> None:
     assert (left.error, left.hung_up, left.sent_bytes) == (None, True, 1)
 
 
-def test_a_host_that_hung_up_during_a_method_is_told(notes: Notes) -> None:
-    """The method's end is the request's, as its code does not hear of it."""
+def test_a_host_that_hangs_up_during_a_method_is_reported(notes: Notes) -> None:
+    """The method runs to its end, and then the event says that the host hung up."""
     call = RunningCall()
 
     class Left(VolumeDriver):
@@ -154,8 +154,8 @@ def test_a_host_that_hung_up_during_a_method_is_told(notes: Notes) -> None:
     assert notes.of(RequestEnded)[0].hung_up
 
 
-def test_the_plugins_code_sees_what_observers_set() -> None:
-    """A method, each step of a stream and its end; and nothing of it is left behind."""
+def test_the_plugins_code_sees_the_context_variables_that_observers_set() -> None:
+    """Methods and each step of a stream see the variables, which are not set afterwards."""
     shelf, logs = Shelf(FakeClock()), Logs()
     app = PluginApp(shelf, logs, observers=[Tracing()])
     read(app, "VolumeDriver.List")
@@ -170,7 +170,7 @@ def test_the_plugins_code_sees_what_observers_set() -> None:
 def test_an_observer_that_fails_changes_nothing(
     notes: Notes, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The request is answered, and the failure is logged."""
+    """Other observers get their events, and the exception is logged."""
     app = PluginApp(Shelf(FakeClock()), observers=[Failing(error), notes])
 
     assert b"books" in read(app, "VolumeDriver.List")
@@ -178,8 +178,8 @@ def test_an_observer_that_fails_changes_nothing(
     assert "the observer" in caplog.text
 
 
-def test_a_method_that_the_plugin_has_not_has_no_route(notes: Notes) -> None:
-    """A host may send any text; there are only so many routes."""
+def test_a_request_for_an_unknown_method_has_an_empty_route(notes: Notes) -> None:
+    """Hosts may send any text, but the routes are only the plugin's own methods."""
     app = PluginApp(Shelf(FakeClock()), observers=[notes])
     for method in ("VolumeDriver.List?x=1", "Plugin.Activate", "VolumeDriver.Evil", "x" * 900):
         read(app, method)
@@ -193,7 +193,7 @@ def test_a_method_that_the_plugin_has_not_has_no_route(notes: Notes) -> None:
 
 
 def test_any_app_can_be_observed(notes: Notes) -> None:
-    """A function too: what it responds with and what it raises, in a context of the request."""
+    """A function's responses and errors are reported, and it sees what observers set."""
 
     def app(request: Request) -> Response:
         if request.method == "M.bad":
@@ -210,8 +210,8 @@ def test_any_app_can_be_observed(notes: Notes) -> None:
     assert (badly.started.route, badly.status, badly.error) == ("", 500, caught.value)
 
 
-def test_an_app_that_returns_no_response_has_failed(notes: Notes) -> None:
-    """The server says so in the same words to its host."""
+def test_an_observed_app_that_returns_no_response_raises_a_type_error(notes: Notes) -> None:
+    """The request is reported with that error."""
     served = observed(lambda _: 5, [notes])  # type: ignore[arg-type,return-value]
 
     with pytest.raises(TypeError, match="an application returns a Response, not 5"):
@@ -220,7 +220,7 @@ def test_an_app_that_returns_no_response_has_failed(notes: Notes) -> None:
 
 
 def test_an_observed_app_keeps_the_observers_that_it_has(notes: Notes) -> None:
-    """And the app that was given is as it was."""
+    """The app that was given is not changed."""
     app, more = PluginApp(Shelf(FakeClock()), observers=[notes]), Notes()
     read(observed(app, [more]), "VolumeDriver.List")
     assert (len(notes.of(RequestEnded)), len(more.of(RequestEnded))) == (1, 1)
@@ -231,7 +231,7 @@ def test_an_observed_app_keeps_the_observers_that_it_has(notes: Notes) -> None:
 
 
 def test_a_refusal_is_the_same_whether_or_not_it_is_observed(notes: Notes) -> None:
-    """Status, headers and body."""
+    """An observed app refuses a call with the same status, headers and body."""
     app = PluginApp(Shelf(FakeClock()))
     for path, status in (("VolumeDriver.No", 404), ("VolumeDriver.Remove", 400)):
         answers = [each(Request(path, b"{")) for each in (app, observed(app, [notes]))]
@@ -257,7 +257,7 @@ class Layers(GraphDriver):
     ],
 )
 def test_the_error_of_a_bad_request_names_its_method(method: str, body: Any) -> None:
-    """Wherever the request is read."""
+    """The error is the same whether the app or the part reads the request body."""
     notes = Notes()
     read(PluginApp(Shelf(FakeClock()), Layers(), observers=[notes]), method, body)
 
@@ -266,8 +266,8 @@ def test_the_error_of_a_bad_request_names_its_method(method: str, body: Any) -> 
     assert (ended.error.status, ended.error.method) == (400, method)
 
 
-def test_an_observer_that_is_given_twice_is_told_once(notes: Notes) -> None:
-    """In one place or in two, of a plugin or of a function: nothing is counted twice."""
+def test_an_observer_given_twice_gets_each_event_once(notes: Notes) -> None:
+    """No request of a plugin or of a function is counted twice."""
     apps = [
         observed(PluginApp(Shelf(FakeClock()), observers=[notes]), [notes]),
         observed(lambda _: Response(200, b"{}"), [notes, notes], methods=["VolumeDriver.List"]),
@@ -302,8 +302,8 @@ class Awaited:
     [(5, "5"), (PluginApp, "<class "), (coroutine, "<function "), (Awaited(), "<awaited>")],
     ids=["number", "class", "coroutine", "object"],
 )
-def test_what_cannot_be_observed_is_refused(wrong: Any, shown: str) -> None:
-    """When it is given, and not at the first request."""
+def test_observed_refuses_what_is_not_a_synchronous_app(wrong: Any, shown: str) -> None:
+    """A class or a coroutine function is refused at once, not at the first request."""
     needed = "^app must be a PluginApp or a function that is not a coroutine, not "
     with pytest.raises(TypeError, match=needed + re.escape(shown)):
         observed(wrong, [Observer()])
@@ -352,10 +352,10 @@ def raising(error: BaseException) -> Any:
         (raising(SystemExit(3)), 500, SystemExit),
     ],
 )
-def test_the_status_of_any_app_is_the_one_that_its_host_gets(
+def test_the_reported_status_is_the_one_that_the_host_gets(
     notes: Notes, app: Any, code: int, failure: type
 ) -> None:
-    """Also for what the server responds with instead of it."""
+    """A status that the server sends instead of the app's response is reported, too."""
     with suppress(BaseException):
         read(observed(app, [notes]), "M.x")
 
@@ -379,8 +379,10 @@ def sent(app: Any, call: RunningCall) -> StartedResponse:
 
 
 @pytest.mark.parametrize("kind", BAD_HEADS)
-def test_a_response_that_the_server_refuses_has_failed(notes: Notes, kind: str) -> None:
-    """Its host gets 500, and so do observers; no one has hung up."""
+def test_a_response_that_the_server_cannot_send_is_reported_as_status_500(
+    notes: Notes, kind: str
+) -> None:
+    """The event has the server's error, and does not say that the host hung up."""
     status, headers, body, message = BAD_HEADS[kind]
     app = observed(lambda _: Response(status, body, headers), [notes])
 
@@ -391,8 +393,10 @@ def test_a_response_that_the_server_refuses_has_failed(notes: Notes, kind: str) 
 
 
 @pytest.mark.parametrize("kind", STREAMED_BAD_HEADS)
-def test_a_stream_that_the_server_refuses_has_failed(notes: Notes, kind: str) -> None:
-    """And is closed."""
+def test_a_stream_that_the_server_cannot_send_is_closed_and_reported_as_status_500(
+    notes: Notes, kind: str
+) -> None:
+    """The event has the server's error, and does not say that the host hung up."""
     status, headers, chunk, message = BAD_HEADS[kind]
     body = Closing(chunk)
     app = observed(lambda _: Response(status, body, headers), [notes])
@@ -408,10 +412,10 @@ def test_a_stream_that_the_server_refuses_has_failed(notes: Notes, kind: str) ->
     ("status", "headers", "chunk"),
     [(204, {}, b"x"), (200, {"Content-Length": "1"}, b"xy"), (200, {"Content-Length": "1"}, b"")],
 )
-def test_a_stream_whose_first_chunk_the_server_refuses_has_failed(
+def test_a_stream_with_an_invalid_first_chunk_is_closed_and_reported_as_status_500(
     notes: Notes, status: int, headers: dict[str, str], chunk: bytes
 ) -> None:
-    """As what could not be sent."""
+    """The chunk does not fit the status, or the ``Content-Length`` of the response."""
     body = Closing(chunk)
     app = observed(lambda _: Response(status, body, headers), [notes])
 
@@ -421,8 +425,8 @@ def test_a_stream_whose_first_chunk_the_server_refuses_has_failed(
     assert body.closed
 
 
-def test_a_stream_that_a_program_closes_has_not_hung_up(notes: Notes) -> None:
-    """Such as that of an app around the observed one, which answers something else."""
+def test_a_stream_that_another_app_closes_is_not_reported_as_a_hang_up(notes: Notes) -> None:
+    """An app around the observed one closes the stream, and returns another response."""
     inner = observed(lambda _: Response(200, Pieces(b"one", b"two")), [notes])
 
     def app(request: Request) -> Response:
@@ -436,8 +440,8 @@ def test_a_stream_that_a_program_closes_has_not_hung_up(notes: Notes) -> None:
     assert (ended.status, ended.error, ended.hung_up, ended.sent_bytes) == (200, None, False, 3)
 
 
-def test_a_large_response_ends_when_it_was_sent(notes: Notes) -> None:
-    """It has its length, and its host may leave in the middle of it."""
+def test_the_request_of_a_large_response_ends_when_all_of_it_was_sent(notes: Notes) -> None:
+    """A host that leaves in the middle of the body is reported to have hung up."""
     whole = bytes(3 * CHUNK_BYTES)
     app = observed(lambda _: Response(200, whole, {"content-length": str(len(whole))}), [notes])
 
@@ -458,7 +462,7 @@ def test_a_large_response_ends_when_it_was_sent(notes: Notes) -> None:
 
 
 def test_a_stream_can_be_closed_while_another_thread_reads_it(notes: Notes) -> None:
-    """Its end is told once, and the thread gets what its body then returns."""
+    """The end is reported once, and the reading thread gets what the body then returns."""
     reading, closed = threading.Event(), threading.Event()
 
     class Waiting:
@@ -489,8 +493,10 @@ def caused(error: Exception, cause: Exception) -> Exception:
 
 
 @pytest.mark.parametrize("error", [KeyError("late"), WireError("malformed"), WireError(CUT_OFF)])
-def test_the_error_is_what_the_app_raised(notes: Notes, error: Exception) -> None:
-    """And not what that was raised from: in a method, in the middle of a stream, in a function."""
+def test_the_reported_error_is_the_exception_that_the_app_raised(
+    notes: Notes, error: Exception
+) -> None:
+    """The cause of the exception is not reported instead, for methods, streams and functions."""
     raised = caused(error, OSError("below"))
 
     class Fails(VolumeDriver):
@@ -511,7 +517,7 @@ def test_the_error_is_what_the_app_raised(notes: Notes, error: Exception) -> Non
 
 
 def test_without_observers_a_request_calls_no_function_for_them() -> None:
-    """Of the module of the app: each looks at the request, or makes the response."""
+    """A profiler sees only functions that route and check the request, or make the response."""
     app, called = PluginApp(Shelf(FakeClock())), []
 
     def count(frame: Any, event: str, _: object) -> None:

@@ -1,4 +1,4 @@
-"""Exceptions whose own code fails, or that are very large: answered, logged, and outlived."""
+"""Exceptions whose own code fails, or that are very large, become a response and are logged."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from moby_plugins.subsystems import GraphDriver
 
 
 class Spoiled(BaseException):
-    """Out of the exception's own code."""
+    """What the methods of an odd exception raise."""
 
 
 def spoil(*_: object) -> NoReturn:
@@ -36,7 +36,7 @@ class OddNameType(type):
 
 
 class OddNameError(Exception, metaclass=OddNameType):
-    """Of such a class."""
+    """An exception whose class cannot give its name."""
 
 
 def odd(base: type[BaseException], **members: Any) -> BaseException:
@@ -209,10 +209,10 @@ def assert_logged(caplog: pytest.LogCaptureFixture, kind: str) -> None:
     caplog.clear()
 
 
-def test_an_odd_exception_is_answered_logged_and_outlived(
+def test_an_exception_whose_own_code_fails_becomes_a_response_and_is_logged(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Out of a method, and before a stream's first chunk; then others are answered."""
+    """A method or the first step of a stream raises the exception; later calls are served."""
     for kind, of_kind in ODD.items():
         error = of_kind()
         app = make(error)
@@ -228,10 +228,10 @@ def test_an_odd_exception_is_answered_logged_and_outlived(
         assert b"".join(served(app, "Exists", "well")).startswith(b'{"Exists":'), kind
 
 
-def test_an_odd_exception_in_a_stream_cuts_it_off(
+def test_an_exception_whose_own_code_fails_cuts_a_stream_off(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged once, and what a server sees is an exception as any other."""
+    """The server sees an ordinary exception instead, and the log has one record."""
     for kind, of_kind in ODD.items():
         assert_cut_off(served(make(of_kind()), "Diff", "middle"), kind)
         if "reason" not in kind:
@@ -257,10 +257,10 @@ def assert_cut_off(answered: StartedResponse, kind: str) -> None:
     assert received == [b"first"], kind
 
 
-def test_an_odd_exception_as_a_stream_is_closed_is_logged(
+def test_an_exception_whose_own_code_fails_is_logged_when_a_stream_is_closed(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """There is nothing left to answer."""
+    """The response was sent already, so the log is the only place for the exception."""
     for kind, of_kind in ODD.items():
         answered = served(make(of_kind()), "Diff", "end")
         assert next(iter(answered)) == b"first", kind

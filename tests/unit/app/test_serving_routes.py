@@ -1,4 +1,4 @@
-"""Who answers a request, and what an exception says: decided without answering any."""
+"""Which part of an app serves a request, and which response an exception becomes."""
 
 import json
 from typing import Any
@@ -45,16 +45,16 @@ def said(response: Response) -> tuple[int, Any]:
     return response.status, json.loads(response.body.read(1 << 20))
 
 
-def test_the_handshake_needs_no_part(routes: Routes) -> None:
-    """It names what the parts implement."""
+def test_the_handshake_is_routed_to_a_response_without_calling_a_part(routes: Routes) -> None:
+    """The response lists the subsystems that the parts implement."""
     response = routes.route("Plugin.Activate")
 
     assert isinstance(response, Response)
     assert said(response) == (200, {"Implements": ["Greeter", "GraphDriver"]})
 
 
-def test_an_unknown_method_is_refused_without_a_part(routes: Routes) -> None:
-    """It says which."""
+def test_an_unknown_method_is_refused_with_status_404(routes: Routes) -> None:
+    """The message names the method, and no part is called."""
     response = routes.route("Greeter.Shout")
 
     assert isinstance(response, Response)
@@ -62,7 +62,7 @@ def test_an_unknown_method_is_refused_without_a_part(routes: Routes) -> None:
 
 
 def test_a_method_is_routed_to_the_part_that_has_it(routes: Routes) -> None:
-    """With the bound on its body, which a stream does not have."""
+    """The route has the limit of the request body, and none for a method that takes a stream."""
     greet, apply = routes.route("Greeter.Greet"), routes.route("GraphDriver.ApplyDiff")
 
     assert isinstance(greet, Route)
@@ -72,7 +72,7 @@ def test_a_method_is_routed_to_the_part_that_has_it(routes: Routes) -> None:
 
 
 def test_a_body_over_the_bound_is_not_admitted(routes: Routes) -> None:
-    """By its length where that is told, or by its bytes; a stream has no bound."""
+    """The announced length or the bytes count; a method that takes a stream has no limit."""
     greet, apply = routes.route("Greeter.Greet"), routes.route("GraphDriver.ApplyDiff")
     assert isinstance(greet, Route)
     assert isinstance(apply, Route)
@@ -95,6 +95,6 @@ def test_a_body_over_the_bound_is_not_admitted(routes: Routes) -> None:
     ],
     ids=["any", "with a status", "of no error"],
 )
-def test_an_exception_is_a_response(error: BaseException, answer: tuple[int, Any]) -> None:
-    """500 with its text, or the status that it names."""
+def test_an_exception_becomes_a_response(error: BaseException, answer: tuple[int, Any]) -> None:
+    """The status is 500, or that of a ``StatusError`` if that is the status of an error."""
     assert said(refusal(error)) == answer

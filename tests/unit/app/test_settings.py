@@ -1,4 +1,4 @@
-"""Settings: what they are unless said otherwise, and what cannot be one."""
+"""Settings: their defaults, and the values that are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from tests.cases import every
 IN_MEMORY = MemoryTransport({}).connect
 
 
-def test_the_defaults_are_the_engines_places() -> None:
-    """Plugins are looked for where engines look, and called over what is fastest."""
+def test_the_default_directories_are_those_of_docker_engines() -> None:
+    """The default of each transport is auto, which chooses the fastest that is installed."""
     settings = Settings()
 
     assert settings.sockets_path == "/run/docker/plugins"
@@ -106,8 +106,10 @@ def test_a_transport_of_ones_own_joins_the_others() -> None:
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused(given: dict[str, Any], message: str) -> None:
-    """A setting of the wrong type or out of range is an error that says what would be right."""
+def test_a_setting_of_a_wrong_type_or_out_of_range_is_refused(
+    given: dict[str, Any], message: str
+) -> None:
+    """The ``SettingsError`` says what would be right."""
     with pytest.raises(SettingsError) as caught:
         Settings(**given)
 
@@ -116,7 +118,7 @@ def test_what_cannot_be_used_is_refused(given: dict[str, Any], message: str) -> 
 
 @pytest.mark.parametrize("timeout", [None, 1, 0.5, float("inf")])
 def test_time_outs_may_be_absent_whole_or_endless(timeout: float | None) -> None:
-    """``None`` and infinity are no bound."""
+    """``None`` and infinity mean that there is no time-out."""
     settings = Settings(timeout=timeout, activation_timeout=timeout)
 
     assert (settings.timeout, settings.activation_timeout) == (timeout, timeout)

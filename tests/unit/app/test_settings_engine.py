@@ -1,4 +1,4 @@
-"""The engine that settings name: by code, file and environment."""
+"""The Docker engine that settings name, in code, in a file or in the environment."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ SOCKET = "unix:///var/run/docker.sock"
 
 
 def test_no_engine_is_asked_unless_one_is_named() -> None:
-    """Not that of DOCKER_HOST either; an empty variable names none."""
+    """``DOCKER_HOST`` is ignored, and an empty variable names no engine."""
     assert Settings().engine is None
     assert Settings.from_env({"DOCKER_HOST": SOCKET}).engine is None
     assert Settings.from_env({"MOBY_PLUGINS_ENGINE": ""}).engine is None
 
 
-def test_an_engine_is_named_in_each_source(tmp_path: Path) -> None:
-    """By its address."""
+def test_an_engine_may_be_named_in_code_in_a_file_or_in_the_environment(tmp_path: Path) -> None:
+    """The setting is the engine's address in each of them."""
     file = tmp_path / "settings.toml"
     file.write_text(f'engine = "{SOCKET}"\n')
 
@@ -30,8 +30,8 @@ def test_an_engine_is_named_in_each_source(tmp_path: Path) -> None:
     assert evolve(Settings(engine=SOCKET), timeout=1).engine == SOCKET
 
 
-def test_one_behind_tls_has_options(tmp_path: Path) -> None:
-    """In code they are a value, in a file a table, in the environment pairs."""
+def test_an_engine_behind_tls_may_have_tls_options(tmp_path: Path) -> None:
+    """The options are a value in code, a table in a file, and pairs in the environment."""
     options = TLSOptions(ca_file="/ca.pem", min_version=772, exclusive_root_pools=True)
     file = tmp_path / "settings.toml"
     file.write_text(
@@ -50,7 +50,7 @@ def test_one_behind_tls_has_options(tmp_path: Path) -> None:
 
 
 def test_a_password_in_an_engines_address_is_not_kept() -> None:
-    """As in every address: it is never sent."""
+    """The user and the password are removed from the address, since they are never sent."""
     settings = Settings(engine="https://me:secret@h:2376")
 
     assert settings.engine == "https://h:2376"
@@ -72,8 +72,10 @@ def test_a_password_in_an_engines_address_is_not_kept() -> None:
         ({"engine": "https://h", "engine_tls": 5}, "a table of TLS options"),
     ],
 )
-def test_what_cannot_be_an_engine_is_refused(given: dict[str, Any], reason: str) -> None:
-    """When the settings are made, by the setting's name."""
+def test_an_engine_setting_that_cannot_be_used_is_refused(
+    given: dict[str, Any], reason: str
+) -> None:
+    """The ``SettingsError`` is raised when the settings are made, and has the reason."""
     with pytest.raises(SettingsError) as caught:
         Settings(**given)
 
@@ -81,7 +83,7 @@ def test_what_cannot_be_an_engine_is_refused(given: dict[str, Any], reason: str)
 
 
 def test_an_engine_that_is_not_verified_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    """As a plugin is."""
+    """The warning is the same as for a plugin that is not verified."""
     options = TLSOptions(insecure_skip_verify=True)
     new_local_discovery(Settings(engine="https://h:2376", engine_tls=options))
 
@@ -89,6 +91,6 @@ def test_an_engine_that_is_not_verified_is_warned_of(caplog: pytest.LogCaptureFi
 
 
 def test_an_option_that_is_no_boolean_is_refused() -> None:
-    """With the variable's name."""
+    """The ``SettingsError`` names the variable."""
     with pytest.raises(SettingsError, match="MOBY_PLUGINS_ENGINE_TLS: 'yes' is neither"):
         Settings.from_env({"MOBY_PLUGINS_ENGINE_TLS": "insecure_skip_verify=yes"})

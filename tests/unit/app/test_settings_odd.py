@@ -1,4 +1,4 @@
-"""Odd settings are an error when a value is made or a file is loaded, never later."""
+"""Invalid settings are an error when a value is made or a file is loaded, never later."""
 
 import math
 import os
@@ -27,8 +27,8 @@ NO_SECONDS: tuple[Any, ...] = (HUGE, math.nan, -math.inf, -1, 0, True, "5", [])
 
 
 @every("value", NO_SECONDS)
-def test_what_is_no_number_of_seconds_is_refused_wherever_it_is_given(value: Any) -> None:
-    """Settings, clients, registries, proxies and calls, before anything is sent."""
+def test_a_time_out_that_is_not_a_number_of_seconds_is_refused_everywhere(value: Any) -> None:
+    """Settings, clients, registries, proxies and calls raise before anything is sent."""
     client, line = client_to({"A.B": {}})
     transport, address, clock = MemoryTransport({}), Address("tcp://h:1"), FakeClock()
 
@@ -50,7 +50,7 @@ def test_what_is_no_number_of_seconds_is_refused_wherever_it_is_given(value: Any
 
 
 def test_infinity_is_no_bound() -> None:
-    """For time-outs, for the longest wait and for the budget, but for no first wait."""
+    """Time-outs, the longest wait and the budget may be infinite; the first wait may not."""
     assert seconds(math.inf) is None
     Settings(timeout=math.inf, activation_timeout=None)
     RetryPolicy(factor=math.inf, max_delay=math.inf, budget=math.inf)
@@ -60,15 +60,15 @@ def test_infinity_is_no_bound() -> None:
 
 @pytest.mark.parametrize("name", ["initial", "factor", "max_delay", "budget"])
 @pytest.mark.parametrize("value", [HUGE, math.nan, -math.inf, -1, True, "1", None, []])
-def test_what_no_policy_can_hold_is_refused(name: str, value: Any) -> None:
-    """The field is named, and the number is not written out."""
+def test_a_retry_policy_refuses_a_field_that_is_not_a_usable_number(name: str, value: Any) -> None:
+    """The error names the field, and does not print a number of 400 digits."""
     with pytest.raises(ValueError, match=f"^{name} must be a number") as caught:
         RetryPolicy(**{name: value})
     assert len(str(caught.value)) < 400
 
 
-def test_a_number_that_python_does_not_write_is_refused_too() -> None:
-    """More digits than a message could have."""
+def test_a_number_with_more_digits_than_python_prints_is_refused() -> None:
+    """The message shows the type instead of the number."""
     with pytest.raises(SettingsError, match="something that cannot be shown: int"):
         Settings(timeout=10**5000)
     with pytest.raises(ValueError, match="something that cannot be shown: int"):
@@ -76,7 +76,7 @@ def test_a_number_that_python_does_not_write_is_refused_too() -> None:
 
 
 def test_no_wait_is_longer_than_a_clock_can_wait() -> None:
-    """However the numbers multiply."""
+    """The delay is at most ``MAX_SECONDS``, however fast the policy's waits grow."""
     policy = RetryPolicy(initial=1.0, factor=1e300, max_delay=math.inf, budget=math.inf)
 
     assert [policy.next_delay(retries, 0.0) for retries in range(3)] == [
@@ -109,7 +109,7 @@ def test_no_wait_is_longer_than_a_clock_can_wait() -> None:
     ],
 )
 def test_an_odd_setting_is_refused_when_it_is_made(given: dict[str, Any]) -> None:
-    """Of a wrong type, out of range, or a name of nothing."""
+    """The value has a wrong type, is out of range, or names something that does not exist."""
     with pytest.raises(SettingsError):
         Settings(**given)
 
@@ -140,7 +140,7 @@ def test_an_odd_setting_is_refused_when_it_is_made(given: dict[str, Any]) -> Non
     ids=lambda text: text[:30],
 )
 def test_an_odd_setting_is_refused_when_a_file_is_loaded(text: str, tmp_path: Path) -> None:
-    """As a SettingsError that begins with the file's name."""
+    """The ``SettingsError`` begins with the file's name."""
     file = tmp_path / "settings.toml"
     file.write_text(text)
 
@@ -163,7 +163,7 @@ def test_an_odd_setting_is_refused_when_a_file_is_loaded(text: str, tmp_path: Pa
     ],
 )
 def test_an_odd_setting_is_refused_in_the_environment(variable: str, text: str) -> None:
-    """As a SettingsError that begins with the variable's name."""
+    """The ``SettingsError`` begins with the variable's name."""
     with pytest.raises(SettingsError, match=f"^MOBY_PLUGINS_{variable}: "):
         Settings.from_env({f"MOBY_PLUGINS_{variable}": text})
 
@@ -175,10 +175,10 @@ def test_an_odd_setting_is_refused_in_the_environment(variable: str, text: str) 
         *({"group": group} for group in (-5, 1 << 32, True, 1.5, HUGE)),
     ],
 )
-def test_a_mode_or_a_group_that_there_cannot_be_is_refused(
+def test_an_invalid_file_mode_or_group_of_a_socket_is_refused(
     given: dict[str, Any],
 ) -> None:
-    """Before a server is made; a group by a name that there is not is found when it starts."""
+    """Making the server raises a ``ValueError``; an unknown group name is found at its start."""
 
     class Volumes(VolumeDriver):
         def remove(self, name: str) -> None:
@@ -193,15 +193,15 @@ def test_a_mode_or_a_group_that_there_cannot_be_is_refused(
     [("/dev/zero", "not a regular file"), ("large.toml", "the file is larger than 1048576 bytes")],
 )
 def test_a_file_of_settings_is_not_read_without_end(path: str, why: str, tmp_path: Path) -> None:
-    """It has a megabyte at most: a device is given up, and so is another file by mistake."""
+    """A file over one megabyte is refused, and so is a device, which would never end."""
     (tmp_path / "large.toml").write_text("#" * (1 << 20) + "\n")
 
     with pytest.raises(SettingsError, match=f"{why}$"):
         Settings.load(tmp_path / path)
 
 
-def test_a_file_of_settings_that_is_nested_is_named_as_text_of_others(tmp_path: Path) -> None:
-    """Its name may hold what forges a line."""
+def test_the_error_of_a_deeply_nested_settings_file_escapes_the_file_name(tmp_path: Path) -> None:
+    """A line break in the name of the file forges no line of a log."""
     file = tmp_path / "a\nCRITICAL: b.toml"
     file.write_text("x = " + "[" * 5000 + "]" * 5000)
 
@@ -210,8 +210,8 @@ def test_a_file_of_settings_that_is_nested_is_named_as_text_of_others(tmp_path: 
     assert str(caught.value).isprintable()
 
 
-def test_a_number_that_is_too_large_is_not_infinity_in_the_environment_either() -> None:
-    """Only what says so is."""
+def test_a_number_too_large_for_a_float_is_refused_in_the_environment() -> None:
+    """Only the text ``inf`` is read as infinity."""
     for name in ("TIMEOUT", "ACTIVATION_TIMEOUT", "RETRY_BUDGET"):
         with pytest.raises(SettingsError, match=f"MOBY_PLUGINS_{name}: .* is too large"):
             Settings.from_env({f"MOBY_PLUGINS_{name}": "1" + "0" * 400})
@@ -219,8 +219,10 @@ def test_a_number_that_is_too_large_is_not_infinity_in_the_environment_either() 
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_settings_are_a_regular_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """A FIFO is not waited for."""
+def test_a_settings_file_must_be_a_regular_file(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """A directory or a FIFO is refused, without waiting for a writer."""
     make(tmp_path / "settings.toml")
 
     with pytest.raises(SettingsError, match=r"settings\.toml: "):

@@ -74,7 +74,9 @@ def test_an_empty_file_changes_nothing(toml: Path) -> None:
         ("a = '\ud8ff'", "'utf-8' codec can't decode byte"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(toml: Path, text: str, message: str) -> None:
+def test_a_mistake_in_a_settings_file_is_an_error_with_the_file_name(
+    toml: Path, text: str, message: str
+) -> None:
     """Every mistake in a file is an error that begins with the file's name."""
     toml.write_bytes(text.encode(errors="surrogatepass"))
 
@@ -84,8 +86,8 @@ def test_a_file_that_cannot_be_used_is_named(toml: Path, text: str, message: str
     assert str(caught.value).startswith(f"{toml}: {message}")
 
 
-def test_a_file_that_is_missing_is_named(toml: Path) -> None:
-    """A file that cannot be opened is the same kind of error, with the system's as cause."""
+def test_a_missing_settings_file_is_an_error_with_the_file_name(toml: Path) -> None:
+    """The ``SettingsError`` has the system's ``FileNotFoundError`` as its cause."""
     with pytest.raises(SettingsError, match="No such file") as caught:
         Settings.load(toml)
 
@@ -93,15 +95,15 @@ def test_a_file_that_is_missing_is_named(toml: Path) -> None:
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
-def test_an_empty_environment_changes_nothing() -> None:
-    """Variables of others are not looked at."""
+def test_environment_variables_of_other_programs_change_no_setting() -> None:
+    """``DOCKER_HOST`` or a prefix in small letters, for example, leaves the defaults unchanged."""
     environ = {"HOME": "/root", "XDG_CONFIG_HOME": "/x", "DOCKER_HOST": "y", "moby_plugins_x": "z"}
 
     assert Settings.from_env(environ) == Settings()
 
 
 def test_the_environment_sets_what_it_names() -> None:
-    """Variables are the settings' names in capitals; the policy's numbers have one each."""
+    """A variable is a setting's name in capitals; each number of the retry policy has its own."""
     environ = {
         "MOBY_PLUGINS_SOCKETS_PATH": "/s",
         "MOBY_PLUGINS_SPECS_PATHS": "/a:/b::",
@@ -127,15 +129,15 @@ def test_the_environment_sets_what_it_names() -> None:
     )
 
 
-def test_no_directory_of_specs_can_be_asked_for() -> None:
-    """An empty list of paths is a list."""
+def test_an_empty_variable_sets_an_empty_list_of_spec_directories() -> None:
+    """The defaults do not apply, so no directory of specs is searched."""
     assert Settings.from_env({"MOBY_PLUGINS_SPECS_PATHS": ""}).specs_paths == ()
 
 
-def test_the_machines_environment_is_read_unless_one_is_given(
+def test_from_env_reads_the_environment_of_the_process_by_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """``from_env()`` reads the process's own variables."""
+    """``from_env()`` without an argument reads the process's own variables."""
     monkeypatch.setenv("MOBY_PLUGINS_TIMEOUT", "7")
 
     assert Settings.from_env().timeout == 7.0
@@ -169,7 +171,9 @@ def test_the_machines_environment_is_read_unless_one_is_given(
         ("MOBY_PLUGINS_TIME_OUT", "1", f"unknown setting 'time_out'; known: {KNOWN}"),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_named(variable: str, text: str, message: str) -> None:
+def test_a_mistake_in_the_environment_is_an_error_with_the_variable_name(
+    variable: str, text: str, message: str
+) -> None:
     """Every mistake in the environment is an error that begins with the variable's name."""
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({"MOBY_PLUGINS_SPECS_PATHS": "/a", variable: text})
@@ -194,17 +198,17 @@ def test_a_variable_that_cannot_be_used_is_named(variable: str, text: str, messa
 def test_a_rootless_engine_has_the_users_directories(
     environ: dict[str, str], specs_paths: tuple[str, ...]
 ) -> None:
-    """Under RootlessKit specs are the user's, in the documented places, unless set otherwise."""
+    """The directories are below ``XDG_CONFIG_HOME`` or ``HOME``, unless a variable sets them."""
     settings = Settings.from_env({"ROOTLESSKIT_STATE_DIR": "/run/user/1/rk", **environ})
 
     assert settings.specs_paths == specs_paths
     assert settings.sockets_path == "/run/docker/plugins"
 
 
-def test_a_rootless_engine_without_a_home_has_the_systems_idea_of_it(
+def test_under_rootlesskit_a_missing_home_is_taken_from_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where the given environment has no HOME, the process's own home counts."""
+    """Where the given environment has no ``HOME``, the process's own home directory counts."""
     monkeypatch.setenv("HOME", "/home/process")
 
     settings = Settings.from_env({"ROOTLESSKIT_STATE_DIR": "/run/user/1/rk"})

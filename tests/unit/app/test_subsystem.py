@@ -1,4 +1,4 @@
-"""A subsystem of one's own: one class gives the host's proxy and the plugin's interface."""
+"""A custom subsystem: one class is the host's proxy and the plugin's interface."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -97,10 +97,10 @@ class Polite(Greeter):
         (("Ada",), {"times": 3}, '{"Name":"Ada","Times":3,"GuestID":""}'),
     ],
 )
-def test_arguments_are_given_as_to_any_method(
+def test_a_proxy_method_takes_positional_keyword_and_default_arguments(
     arguments: tuple[Any, ...], named: dict[str, Any], body: str
 ) -> None:
-    """By position, by keyword or by default; an id is an ID on the wire."""
+    """Each argument is a key of the JSON body, in which ``guest_id`` is ``GuestID``."""
     client, line = client_to({"Greeter.Greet": {"Greeting": "hi"}})
 
     assert Greeter(client).greet(*arguments, **named) == "hi"
@@ -118,7 +118,7 @@ def test_arguments_are_given_as_to_any_method(
 def test_wrong_arguments_are_a_type_error(
     arguments: tuple[Any, ...], named: dict[str, Any], message: str
 ) -> None:
-    """As for any method, and nothing is sent."""
+    """The message is that of an ordinary Python call, and nothing is sent."""
     client, line = client_to({})
 
     with pytest.raises(TypeError, match=message):
@@ -126,8 +126,8 @@ def test_wrong_arguments_are_a_type_error(
     assert line.requests == []
 
 
-def test_both_ends_of_a_definition_meet() -> None:
-    """A message class, its defaults and its metadata; a result that is a whole message."""
+def test_a_proxy_and_an_implementation_of_one_definition_work_together() -> None:
+    """Message classes, with their defaults and metadata, may be arguments and results."""
     part = Polite("Good morning")
     client, line = client_to(PluginApp(part))
     greeter = Greeter(client)
@@ -146,8 +146,8 @@ def test_both_ends_of_a_definition_meet() -> None:
     ]
 
 
-def test_a_call_without_parameters_says_how_it_is_sent() -> None:
-    """``{}``, or nothing with ``sends_body=False``."""
+def test_a_method_without_parameters_sends_an_empty_object_or_no_body() -> None:
+    """The body is ``{}``, or nothing with ``sends_body=False``."""
     client, line = client_to({"Greeter.Latest": {"To": "x"}, "Greeter.Tags": {}})
 
     Greeter(client).latest_card()
@@ -157,15 +157,15 @@ def test_a_call_without_parameters_says_how_it_is_sent() -> None:
 
 
 def test_a_method_that_a_plugin_may_lack_has_a_value_for_404() -> None:
-    """And for nothing else."""
+    """Any other status of an error still raises a ``StatusError``."""
     assert replying(Greeter, "Tags", status(404)).tags() == {"none": "1"}
     assert replying(Greeter, "Tags", {"Tags": None}).tags() == {}
     with pytest.raises(StatusError):
         replying(Greeter, "Tags", status(503)).tags()
 
 
-def test_a_subsystem_has_its_own_names() -> None:
-    """The manifest's, the path's and the error's; a failure of any kind may have a value."""
+def test_a_subsystem_may_set_its_names_in_manifest_paths_and_errors() -> None:
+    """A method with ``default_on_error`` returns that value for a failure of any kind."""
 
     class Lamp(Subsystem):
         implements = "lamp"
@@ -218,8 +218,8 @@ def test_a_subsystem_can_be_extended() -> None:
     assert "Snapshot" not in VolumeDriver.remotes
 
 
-def test_a_response_of_a_wrong_type_is_signed() -> None:
-    """Method and address are told, for the result as for the error."""
+def test_the_error_of_a_response_of_a_wrong_type_names_address_and_method() -> None:
+    """A wrong result and a wrong ``Err`` both raise such a ``WireError``."""
     with pytest.raises(WireError, match=r"^tcp://host:1: Greeter\.Greet: Greeting: a string"):
         replying(Greeter, "Greet", {"Greeting": 1}).greet("Ada")
     with pytest.raises(WireError, match=r"^tcp://host:1: Greeter\.Greet: Err: a string"):
@@ -229,8 +229,8 @@ def test_a_response_of_a_wrong_type_is_signed() -> None:
 
 
 @pytest.mark.parametrize("part", [Greeter(), Polite("x")])
-def test_what_was_made_without_a_client_is_no_proxy(part: Greeter) -> None:
-    """A call that nothing answers is a clear TypeError."""
+def test_a_subsystem_made_without_a_client_cannot_call(part: Greeter) -> None:
+    """An unimplemented method and the attribute ``client`` raise a clear ``TypeError``."""
     message = f"^{type(part).__name__} is not a proxy: it was made without a client$"
 
     with pytest.raises(TypeError, match=message):
@@ -240,7 +240,7 @@ def test_what_was_made_without_a_client_is_no_proxy(part: Greeter) -> None:
 
 
 def test_a_time_out_for_an_unknown_method_is_an_error() -> None:
-    """A slip of the pen is told at once."""
+    """The constructor raises a ``ValueError`` that names the class and the method."""
     with pytest.raises(ValueError, match=r"^timeouts: VolumeDriver has no method 'Mount'$"):
         VolumeDriver(timeouts={"Mount": 1.0})
     told = r"^timeouts: VolumeDriver has no method 'x{300}'… of 9000$"
@@ -248,8 +248,8 @@ def test_a_time_out_for_an_unknown_method_is_an_error() -> None:
         VolumeDriver(timeouts={"x" * 9000: 1.0})
 
 
-def test_the_time_of_a_method_is_that_of_its_call() -> None:
-    """Whether it asks, starts something or sends a file; the name of the method chooses it."""
+def test_the_timeouts_of_a_proxy_are_those_of_its_calls() -> None:
+    """The keys of ``timeouts`` are method names, for calls, notices and uploads alike."""
     client, line = client_to(
         {
             "VolumeDriver.Remove": {},
@@ -265,8 +265,8 @@ def test_the_time_of_a_method_is_that_of_its_call() -> None:
     assert line.timeouts == [1.5, 2.5, 3.5]
 
 
-def test_what_is_sent_is_read_as_the_method_says() -> None:
-    """An answer to a file, too, is no plain JSON but what the method returns."""
+def test_the_response_to_an_upload_is_read_as_the_declared_result() -> None:
+    """A response of a wrong type is a ``WireError`` that names the method."""
     client, _ = client_to({"GraphDriver.ApplyDiff": {"Size": "much"}}, retry=RetryPolicy.never())
 
     with pytest.raises(WireError, match=r"GraphDriver\.ApplyDiff"):

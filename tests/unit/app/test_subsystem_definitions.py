@@ -1,4 +1,4 @@
-"""Definitions of subsystems that cannot be, and what their authors are told."""
+"""Invalid definitions of subsystems, and the errors that their authors get."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -60,8 +60,10 @@ def _maybe(self: Any) -> Volume | None: ...
         ),
     ],
 )
-def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: str) -> None:
-    """When the class is made, naming method and parameter."""
+def test_an_invalid_method_definition_is_refused_when_the_class_is_made(
+    function: Any, message: str
+) -> None:
+    """The ``TypeError`` names the method and the parameter."""
     with pytest.raises(TypeError) as caught:
         define(function)
 
@@ -69,15 +71,15 @@ def test_a_definition_that_cannot_be_is_refused_at_once(function: Any, message: 
 
 
 def test_an_optional_message_needs_a_key() -> None:
-    """Nothing could not be told from an empty message."""
+    """A result ``None`` without a key could not be distinguished from an empty message."""
     with pytest.raises(TypeError, match=r"needs a key in the response"):
         define(_maybe)
 
     define(_maybe, result="Volume")
 
 
-def test_a_name_that_is_never_defined_is_told_at_the_first_call() -> None:
-    """A type may be defined later than its method, but not never."""
+def test_an_undefined_name_in_an_annotation_is_an_error_at_the_first_call() -> None:
+    """A type may be defined after its method, so names are not resolved before a call."""
 
     class Odd(Subsystem):
         @remote()
@@ -90,8 +92,8 @@ def test_a_name_that_is_never_defined_is_told_at_the_first_call() -> None:
         Odd(client).do(1)
 
 
-def test_one_class_implements_one_subsystem() -> None:
-    """Methods of the same name would answer for each other."""
+def test_a_class_cannot_derive_from_two_subsystems() -> None:
+    """Methods of the same name would be confused; the ``TypeError`` says to write two classes."""
     with pytest.raises(
         TypeError,
         match=r"^Both derives from several subsystems: write one class for each of \['Log",
@@ -99,8 +101,8 @@ def test_one_class_implements_one_subsystem() -> None:
         type("Both", (VolumeDriver, LogDriver), {})
 
 
-def test_an_asynchronous_method_needs_the_other_base() -> None:
-    """Of a plain subsystem a thread would not await it."""
+def test_an_asynchronous_method_in_a_synchronous_subsystem_is_refused() -> None:
+    """The error says to derive from ``AsyncSubsystem``, since no thread awaits a coroutine."""
 
     async def do(_: object) -> None: ...
 
@@ -109,8 +111,8 @@ def test_an_asynchronous_method_needs_the_other_base() -> None:
         type("Odd", (Subsystem,), {"do": remote("Do")(do)})
 
 
-def test_a_subsystem_is_shown_by_what_it_is_for() -> None:
-    """A proxy by its client."""
+def test_the_repr_of_a_subsystem_shows_its_interface_or_its_client() -> None:
+    """A proxy shows its client, and an object without a client what it is for."""
     client, _ = client_to({})
 
     assert repr(VolumeDriver()) == "<VolumeDriver for VolumeDriver>"
@@ -118,8 +120,8 @@ def test_a_subsystem_is_shown_by_what_it_is_for() -> None:
     assert repr(VolumeDriver(client)) == f"<VolumeDriver of {client!r}>"
 
 
-def test_a_base_that_is_no_subsystem_is_none() -> None:
-    """A class of the author's may add methods, before or behind the subsystem."""
+def test_a_subsystem_may_have_a_mixin_class_before_or_after_it() -> None:
+    """A base class of the author's own does not change the interface."""
 
     class Mixin:
         """Something of the author's."""
@@ -130,14 +132,14 @@ def test_a_base_that_is_no_subsystem_is_none() -> None:
     assert (first.interface, last.interface) == ("VolumeDriver", "VolumeDriver")
 
 
-def test_a_field_may_be_left_out_under_a_name_of_its_own() -> None:
-    """What tells ``encode`` so is in the field's metadata."""
+def test_omitempty_may_also_set_the_name_of_a_field_on_the_wire() -> None:
+    """Both are metadata of the field, which ``encode`` reads."""
     assert omitempty() == {"omitempty": True}
     assert omitempty("ID") == {"omitempty": True, "wire": "ID"}
 
 
 def test_a_message_is_named_after_its_method_and_holds_its_arguments() -> None:
-    """A value of its own class: frozen, with the defaults of the method's parameters."""
+    """The message's class is frozen, and has the defaults of the method's parameters."""
     empty = inspect.Parameter.empty
     message: Any = message_class(
         "Odd.Do", {"name": ("Name", str, empty), "times": ("Count", int, 1)}
@@ -153,7 +155,7 @@ def test_a_message_is_named_after_its_method_and_holds_its_arguments() -> None:
 
 
 def test_a_time_in_a_field_is_checked_when_it_is_sent() -> None:
-    """A host in Go reads nothing but RFC 3339; what it sends is not checked."""
+    """``encode`` refuses what is not RFC 3339, as Go could not read it; ``decode`` accepts it."""
 
     @attrs.frozen
     class Entry:
@@ -166,7 +168,7 @@ def test_a_time_in_a_field_is_checked_when_it_is_sent() -> None:
 
 
 def test_a_result_may_be_a_sequence_a_message_or_a_mapping() -> None:
-    """A host gets tuples, at any depth; a message and a mapping need no key."""
+    """A sequence is returned as nested tuples; a message and a mapping need no key."""
 
     @attrs.frozen
     class Card:
@@ -206,8 +208,8 @@ def test_a_result_may_be_a_sequence_a_message_or_a_mapping() -> None:
     assert line.timeouts[0] == 1.25
 
 
-def test_an_attribute_by_the_name_of_the_mark_is_no_mark() -> None:
-    """A function of the author's may have one for its own purposes."""
+def test_a_function_with_an_unrelated_remote_attribute_is_no_remote_method() -> None:
+    """Authors may use an attribute ``remote`` for their own purposes."""
 
     def function() -> None: ...
 

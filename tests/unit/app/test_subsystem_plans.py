@@ -57,15 +57,15 @@ def of(subsystem: type[Subsystem], wire: str) -> RemoteMethod:
         ),
     ],
 )
-def test_a_method_plans_one_kind_of_call(
+def test_each_remote_method_plans_the_kind_of_call_that_it_needs(
     method: RemoteMethod, arguments: tuple[Any, ...], plan: Plan
 ) -> None:
-    """JSON both ways, nothing to read, a body as it is, or an answer as it comes."""
+    """A method makes a JSON call, a notice without a result, an upload, or a stream."""
     assert method.plan(*arguments) == plan
 
 
 def test_a_stream_is_read_by_the_methods_own_reader() -> None:
-    """Chunks as they are, or what the method makes of their bytes."""
+    """``Diff`` gives chunks of bytes as they are, and ``ReadLogs`` makes log entries of them."""
     chunks, entries = of(GraphDriver, "Diff"), of(LogDriver, "ReadLogs")
     assert isinstance(chunks, Streamed)
     assert isinstance(entries, Streamed)
@@ -75,8 +75,8 @@ def test_a_stream_is_read_by_the_methods_own_reader() -> None:
     assert list(entries.reader().feed(encode_frame(entry))) == [entry]
 
 
-def test_a_subsystem_of_ones_own_plans_as_the_others_do() -> None:
-    """What is marked asks for JSON."""
+def test_a_method_of_a_custom_subsystem_plans_a_call_in_json() -> None:
+    """Marking the method with ``@remote`` is enough."""
 
     class Greeter(Subsystem):
         @remote(result="Greeting")

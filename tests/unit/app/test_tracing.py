@@ -1,4 +1,4 @@
-"""Standing between a host and a plugin: what passes, and what is seen of it."""
+"""``Trace`` stands between a host and a plugin: it passes calls on, and records them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -35,7 +35,7 @@ def read(response: Response) -> bytes:
     return data
 
 
-def test_a_call_and_its_response_pass_unchanged_and_are_seen() -> None:
+def test_a_call_and_its_response_are_passed_on_unchanged_and_recorded() -> None:
     """Method, query, body and headers go on; status, headers and body come back."""
     seen: list[Request] = []
 
@@ -56,8 +56,8 @@ def test_a_call_and_its_response_pass_unchanged_and_are_seen() -> None:
     assert (call.answer.data, call.broken, call.host_left) == (b'{"Err":"no"}', "", False)
 
 
-def test_what_concerns_one_connection_alone_does_not_pass() -> None:
-    """Each side frames its bodies and keeps its connections as it likes."""
+def test_headers_of_a_single_connection_are_not_passed_on() -> None:
+    """Each side frames its bodies and keeps its connections by itself."""
     headers = {"Connection": "close", "Transfer-Encoding": "chunked", "Keep-Alive": "5", "X": "y"}
     seen: list[Request] = []
 
@@ -71,8 +71,8 @@ def test_what_concerns_one_connection_alone_does_not_pass() -> None:
     assert response.headers == {"X": "y"}
 
 
-def test_a_call_has_its_time() -> None:
-    """When it came, and how long it took until the end of its answer."""
+def test_a_recorded_call_has_its_start_and_its_duration() -> None:
+    """The duration lasts until the end of the response was read."""
 
     def slow(_: Request) -> bytes:
         traced.clock.advance(2)
@@ -89,7 +89,7 @@ def test_a_call_has_its_time() -> None:
 
 
 def test_bodies_pass_as_they_come_in_both_directions() -> None:
-    """Nothing waits for the end of a body; every piece is told of, with counts."""
+    """No piece waits for the end of its body, and each is reported with running counts."""
     log: list[str] = []
 
     def upload() -> Iterator[bytes]:
@@ -120,8 +120,8 @@ def test_bodies_pass_as_they_come_in_both_directions() -> None:
     assert traced.calls[0].answer.pieces == (b"a", b"bc")
 
 
-def test_what_is_kept_of_a_body_is_bounded() -> None:
-    """A stream without an end does not fill the memory; it passes whole."""
+def test_the_recorded_part_of_a_body_is_bounded() -> None:
+    """A body of 2 MiB is passed on whole, and 1 MiB of it is recorded."""
     traced = Traced(lambda _: iter([bytes(1 << 19)] * 4))
 
     assert len(read(traced.call())) == 4 << 19
@@ -130,8 +130,8 @@ def test_what_is_kept_of_a_body_is_bounded() -> None:
     assert (len(answer.data), answer.omitted, answer.size) == (1 << 20, 1 << 20, 2 << 20)
 
 
-def test_no_answer_is_passed_on_as_none() -> None:
-    """The host's connection is closed, as the plugin closed its own."""
+def test_a_plugin_that_sends_no_response_gives_the_host_none() -> None:
+    """``NoAnswerError`` closes the host's connection, and the call is recorded as broken."""
     traced = Traced({"M.x": drops()})
 
     with pytest.raises(NoAnswerError, match="closed the connection without a response") as caught:
@@ -145,7 +145,7 @@ def test_no_answer_is_passed_on_as_none() -> None:
 
 
 def test_a_response_that_breaks_off_breaks_off_for_the_host() -> None:
-    """What came of it is passed on and seen; it is not taken for a whole one."""
+    """The part that arrived is passed on and recorded, and the call is recorded as broken."""
     traced = Traced({"M.x": drops_mid_body(b"half")})
     response = traced.call()
 
@@ -160,7 +160,7 @@ def test_a_response_that_breaks_off_breaks_off_for_the_host() -> None:
 
 
 def test_a_host_that_leaves_is_seen() -> None:
-    """One that follows a stream goes when it likes; the plugin's body is closed."""
+    """The plugin's body is closed, and the call is not recorded as broken."""
     closed: list[bool] = []
 
     def endless() -> Iterator[bytes]:
@@ -181,7 +181,7 @@ def test_a_host_that_leaves_is_seen() -> None:
 
 
 def test_a_host_that_breaks_its_own_request_off_is_seen() -> None:
-    """That is not the plugin's fault."""
+    """The call is recorded as left by the host, not as broken by the plugin."""
 
     def upload() -> Iterator[bytes]:
         yield b"half"
@@ -196,8 +196,8 @@ def test_a_host_that_breaks_its_own_request_off_is_seen() -> None:
     assert (call.request.data, call.host_left, call.broken) == (b"half", True, "")
 
 
-def test_memory_gives_no_response_as_sockets_do() -> None:
-    """An app that has none is a plugin that hung up, in memory too."""
+def test_an_app_without_a_response_looks_the_same_in_memory_as_over_a_socket() -> None:
+    """``MemoryTransport`` raises that the plugin sent no response, or a body that is cut off."""
     before = Traced({"M.x": drops()})
     within = Traced({"M.x": drops_mid_body()})
 
@@ -212,7 +212,7 @@ def test_memory_gives_no_response_as_sockets_do() -> None:
 def test_a_call_goes_on_whatever_its_observers_raise(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who only looks on does not change what passes; it is logged."""
+    """The bodies are passed on unchanged, and each exception is logged."""
 
     def fail(_: object) -> None:
         raise error

@@ -1,4 +1,4 @@
-"""Answers read as types: strict about JSON's types, lenient where hosts have always been."""
+"""Responses decoded as types: strict about JSON types, lenient where hosts always were."""
 
 import re
 from collections import deque
@@ -105,7 +105,7 @@ class Dated:
     ],
 )
 def test_without_a_type_a_response_is_plain_json(body: bytes, value: Any) -> None:
-    """The first value comes as Python's own; no body at all is ``None``."""
+    """The first JSON value is returned as a plain Python value, and an empty body as ``None``."""
     assert decode(body) == value
 
 
@@ -191,7 +191,7 @@ def test_null_is_the_types_zero(into: Any, zero: object) -> None:
 
 @pytest.mark.parametrize("absent", [b"{}", b'{"Name": null, "Mountpoint": null, "Status": null}'])
 def test_an_absent_key_gives_the_default_or_else_a_zero(absent: bytes) -> None:
-    """A key that is missing and one that is ``null`` are the same."""
+    """A key that is missing and one that is ``null`` are treated alike."""
     assert decode(absent, Volume) == Volume(name="", mountpoint="/mnt", created_at="", status={})
 
 
@@ -203,7 +203,7 @@ def test_keys_match_without_case_and_unknown_ones_are_ignored() -> None:
 
 
 def test_a_repeated_key_keeps_its_first_place() -> None:
-    """Of three keys that differ in case alone the second counts, if the third repeats the first."""
+    """In name, NAME, name the second counts as the last key, since the third repeats the first."""
     assert decode(b'{"name": "a", "NAME": "b", "name": "c"}', Volume) == Volume("b")
 
 
@@ -276,7 +276,7 @@ def test_names_on_the_wire_are_title_cased_and_joined() -> None:
     ],
 )
 def test_a_wrong_type_is_an_error_that_says_where(body: bytes, into: Any, reason: str) -> None:
-    """No value is bent to fit; the error names the path to it, in the names of the wire."""
+    """No value is converted to fit, and the error has the path of keys to the value."""
     with pytest.raises(WireError) as caught:
         decode(body, into)
 
@@ -302,8 +302,10 @@ def test_bytes_are_standard_base64(text: str) -> None:
         (b"1" + b"0" * 400, float, "not <class 'float'>: int too large to convert to float"),
     ],
 )
-def test_what_cannot_be_read_is_an_error_that_says_why(body: bytes, into: Any, reason: str) -> None:
-    """Broken JSON, and values that a type itself refuses, are errors with a cause."""
+def test_a_response_that_cannot_be_decoded_is_an_error_with_its_reason(
+    body: bytes, into: Any, reason: str
+) -> None:
+    """Broken JSON, and a value that the type itself refuses, have their exception as cause."""
     with pytest.raises(WireError) as caught:
         decode(body, into)
 
@@ -312,8 +314,8 @@ def test_what_cannot_be_read_is_an_error_that_says_why(body: bytes, into: Any, r
 
 
 @pytest.mark.parametrize("into", [datetime, Dated, list[Dated], int | str])
-def test_a_type_that_nobody_can_read_is_the_callers_mistake(into: Any) -> None:
-    """A type without a way to read it is a ``TypeError``, at whatever depth it sits."""
+def test_a_type_that_no_response_can_be_decoded_as_is_a_type_error(into: Any) -> None:
+    """The mistake is the caller's, at whatever depth the type occurs."""
     body = b'[{"When": "now"}]' if into == list[Dated] else b'{"When": "now"}'
 
     with pytest.raises(TypeError, match=r"^no response can be decoded as"):
@@ -328,23 +330,23 @@ def test_a_tuple_of_fixed_length_is_refused(into: Any) -> None:
         decode(b'["a"]', into)
 
 
-def test_what_is_too_much_is_a_wire_error() -> None:
-    """Values are counted before they are decoded, at either end."""
+def test_a_response_of_more_than_a_million_values_is_refused() -> None:
+    """The values are counted before they are decoded."""
     with pytest.raises(WireError, match=r"^the JSON has more than 1,000,000 values$"):
         decode(b"[" + b"0," * 1_000_000 + b"0]")
 
 
 @every("into", [3, "Volume", [str], {"a": int}, lambda value: value])
-def test_what_is_no_type_is_told_by_the_arguments_name(into: Any) -> None:
-    """Also what cannot be looked up at all, as it has no hash."""
+def test_a_value_that_is_not_a_type_is_refused_with_the_name_of_the_argument(into: Any) -> None:
+    """The ``TypeError`` names ``into``, also for a value that has no hash."""
     with pytest.raises(
         TypeError, match=r"^no response can be decoded as .*, which is given as into: "
     ):
         decode(b"{}", into)
 
 
-def test_what_has_no_hash_is_shown() -> None:
-    """With what Python says of it."""
+def test_the_error_of_a_type_without_a_hash_shows_the_value() -> None:
+    """For ``[str]`` the message has Python's own reason, too."""
     with pytest.raises(TypeError, match=r"as \[<class 'str'>\], .* into: unhashable type: 'list'$"):
         decode(b"{}", [str])
 
@@ -366,8 +368,8 @@ def test_what_has_no_hash_is_shown() -> None:
         (b'{"Item": 1, "Inner": {"Item": "a"}}', Box[int]),
     ],
 )
-def test_a_type_of_ones_own_is_as_strict_as_what_it_is_made_of(body: bytes, into: Any) -> None:
-    """A value of another JSON type is an error, and one that is none of an enumeration's."""
+def test_enums_subclasses_and_generic_classes_are_decoded_strictly(body: bytes, into: Any) -> None:
+    """A value of another JSON type, or outside of the enum, is a ``WireError``."""
     with pytest.raises(WireError):
         decode(body, into)
 
@@ -380,8 +382,8 @@ class Spelled:
     title: int = field(metadata={"wire": "Id"})
 
 
-def test_a_key_that_matches_to_the_letter_comes_first() -> None:
-    """Before one that only matches without case, as in Go."""
+def test_a_key_that_matches_exactly_is_preferred() -> None:
+    """A key that matches only without regard to case counts after it, as in Go."""
     assert decode(b'{"ID": 1, "Id": 2}', Spelled) == Spelled(1, 2)
     assert decode(b'{"Id": 2, "ID": 1}', Spelled) == Spelled(1, 2)
 
@@ -390,7 +392,7 @@ K = TypeVar("K")
 
 
 def test_a_generic_class_is_read_with_the_types_that_it_is_given() -> None:
-    """A field that names no variable keeps its type; a variable without a type is refused."""
+    """Fields without a type variable keep their types; a variable without a type is refused."""
 
     @frozen
     class Pair(Generic[K, T]):

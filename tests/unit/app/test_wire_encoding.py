@@ -1,4 +1,4 @@
-"""Arguments written as a body."""
+"""Arguments of a call, written as a JSON body."""
 
 import math
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ class Frame:
 
 
 def test_no_arguments_are_no_body() -> None:
-    """``None`` sends nothing; an empty object is something."""
+    """``None`` sends no body; an empty mapping, in contrast, is sent as ``{}``."""
     assert encode(None) == b""
     assert encode({}) == b"{}\n"
 
@@ -44,19 +44,19 @@ def test_no_arguments_are_no_body() -> None:
     ],
 )
 def test_arguments_are_compact_json_and_a_newline(args: Any, body: bytes) -> None:
-    """Plain values, attrs values, and the ones inside the others are written as JSON."""
+    """Plain values and attrs values are written, also inside each other."""
     assert encode(args) == body
 
 
-def test_a_value_of_many_parts_is_written_without_a_gap() -> None:
-    """Python's encoder returns a long value in several strings."""
+def test_a_long_value_is_written_completely() -> None:
+    """Python's encoder returns a long value in several strings, which are joined."""
     many = [*range(300_000)]
 
     assert encode(many) == f"[{','.join(map(str, many))}]\n".encode()
 
 
 def test_what_was_written_is_read_back() -> None:
-    """A value survives the way through a body."""
+    """An attrs value is the same after ``encode`` and ``decode``."""
     mount = Mount("a", "7", {"k": "v"}, (Mount("b"),))
 
     assert decode(encode(mount), Mount) == mount
@@ -64,7 +64,7 @@ def test_what_was_written_is_read_back() -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_number_that_json_lacks_is_refused(number: float) -> None:
-    """Nothing is written that could not be read."""
+    """JSON has no such numbers, so no host or plugin could read them."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         encode({"Size": number})
 
@@ -75,20 +75,20 @@ def test_a_number_that_json_lacks_is_refused(number: float) -> None:
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("wrap", [lambda value: value, lambda value: {"a": [value]}, Frame])
-def test_what_has_no_json_form_is_refused(value: Any, wrap: Any) -> None:
+def test_a_value_that_json_cannot_express_is_refused(value: Any, wrap: Any) -> None:
     """A value that JSON cannot hold is a ``TypeError``, at whatever depth it sits."""
     with pytest.raises(TypeError, match=f"{type(value).__name__} has no JSON form|unsupported|not"):
         encode(wrap(value))
 
 
-def test_what_has_no_json_form_is_told_by_its_type() -> None:
-    """And not by its value, which may be a secret."""
+def test_the_error_of_a_value_that_json_cannot_express_names_its_type() -> None:
+    """The value itself is not shown, since it may be a secret."""
     with pytest.raises(TypeError, match=r"^set has no JSON form$"):
         encode({1, 2})
 
 
 def test_a_value_inside_itself_is_refused() -> None:
-    """What would never end is not begun."""
+    """``encode`` raises a ``ValueError`` instead of going on for ever."""
     endless: list[Any] = []
     endless.append(endless)
 
@@ -117,7 +117,7 @@ def test_half_a_surrogate_pair_is_written_as_a_replacement_character(
 
 
 def test_a_value_that_is_nested_too_deeply_is_refused() -> None:
-    """It is not a circle: Python's own limit says so."""
+    """Python's own limit is reached; the error says that the arguments are nested too deeply."""
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]

@@ -28,7 +28,7 @@ Breaks: TypeAlias = Callable[[App], App]
 
 @frozen
 class Broken:
-    """How a plugin is broken so that a check does not pass, and what that finds then."""
+    """A way to break a plugin so that a check does not pass, and the outcome of that check."""
 
     breaks: Breaks = field(eq=False)
     outcome: CheckOutcome = CheckOutcome.FAILED

@@ -41,7 +41,7 @@ GATEWAY = "com.docker.network.gateway"
 
 
 class Volumes(VolumeDriver):
-    """Names, and how often each is mounted."""
+    """A volume driver that keeps names, and how often each volume is mounted."""
 
     def __init__(self) -> None:
         self._mounts: dict[str, Counter[str]] = {}
@@ -76,7 +76,7 @@ class Volumes(VolumeDriver):
 
 
 class Networks(NetworkDriver):
-    """Ids of networks and of endpoints in them."""
+    """A network driver that keeps IDs of networks, and of endpoints in them."""
 
     def __init__(self) -> None:
         self._networks: dict[str, set[str]] = {}
@@ -138,7 +138,7 @@ class Networks(NetworkDriver):
 
 
 class Addresses(IpamDriver):
-    """Pools by their CIDR, and the addresses that are taken."""
+    """An IPAM driver that keeps pools by their CIDR, and the addresses in use."""
 
     def __init__(self) -> None:
         self._taken: dict[str, set[str]] = {}
@@ -189,7 +189,7 @@ class Addresses(IpamDriver):
 
 
 class Doorman(AuthZPlugin):
-    """Lets everybody look."""
+    """An authorization plugin that allows GET alone."""
 
     def authorize_request(self, request: AuthZRequest) -> Verdict:
         allowed = request.request_method == "GET"
@@ -203,14 +203,14 @@ class Meter(MetricsCollector):
     """Does nothing with the engine's metrics."""
 
     def start_metrics(self) -> None:
-        """Now."""
+        """There is nothing to start."""
 
     def stop_metrics(self) -> None:
-        """No more."""
+        """There is nothing to stop."""
 
 
 class Secrets(SecretProvider):
-    """Knows one."""
+    """A secret provider with one secret."""
 
     def get_secret(self, request: SecretRequest) -> Secret:
         if request.secret_name != "password":
@@ -225,7 +225,7 @@ WHOLE = PluginApp(*(part() for part in PARTS))
 
 
 class _GoodPlugin:
-    """All parts, each made when it is first called: most checks call one."""
+    """A plugin of all parts; each is made at its first call, as most checks call only one."""
 
     def __init__(self) -> None:
         self._apps: dict[str, PluginApp] = {}

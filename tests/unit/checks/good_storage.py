@@ -32,7 +32,7 @@ END = LogEntry()
 
 
 class Logs(LogDriver):
-    """Keeps lines by container."""
+    """A log driver that keeps lines by container."""
 
     def __init__(self) -> None:
         self._lines: dict[str, list[LogEntry]] = {}
@@ -75,7 +75,7 @@ class Logs(LogDriver):
 
 
 class Asynchronous(Logs):
-    """At StopLogging what is still in the FIFO is left there."""
+    """A log driver that at StopLogging leaves unread what is still in the FIFO."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Asynchronous(Logs):
 
 
 class Layers(GraphDriver):
-    """Keeps each layer's archive."""
+    """A graph driver that keeps the archive of each layer."""
 
     def __init__(self) -> None:
         self._layers: dict[str, bytes] = {}

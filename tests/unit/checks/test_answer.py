@@ -21,7 +21,7 @@ FALSE: tuple[Any, ...] = (0, 0.0, False, "", [], {})
         (text_or_empty, "", "a"),
     ],
 )
-def test_null_is_empty_and_nothing_else_is(
+def test_null_is_read_as_empty_and_a_value_of_another_type_is_not(
     read: Callable[[object, object], Any], empty: Any, good: Any
 ) -> None:
     """An engine refuses the whole response for a value of another type, be it 0 or false."""
@@ -35,15 +35,15 @@ def test_null_is_empty_and_nothing_else_is(
         assert str(caught.value) == f"it is {value!r}"
 
 
-def test_a_map_of_texts_has_no_other_values() -> None:
-    """Not even ``null``."""
+def test_a_map_of_strings_with_a_value_that_is_not_a_string_fails_the_check() -> None:
+    """Neither a number nor ``null`` is a valid value."""
     for value in ({"a": 1}, {"a": None}):
         with pytest.raises(NotPassedError):
             require_texts(value, "-")
 
 
-def test_keys_are_read_without_case_and_a_body_of_null_is_empty() -> None:
-    """As in Go."""
+def test_the_case_of_keys_does_not_matter_and_a_body_of_null_is_an_empty_object() -> None:
+    """Responses are decoded as engines, which are written in Go, decode them."""
     assert Answer("VolumeDriver.Get", 200, b'{"A": 1}').fields == {"a": 1}
     assert Answer("VolumeDriver.Get", 200, b"null").fields == {}
     assert object_or_empty({"A": 1}, "-") == {"a": 1}

@@ -68,8 +68,8 @@ GOOD = Broken(edits("Plugin.Activate", managed), CheckOutcome.PASSED, OPTIONS)
 
 
 @pytest.mark.parametrize("subsystem", sorted({item.subsystem for item in CHECKS.values()}))
-def test_a_good_plugin_passes(subsystem: str) -> None:
-    """Each check, alone, passes on a plugin that keeps to the protocol."""
+def test_a_good_plugin_passes_every_check(subsystem: str) -> None:
+    """Each check, run alone, passes on a plugin that keeps to the protocol."""
     for name in (name for name, item in CHECKS.items() if item.subsystem == subsystem):
         found = result(CHECKS[name], GOOD.breaks(good_plugin()), GOOD)
 
@@ -77,8 +77,8 @@ def test_a_good_plugin_passes(subsystem: str) -> None:
         assert found.outcome == wanted, f"{name}: {found.came_back}"
 
 
-def test_a_time_out_may_be_longer_than_the_system_can_wait() -> None:
-    """A FIFO is written to whatever number of seconds it may be full."""
+def test_a_check_accepts_a_time_out_longer_than_the_system_can_wait() -> None:
+    """The check that writes to a full FIFO works with a time-out of 1e300 seconds."""
     patient = Broken(GOOD.breaks, options=evolve(OPTIONS, timeout=1e300))
 
     found = result(CHECKS["LogDriver: FIFO is read"], good_plugin(), patient)
@@ -86,16 +86,16 @@ def test_a_time_out_may_be_longer_than_the_system_can_wait() -> None:
     assert found.outcome is CheckOutcome.PASSED, found.came_back
 
 
-def test_a_managed_plugin_is_no_finding() -> None:
-    """It has no handshake, and may implement MetricsCollector."""
+def test_a_managed_plugin_without_a_handshake_passes() -> None:
+    """Only a managed plugin may implement MetricsCollector, and it has no handshake."""
     name = "MetricsCollector: managed plugin"
     without = refuses("Plugin.Activate", status=404)
 
     assert result(CHECKS[name], without(good_plugin()), GOOD).outcome is CheckOutcome.PASSED
 
 
-def test_a_driver_that_does_not_read_is_no_finding() -> None:
-    """ReadLogs is a capability that a log driver may lack."""
+def test_checks_of_read_logs_are_skipped_for_a_driver_that_cannot_read_logs() -> None:
+    """ReadLogs is an optional capability of a log driver."""
     deaf = does(cannot_read, "LogDriver.Capabilities", "LogDriver.ReadLogs")
 
     for item in checks_in(log_reading):
@@ -106,8 +106,8 @@ def test_a_driver_that_does_not_read_is_no_finding() -> None:
 
 
 @pytest.mark.parametrize("item", checks_in(secret), ids=lambda item: item.id)
-def test_a_provider_whose_secrets_nobody_names_is_no_finding(item: Check) -> None:
-    """All that can be asked for then is a secret that there is not."""
+def test_checks_that_need_the_name_of_a_secret_are_skipped_without_one(item: Check) -> None:
+    """Without the option, only the check that asks for an unknown secret is run."""
     found = result(item, good_plugin(), Broken(GOOD.breaks, options=evolve(OPTIONS, secret="")))
 
     assert found.outcome is (
@@ -115,14 +115,14 @@ def test_a_provider_whose_secrets_nobody_names_is_no_finding(item: Check) -> Non
     )
 
 
-def test_no_check_lacks_a_broken_plugin() -> None:
-    """A check that nothing fails would be none."""
+def test_every_check_has_a_broken_plugin_that_fails_it() -> None:
+    """A check that no plugin can fail would be useless."""
     assert sorted(BROKEN) == sorted(CHECKS)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_a_broken_plugin_is_found_out(module: ModuleType) -> None:
-    """The check says that something came back which it does not expect."""
+def test_every_broken_plugin_is_detected_by_its_check(module: ModuleType) -> None:
+    """The check has the expected outcome, and says what came back from the plugin."""
     for name, broken in [*module.BROKEN.items(), *module.MORE]:
         found = result(CHECKS[name], broken.breaks(good_plugin()), broken)
 
@@ -132,7 +132,7 @@ def test_a_broken_plugin_is_found_out(module: ModuleType) -> None:
 
 
 def test_no_check_is_stricter_than_engines() -> None:
-    """What a plugin may do is no finding; where there is nothing to check, that is said."""
+    """A plugin that differs as engines allow passes, or is skipped if there is nothing to check."""
     for number, (name, legal) in enumerate(LEGAL):
         found = result(CHECKS[name], legal.breaks(good_plugin()), legal)
 

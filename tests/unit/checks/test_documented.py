@@ -1,4 +1,4 @@
-"""``docs/checks.md`` says what the checks are."""
+"""``docs/checks.md`` lists and explains the checks."""
 
 import re
 
@@ -7,15 +7,15 @@ from tests.check_tables import ANCHORS, DOCUMENT, with_tables
 
 
 def test_every_check_is_documented() -> None:
-    """``python -m tests.check_tables`` writes the tables again."""
+    """The tables are up to date: ``python -m tests.check_tables`` writes them."""
     text = DOCUMENT.read_text(encoding="utf-8")
 
     assert with_tables(text) == text
     assert all(f"| {item.name} | {item.expects} |" in text for item in built_in_checks())
 
 
-def test_codes_lead_to_what_explains_them() -> None:
-    """Each is a link to a heading, or a trap, that the protocol has."""
+def test_each_code_in_the_tables_links_to_a_section_of_the_protocol() -> None:
+    """A code such as B11 trap 12 is a link to an existing heading or trap of protocol.md."""
     text = DOCUMENT.read_text(encoding="utf-8")
 
     assert "[B11 trap 12](protocol.md#b11-trap-12)" in text
@@ -24,8 +24,8 @@ def test_codes_lead_to_what_explains_them() -> None:
     assert set(re.findall(r"protocol\.md#([\w-]+)", text)) <= {*ANCHORS.values()}
 
 
-def test_every_trap_is_told_with_its_checks() -> None:
-    """Each that names the trap as its source stands in the trap's row."""
+def test_the_table_of_traps_lists_the_checks_of_each_trap() -> None:
+    """A check that names a trap as its source stands in that trap's row."""
     rows = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", DOCUMENT.read_text("utf-8"), re.MULTILINE)
     told = {int(number): checks for number, checks in rows}
 

@@ -1,4 +1,4 @@
-"""A managed plugin has no handshake, and its checks ask for none."""
+"""A managed plugin has no handshake, so its checks send none."""
 
 import pytest
 
@@ -14,8 +14,8 @@ NETWORK = {"NetworkDriver.GetCapabilities": {"Scope": "local"}}
     ("kind", "name"),
     [("MetricsCollector", "managed plugin"), ("NetworkDriver", "capabilities at once")],
 )
-def test_what_its_engine_says_stands_for_the_handshake(kind: str, name: str) -> None:
-    """It is not sent, also where a check would begin with it."""
+def test_checks_of_a_managed_plugin_send_no_handshake(kind: str, name: str) -> None:
+    """The engine says what the plugin implements, so Plugin.Activate is never called."""
     plugin = MemoryTransport(NETWORK, clock=FakeClock())
     target = Target(
         plugin,

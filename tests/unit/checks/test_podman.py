@@ -23,8 +23,8 @@ def checked(
     return transport, {each.check.name: each.outcome for each in run_checks(CHECKS, target)}
 
 
-def test_podman_never_calls_capabilities_or_path() -> None:
-    """And nothing but what it does call."""
+def test_the_checks_for_podman_call_only_methods_that_podman_calls() -> None:
+    """Podman never calls Capabilities and Path of a volume driver, so these checks do not."""
     plugin, _ = checked(good_plugin())
 
     assert {call.method for call in plugin.calls} == {
@@ -34,8 +34,8 @@ def test_podman_never_calls_capabilities_or_path() -> None:
     }
 
 
-def test_bodies_are_those_of_podman() -> None:
-    """List has none, Create no Opts where there are none, and all containers have one ID."""
+def test_the_checks_for_podman_send_the_bodies_that_podman_sends() -> None:
+    """List has no body, Create has no Opts if there are none, and every Mount has the same ID."""
     plugin, _ = checked(good_plugin())
 
     assert set(map(repr, plugin.calls.of("VolumeDriver.List").arguments)) == {"None"}
@@ -44,8 +44,8 @@ def test_bodies_are_those_of_podman() -> None:
     assert ids == {"2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2"}
 
 
-def test_options_are_sent_where_there_are_some() -> None:
-    """As the user gave them."""
+def test_the_checks_for_podman_send_the_users_volume_options() -> None:
+    """Each Create has the options that the user gave as Opts."""
     plugin, _ = checked(good_plugin(), Options(volume_opts={"size": "1M"}))
 
     created = plugin.calls.of("VolumeDriver.Create").arguments
@@ -53,8 +53,8 @@ def test_options_are_sent_where_there_are_some() -> None:
 
 
 @pytest.mark.parametrize("options", [OPTIONS, Options(volume_opts={"size": "1M"})])
-def test_nothing_is_left(options: Options) -> None:
-    """Each check removes what it made."""
+def test_the_checks_for_podman_leave_no_volume_behind(options: Options) -> None:
+    """Each check removes the volumes that it created."""
     plugin, found = checked(good_plugin(), options)
 
     assert {CheckOutcome.FAILED, CheckOutcome.WARNED} & {*found.values()} == set()

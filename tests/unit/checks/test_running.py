@@ -1,4 +1,4 @@
-"""Running checks: verdicts, clean-up, and that nothing takes for ever."""
+"""Running checks: outcomes, clean-up and time limits."""
 
 from typing import Any
 
@@ -64,16 +64,18 @@ def found(function: Function, plugin: Any, options: Options | None = None) -> Ch
         ),
     ],
 )
-def test_how_a_check_ends_is_its_verdict(ends: Any, outcome: CheckOutcome, came_back: str) -> None:
-    """It returns, or raises: ours, the plugin's, or a mistake of its own."""
+def test_the_end_of_a_check_decides_its_outcome(
+    ends: Any, outcome: CheckOutcome, came_back: str
+) -> None:
+    """A check that returns passes; an exception makes it fail, warn or be skipped."""
     result = found(ends, refused())
 
     assert result.outcome is outcome
     assert result.came_back.startswith(came_back)
 
 
-def test_what_was_made_is_undone_in_reverse() -> None:
-    """At the end of the check, and although it failed."""
+def test_the_calls_of_a_check_are_undone_in_reverse_order() -> None:
+    """Calls are undone when the check ends, even if the check failed."""
     target, plugin = target_of({MAKE: {}, UNMAKE: {}})
 
     def makes(session: Session) -> None:
@@ -87,8 +89,8 @@ def test_what_was_made_is_undone_in_reverse() -> None:
     assert plugin.calls.of(UNMAKE).arguments == [{"N": 2}, {"N": 1}]
 
 
-def test_what_a_check_undid_itself_is_not_undone_again() -> None:
-    """The same call with the same arguments counts."""
+def test_a_call_that_the_check_itself_has_undone_is_not_undone_again() -> None:
+    """The check has undone a call if it made the undoing call with the same arguments."""
     target, plugin = target_of({MAKE: {}, UNMAKE: {}})
 
     def makes(session: Session) -> None:
@@ -101,8 +103,8 @@ def test_what_a_check_undid_itself_is_not_undone_again() -> None:
     plugin.calls.assert_called(UNMAKE, times=1)
 
 
-def test_what_may_have_been_made_is_undone() -> None:
-    """An error is not a proof that nothing was done; a failure to undo it is then expected."""
+def test_a_call_that_failed_is_undone_as_well() -> None:
+    """A plugin may create something despite its error; a failure to undo it is ignored."""
     target, plugin = target_of({MAKE: status(500, "half"), UNMAKE: status(500, "what?")})
 
     (result,) = run_checks([made(lambda session: session.make(MAKE, {}, UNMAKE, {}))], target)
@@ -111,8 +113,8 @@ def test_what_may_have_been_made_is_undone() -> None:
     plugin.calls.assert_called(UNMAKE, times=1)
 
 
-def test_what_cannot_be_undone_is_told() -> None:
-    """A check that passed warns of it."""
+def test_a_check_that_cannot_undo_its_call_warns() -> None:
+    """A check that passed otherwise warns that the plugin was not cleaned up."""
     result = found(
         lambda session: session.make(MAKE, {}, UNMAKE, {}),
         {MAKE: {}, UNMAKE: status(500, "in use")},
@@ -122,8 +124,8 @@ def test_what_cannot_be_undone_is_told() -> None:
     assert result.came_back == f'not cleaned up: {UNMAKE} answered 500 {{"Err": "in use"}}'
 
 
-def test_an_interruption_cleans_up_first() -> None:
-    """Ctrl-C ends the run, once nothing is left behind."""
+def test_a_check_is_cleaned_up_before_an_interruption_ends_the_run() -> None:
+    """After Ctrl-C, calls are undone and files removed before KeyboardInterrupt is raised."""
     target, plugin = target_of({MAKE: {}, UNMAKE: {}})
     paths = []
 
@@ -140,7 +142,7 @@ def test_an_interruption_cleans_up_first() -> None:
 
 
 def test_a_method_that_hangs_costs_one_time_out() -> None:
-    """It is not asked again, by no check; the others are."""
+    """Later checks that need the method are skipped; those of other methods are run."""
     target, plugin = target_of({MAKE: hangs(1e9), UNMAKE: {}}, Options(timeout=3))
     calls = [made(lambda session: session.call(MAKE))] * 5
     calls += [made(lambda session: session.call(UNMAKE))]
@@ -159,8 +161,8 @@ def test_a_method_that_hangs_costs_one_time_out() -> None:
     plugin.calls.assert_called(MAKE, times=1)
 
 
-def test_what_has_hung_before_all_checks_fails_one() -> None:
-    """The first request belongs to no check; still one check fails for it."""
+def test_a_method_that_timed_out_before_the_checks_fails_one_check() -> None:
+    """The first check that needs the method fails, and the next one is skipped."""
     target, _ = target_of({MAKE: hangs(1e9)}, Options(timeout=3))
     with pytest.raises(TransportError):
         target.send(MAKE)
@@ -172,8 +174,8 @@ def test_what_has_hung_before_all_checks_fails_one() -> None:
     assert second.outcome is CheckOutcome.SKIPPED
 
 
-def test_a_warning_is_no_failure_to_follow_from() -> None:
-    """What only a check that cannot fail has met, fails the next one."""
+def test_a_time_out_in_a_check_that_only_warns_still_fails_one_later_check() -> None:
+    """A check is skipped only if an earlier one failed because of the same method."""
     target, _ = target_of({MAKE: hangs(1e9)}, Options(timeout=3))
     lenient = check("Thing", "may hang", expects="it", source="B0", worst=CheckOutcome.WARNED)
     checks = [lenient(lambda session: session.call(MAKE)), *[made(lambda p: p.call(MAKE))] * 2]
@@ -183,8 +185,8 @@ def test_a_warning_is_no_failure_to_follow_from() -> None:
     assert outcomes == ["warned", "failed", "skipped"]
 
 
-def test_all_checks_together_have_a_limit() -> None:
-    """Of what is left when it has passed one fails, without being run, and the others follow."""
+def test_all_checks_together_have_a_time_limit() -> None:
+    """After the limit one check fails without being run, and the others are skipped."""
     target, _ = target_of({MAKE: hangs(3, {})}, Options(timeout=5, limit=4))
     calls = [made(lambda session: session.call(MAKE))] * 4
 
@@ -194,15 +196,15 @@ def test_all_checks_together_have_a_limit() -> None:
     assert results[2].came_back == "not run: all checks together may take 4 s"
 
 
-def test_a_long_response_is_cut() -> None:
-    """What came back is to be read by people."""
+def test_a_long_text_in_the_result_of_a_check_is_cut() -> None:
+    """People read the result: it has at most 500 characters and the length of the text."""
     result = found(lambda _: fail("x" * 10_000), {})
 
     assert result.came_back == "x" * 500 + "… of 10000"
 
 
-def test_a_name_is_enough_to_choose_by() -> None:
-    """As documents and JSON have it; its subsystem may stand before it."""
+def test_checks_are_selected_by_name_with_or_without_the_subsystem() -> None:
+    """Both "unknown keys" and "authz: unknown keys" select checks, in any case of letters."""
     known = built_in_checks()
     kinds = ("authz", "VolumeDriver")
 
@@ -215,8 +217,8 @@ def test_a_name_is_enough_to_choose_by() -> None:
     assert select(known, subsystems=kinds, names="authz: unknown keys") == chosen_by_name[1:]
 
 
-def test_a_host_has_its_own_checks() -> None:
-    """Those of Podman never call what it never calls; those of the process are for all hosts."""
+def test_docker_and_podman_have_different_checks() -> None:
+    """Only the two checks of the plugin's process are run for both hosts."""
     known = built_in_checks()
     docker = select(known, subsystems=("Plugin", "VolumeDriver"))
     podman = select(known, subsystems=("Plugin", "VolumeDriver"), host="podman")
@@ -229,8 +231,8 @@ def test_a_host_has_its_own_checks() -> None:
     assert len(podman) > 6
 
 
-def test_a_check_that_cannot_fail_warns() -> None:
-    """Where no engine depends on what it expects."""
+def test_a_check_whose_worst_outcome_is_a_warning_does_not_fail() -> None:
+    """Such a check warns instead, since no engine depends on what it expects."""
     lenient = check("Thing", "made", expects="it", source="B0", worst=CheckOutcome.WARNED)
 
     (result,) = run_checks([lenient(lambda _: fail("x"))], target_of({})[0])
@@ -238,8 +240,8 @@ def test_a_check_that_cannot_fail_warns() -> None:
     assert (result.outcome, result.came_back) == (CheckOutcome.WARNED, "x")
 
 
-def test_checks_are_chosen_by_subsystem_and_name() -> None:
-    """A pattern as in a shell, whatever the capitals."""
+def test_checks_are_selected_by_subsystem_and_name_pattern() -> None:
+    """The pattern has the wildcards of a shell, and the case of letters does not matter."""
     known = built_in_checks()
 
     assert {item.subsystem for item in select(known, subsystems=["authz"])} == {"authz"}
@@ -264,14 +266,16 @@ def test_checks_are_chosen_by_subsystem_and_name() -> None:
         (status(500, "no"), ()),
     ],
 )
-def test_what_a_plugin_implements_is_read_kindly(told: Any, implements: tuple[str, ...]) -> None:
-    """What is wrong with the handshake is for the checks to say."""
+def test_the_subsystems_in_a_malformed_handshake_are_read_without_an_error(
+    told: Any, implements: tuple[str, ...]
+) -> None:
+    """Items that are not names are ignored; checks of the handshake report what is wrong."""
     target, _ = target_of({"Plugin.Activate": told})
 
     assert implemented_by(target) == implements
 
 
-def test_a_plugin_that_is_not_there_is_no_finding() -> None:
-    """Its handshake raises what any call would."""
+def test_the_handshake_with_a_plugin_that_is_not_there_raises_an_error() -> None:
+    """``implemented_by`` raises the TransportError that any other call would raise."""
     with pytest.raises(TransportError, match="stale socket"):
         implemented_by(target_of(script(refused()))[0])

@@ -1,4 +1,4 @@
-"""Findings as JUnit XML."""
+"""Results of checks as JUnit XML."""
 
 from xml.etree import ElementTree as ET
 
@@ -7,8 +7,8 @@ from moby_plugins.checks import Check, CheckOutcome, CheckResult, as_junit
 CHECK = Check("authz", "a & b", expects="<it>", source="B5", function=lambda _: None)
 
 
-def test_build_servers_are_told_what_was_found() -> None:
-    """A failure, a skip and a warning say what came back; counts and times add up."""
+def test_results_of_checks_are_written_as_junit_xml() -> None:
+    """Failures, skips and warnings say what came back; counts and times add up."""
     results = [
         CheckResult(CHECK, CheckOutcome.PASSED, seconds=0.25),
         CheckResult(CHECK, CheckOutcome.FAILED, 'a "quoted" <tag>', 0.5),
@@ -30,7 +30,7 @@ def test_build_servers_are_told_what_was_found() -> None:
     assert (warned[0].tag, warned[0].text) == ("system-out", "warning: careful")
 
 
-def test_what_xml_cannot_hold_is_replaced() -> None:
+def test_characters_that_xml_cannot_hold_are_replaced() -> None:
     """A plugin's control characters do not break the file."""
     text = as_junit([CheckResult(CHECK, CheckOutcome.FAILED, "\x1b[31m\ud800\x00")], "\x07")
 

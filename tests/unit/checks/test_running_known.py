@@ -1,4 +1,4 @@
-"""All checks: what they must have, where they come from, and what they leave alone."""
+"""All checks: what they cover, which packages offer them, and what they change."""
 
 import json
 import sys
@@ -61,7 +61,7 @@ def calls_of(*, reads_only: bool) -> MemoryTransport:
 
 
 def test_each_subsystem_has_checks_of_its_own() -> None:
-    """And each check is called by a name that no other has."""
+    """No two checks have the same id."""
     known = built_in_checks()
 
     assert len(known) > 150
@@ -69,8 +69,8 @@ def test_each_subsystem_has_checks_of_its_own() -> None:
     assert len({item.id for item in known}) == len(known)
 
 
-def test_every_method_that_engines_call_is_called() -> None:
-    """Of every subsystem, by some check; and nothing is left behind that was made."""
+def test_the_checks_call_every_method_that_engines_call() -> None:
+    """Every subsystem is covered, and the volumes that checks create are removed."""
     plugin = calls_of(reads_only=False)
 
     called = {call.method.partition("?")[0] for call in plugin.calls}
@@ -80,16 +80,16 @@ def test_every_method_that_engines_call_is_called() -> None:
     assert json.loads(left) == {"Volumes": []}
 
 
-def test_every_trap_has_a_check() -> None:
-    """All twenty are named as the source of one."""
+def test_every_trap_of_the_protocol_has_a_check() -> None:
+    """Each of the twenty traps in protocol.md is named as the source of a check."""
     sources = " ".join(item.source for item in built_in_checks()).replace(",", " ").split()
     named = {int(number) for trap, number in pairwise(sources) if trap == "trap"}
 
     assert sorted(named) == list(range(1, 21))
 
 
-def test_what_reads_only_leaves_no_trace() -> None:
-    """No check that says so calls anything that changes a plugin."""
+def test_checks_that_read_only_change_nothing_in_the_plugin() -> None:
+    """Checks marked as reading only call no method that changes anything."""
     called = {call.method for call in calls_of(reads_only=True).calls}
 
     unknown = {method for method in called if method.endswith(".MobyPluginsCheck")}
@@ -131,7 +131,7 @@ NONE = 7
     "entry", ["weather_checks", "weather_checks:forecast", "weather_checks:ONE"]
 )
 def test_an_installed_package_adds_checks(site: Path, entry: str) -> None:
-    """As a module, as a check, or as a tuple of them."""
+    """Its entry point may name a module, a check, or a tuple of checks."""
     install(site, "weather_checks", entry, CODE)
 
     *built_in, added = all_checks()
@@ -143,16 +143,18 @@ def test_an_installed_package_adds_checks(site: Path, entry: str) -> None:
 @pytest.mark.parametrize(
     ("code", "why"), [(CODE, "7 is not a check"), ("import nothing_like_it", "No module named")]
 )
-def test_checks_that_cannot_be_loaded_are_named(site: Path, code: str, why: str) -> None:
-    """Which entry point it is, and what is wrong with it."""
+def test_the_error_of_checks_that_cannot_be_loaded_names_their_entry_point(
+    site: Path, code: str, why: str
+) -> None:
+    """The error also says what is wrong."""
     install(site, "weather_checks", "weather_checks:NONE", code)
 
     with pytest.raises(SettingsError, match=f"the checks 'weather' cannot be loaded: {why}"):
         all_checks()
 
 
-def test_a_docstring_is_what_a_check_expects() -> None:
-    """Its first paragraph, without the period; and a check without a name has its function's."""
+def test_the_docstring_of_a_check_says_what_it_expects() -> None:
+    """The first paragraph is used; a check without a name gets that of its function."""
 
     @check("Thing", source="B0")
     def made_and_kept(_: Session) -> None:
@@ -167,8 +169,8 @@ def test_a_docstring_is_what_a_check_expects() -> None:
     )
 
 
-def test_what_is_expected_can_be_said_beside_the_docstring() -> None:
-    """``expects`` counts before the docstring; without either, the name has to do."""
+def test_the_argument_expects_takes_precedence_over_the_docstring() -> None:
+    """Without either of them, the name of the check is used."""
 
     def made(_: Session) -> None:
         """Nothing of this is shown."""
@@ -181,7 +183,7 @@ def test_what_is_expected_can_be_said_beside_the_docstring() -> None:
 
 
 def test_checks_are_collected_from_a_module() -> None:
-    """In their order, each once, those in tuples too."""
+    """Each check is collected once, in the module's order, from tuples as well."""
     one, two = (
         check("Thing", name, expects="x", source="B0")(lambda _: None) for name in ("one", "two")
     )

@@ -1,4 +1,4 @@
-"""What a check is given."""
+"""The session through which a check calls a plugin."""
 
 import re
 from pathlib import Path
@@ -12,15 +12,15 @@ from moby_plugins.testing import FakeClock, MemoryTransport, status
 
 
 def probe_of(plugin: Any) -> Session:
-    """A hold on a plugin in memory."""
+    """A session with a plugin in memory."""
     clock = FakeClock()
     transport = MemoryTransport(plugin, clock=clock)
     options = Options(tag="0123abcd", timeout=2)
     return Session(Target(transport, Address("unix:///x.sock"), clock=clock, options=options))
 
 
-def test_names_and_ids_are_unmistakable() -> None:
-    """They say where they come from, and never come twice."""
+def test_names_and_ids_made_for_checks_are_unique_and_recognizable() -> None:
+    """Each name and id contains moby-plugins-check, the id in hexadecimal."""
     session = probe_of({})
     names, ids = [session.name() for _ in range(50)], [session.id() for _ in range(50)]
 
@@ -30,8 +30,8 @@ def test_names_and_ids_are_unmistakable() -> None:
     assert all(each.endswith(b"moby-plugins-check".hex()) for each in ids)
 
 
-def test_a_directory_goes_away_with_what_is_in_it() -> None:
-    """It is removed when the check ends."""
+def test_a_directory_made_for_a_check_is_removed_with_its_files() -> None:
+    """The directory is removed when the check ends."""
     session = probe_of({})
     path = session.directory()
     (path / "file").write_text("x")
@@ -60,13 +60,15 @@ def test_a_directory_goes_away_with_what_is_in_it() -> None:
         ("IpamDriver.RequestPool", status(500, "no"), "no"),
     ],
 )
-def test_an_error_is_what_an_engine_takes_for_one(method: str, answer: Any, error: str) -> None:
-    """By the subsystem's own key in a 200, by Err in any other."""
+def test_an_error_is_read_under_the_key_that_engines_read(
+    method: str, answer: Any, error: str
+) -> None:
+    """With status 200 the key depends on the subsystem; with any other status it is Err."""
     assert probe_of({method: answer}).send(method, {}).error == error
 
 
-def test_an_error_without_a_text_is_one_nonetheless() -> None:
-    """The status alone decides."""
+def test_a_response_with_an_error_status_is_an_error_even_without_a_text() -> None:
+    """A status such as 404 alone makes the response an error."""
     answer = probe_of({"M.x": status(404, "")}).send("M.x")
 
     assert answer.error
@@ -74,27 +76,27 @@ def test_an_error_without_a_text_is_one_nonetheless() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"no", [1], "x", {"Err": "no"}, status(500, "no")])
-def test_a_call_is_a_success_or_a_finding(answer: Any) -> None:
-    """Whatever is not an object with a status of 200 and without an error."""
+def test_a_call_that_does_not_succeed_fails_the_check(answer: Any) -> None:
+    """A success is a JSON object with status 200 and without an error."""
     with pytest.raises(NotPassedError, match=r"^M\.x answered (200|500)"):
         probe_of({"M.x": answer}).call("M.x", {})
 
 
-def test_keys_are_read_in_any_case() -> None:
-    """As engines do; null is an object without keys."""
+def test_the_case_of_keys_in_a_response_does_not_matter() -> None:
+    """Engines ignore the case of keys, too; null is read as an object without keys."""
     assert probe_of({"M.x": {"VOLUME": 1}}).call("M.x") == {"volume": 1}
     assert probe_of({"M.x": b"null"}).call("M.x") == {}
 
 
-def test_what_must_be_refused_may_not_succeed() -> None:
-    """``refused`` is the opposite of ``call``."""
+def test_a_call_that_must_be_refused_fails_the_check_if_it_succeeds() -> None:
+    """``refused`` is the opposite of ``call``: it returns the plugin's error."""
     assert probe_of({"M.x": {"Err": "no"}}).refused("M.x").error == "no"
     with pytest.raises(NotPassedError, match="answered 200"):
         probe_of({"M.x": {}}).refused("M.x")
 
 
-def test_waiting_has_an_end() -> None:
-    """As long as one call may take."""
+def test_waiting_for_a_condition_ends_after_the_time_out_of_one_call() -> None:
+    """``until`` returns whether the condition became true."""
     session = probe_of({})
 
     assert not session.until(lambda: False)

@@ -10,8 +10,8 @@ from moby_plugins.checks.sources import UnknownCodeError, document, explanation,
 PAGE = Path(__file__).parents[3] / "docs" / "protocol.md"
 
 
-def test_the_package_contains_the_document() -> None:
-    """To the letter: there is one source, and the wheel has it."""
+def test_the_package_contains_the_protocol_document() -> None:
+    """The text in the package is exactly that of docs/protocol.md."""
     assert document() == PAGE.read_text(encoding="utf-8")
 
 
@@ -25,16 +25,16 @@ def test_every_source_of_a_check_is_explained() -> None:
 
 
 @pytest.mark.parametrize("code", ["B11 trap 12", "b11  TRAP 12", " B11 trap 12 "])
-def test_a_trap_is_its_own_text(code: str) -> None:
-    """In any case of letters; without the anchors that links go to."""
+def test_the_explanation_of_a_trap_is_the_text_of_that_trap(code: str) -> None:
+    """The case of the code does not matter, and anchors for links are removed."""
     text = explanation(code)
 
     assert text.startswith("12. Same `Name`+`ID` is mounted several times")
     assert "\n" not in text
 
 
-def test_a_section_ends_where_the_next_begins() -> None:
-    """Its heading is its first line."""
+def test_the_explanation_of_a_section_ends_before_the_next_section() -> None:
+    """The first line of the explanation is the section's heading."""
     text = explanation("B2")
 
     assert text.startswith("### B2. VolumeDriver")
@@ -48,8 +48,8 @@ def test_a_section_ends_where_the_next_begins() -> None:
     ("code", "similar"),
     [("B12", "B11"), ("trap 12", "B11 trap 12"), ("B11 trap 21", "B11 trap 2"), ("b 2", "B2")],
 )
-def test_a_near_miss_is_told(code: str, similar: str) -> None:
-    """What does not exist is an error, with what may have been meant."""
+def test_an_unknown_code_is_an_error_that_suggests_similar_codes(code: str, similar: str) -> None:
+    """For B12, which is not a section of the protocol, the error suggests B11."""
     with pytest.raises(
         UnknownCodeError, match=r"is not a section of the protocol; did you mean"
     ) as it:
@@ -58,7 +58,7 @@ def test_a_near_miss_is_told(code: str, similar: str) -> None:
     assert similar in it.value.similar
 
 
-def test_what_is_like_nothing_has_no_near_miss() -> None:
-    """The error stands alone."""
+def test_an_unknown_code_without_similar_codes_has_no_suggestion() -> None:
+    """The error only says that the code is not a section of the protocol."""
     with pytest.raises(UnknownCodeError, match=r"^'weather' is not a section of the protocol$"):
         explanation("weather")

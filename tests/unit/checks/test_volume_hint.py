@@ -1,4 +1,4 @@
-"""A driver that needs options is told where to get them."""
+"""Checks suggest ``--volume-opt`` for a volume driver that needs options."""
 
 from typing import Any
 
@@ -37,8 +37,8 @@ def found(plugin: Any, name: str, options: Options = OPTIONS) -> CheckResult:
 
 
 @pytest.mark.parametrize("name", CREATING)
-def test_where_create_fails_options_are_suggested(name: str) -> None:
-    """Wherever a volume is created, unless options were given."""
+def test_a_failed_create_suggests_volume_options(name: str) -> None:
+    """Every check that creates a volume suggests them, unless options were given."""
     needs = refuses_if(lambda args: not args.get("Opts"), CREATE)(good_plugin())
     refuses = refuses_if(args_of_any, CREATE)(good_plugin())
     given = Options(volume_opts={"size": "1M"})
@@ -53,8 +53,8 @@ def args_of_any(_: dict[str, Any]) -> bool:
     return True
 
 
-def test_a_create_that_hangs_lacks_no_options() -> None:
-    """Nothing was said about any."""
+def test_a_create_that_times_out_does_not_suggest_volume_options() -> None:
+    """A time-out does not show that the driver needs options."""
     hanging = does(never, CREATE)(good_plugin())
 
     assert HINT not in found(hanging, "create").came_back

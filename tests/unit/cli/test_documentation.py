@@ -1,4 +1,4 @@
-"""``docs/cli.md`` and the commands say the same."""
+"""``docs/cli.md`` agrees with the commands and their options."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def command_named(name: str) -> click.Command:
 
 @every("name", COMMANDS)
 def test_each_option_is_documented_in_its_commands_section(name: str) -> None:
-    """Or in the section of what all have in common."""
+    """Each long option is in the command's section of docs/cli.md, or in the one common to all."""
     section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
     assert section is not None, f"docs/cli.md has no section {name}"
     options = {option for param in command_named(name).params for option in param.opts}
@@ -31,8 +31,8 @@ def test_each_option_is_documented_in_its_commands_section(name: str) -> None:
     assert long - documented == set()
 
 
-def test_the_table_has_each_command_and_its_line() -> None:
-    """In the order and, small letters aside, the words of the overview."""
+def test_the_table_of_docs_cli_has_each_command_with_its_line_of_help() -> None:
+    """Order and words are those of ``--help``, except for upper and lower case."""
     rows = re.findall(r"^\| \[`(\w+)`\]\(#\w+\) \| (.*) \|$", PAGE, re.MULTILINE)
 
     assert [name for name, _ in rows] == [*COMMANDS]
@@ -41,5 +41,5 @@ def test_the_table_has_each_command_and_its_line() -> None:
 
 
 def test_an_unknown_name_is_no_command() -> None:
-    """What is not in the overview is not imported either."""
+    """A module of the package ``cli`` that the table of commands lacks is no command."""
     assert moby_plugins.get_command(click.Context(moby_plugins), "options") is None

@@ -42,13 +42,13 @@ ERRORS: list[tuple[BaseException, int]] = [
 
 
 @every(("error", "status"), ERRORS)
-def test_the_kind_of_an_error_decides_the_status(error: BaseException, status: int) -> None:
-    """One number for each kind, the most particular first."""
+def test_the_class_of_an_error_decides_the_exit_status(error: BaseException, status: int) -> None:
+    """Each class of error has one exit status; the most specific class decides."""
     assert exit_code(error) == status
 
 
-def test_every_kind_of_error_is_decided() -> None:
-    """A new branch of the tree would have to get its number here."""
+def test_every_class_of_error_has_an_expected_exit_status() -> None:
+    """A new subclass of ``PluginError`` must be given an exit status in the table of this file."""
     assert {type(error) for error, _ in ERRORS} == {
         PluginError,
         KeyboardInterrupt,
@@ -64,8 +64,8 @@ def subclasses(kind: type[BaseException]) -> set[type[BaseException]]:
     return {sub for sub in found if sub.__module__ == "moby_plugins"}
 
 
-def test_each_status_is_documented() -> None:
-    """The table in the document has all of them, and no other."""
+def test_each_exit_status_is_documented() -> None:
+    """The table in docs/cli.md has all exit statuses, and no other."""
     page = Path(__file__).parents[3] / "docs" / "cli.md"
     cells = [
         line.split("|")[1].strip()
@@ -88,10 +88,10 @@ def test_each_status_is_documented() -> None:
         (StatusError(500, "A.B", "no"), "A.B: no"),
     ],
 )
-def test_an_error_in_brief_leaves_out_what_the_line_says_already(
+def test_an_error_in_brief_leaves_out_the_plugin_its_address_and_the_attempts(
     error: PluginError, brief: str
 ) -> None:
-    """Neither the plugin, nor its address, nor how often it was tried."""
+    """A table shows these in other columns; as JSON, an error has its complete message."""
     assert in_brief(error) == brief
     status = {"status": error.status} if isinstance(error, StatusError) else {}
     told = {"kind": type(error).__name__, "message": str(error)}

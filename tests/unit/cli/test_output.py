@@ -37,13 +37,13 @@ from tests.cases import every
         ("a\nb", "a\nb"),
     ],
 )
-def test_what_would_move_the_cursor_is_written_out(text: str, shown: str) -> None:
-    """Control characters, overrides of direction and halves of characters; lines may end."""
+def test_characters_that_would_move_the_cursor_are_escaped(text: str, shown: str) -> None:
+    """Control characters, text direction overrides and surrogates are escaped; line feeds stay."""
     assert printable(text) == shown
 
 
-def test_columns_are_as_wide_as_they_need_to_be() -> None:
-    """Nothing is cut, nothing trails, and a cell is one line."""
+def test_plain_columns_are_as_wide_as_their_longest_cell() -> None:
+    """No cell is cut, no line ends with spaces, and a line feed in a cell becomes a space."""
     table = Table(("name", "address"))
     table.add("a", Cell("tcp://" + "h" * 100, BAD))
     table.add("longer", "x\ny")
@@ -55,22 +55,24 @@ def test_columns_are_as_wide_as_they_need_to_be() -> None:
     ]
 
 
-def test_a_table_in_a_pipe_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
-    """A heading and no line where there are no rows."""
+def test_an_empty_table_in_a_pipe_is_a_plain_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    """Output to a pipe has no styles; a table without rows prints its heading alone."""
     show_table(Table(("name", "found")))
 
     assert capsys.readouterr().out == "NAME  FOUND\n"
 
 
-def test_fields_go_on_under_themselves(capsys: pytest.CaptureFixture[str]) -> None:
-    """A value of several lines has its label once."""
+def test_a_field_of_several_lines_is_indented_below_its_first_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The label is printed once, and the lines of the value are aligned."""
     show_fields([("name", "a"), ("hides", Cell("one\ntwo", BAD))])
 
     assert capsys.readouterr().out == "name   a\nhides  one\n       two\n"
 
 
-def test_a_drawn_table_has_the_cells_and_their_styles() -> None:
-    """Rich's own table, which can be drawn elsewhere."""
+def test_a_drawn_table_has_the_same_headings_and_cells() -> None:
+    """``drawn`` makes a table of the library Rich, which can be drawn elsewhere."""
     table = Table(("name", "state"))
     table.add("a", Cell("dead", BAD))
 
@@ -80,8 +82,8 @@ def test_a_drawn_table_has_the_cells_and_their_styles() -> None:
     assert [str(cell) for column in shape.columns for cell in column.cells] == ["a", "dead"]
 
 
-def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever the terminal makes of other characters, a program reads them."""
+def test_printed_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    """Other characters are escaped, so that a program can read the JSON in any locale."""
     show_json({"name": "ü\x1b\udcff"})
 
     said = capsys.readouterr().out
@@ -90,7 +92,7 @@ def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_error_is_one_message_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """Who interrupted a command knows why it ended."""
+    """Control characters in the message are escaped; an interrupt by Ctrl-C prints nothing."""
     report(SpecError("bad\x1b", "/a.spec"))
     report(KeyboardInterrupt())
 
@@ -115,10 +117,10 @@ class Terminal(io.StringIO):
         ({"NO_COLOR": ""}, True),
     ],
 )
-def test_a_terminal_is_drawn_on_unless_its_user_objects(
+def test_a_terminal_gets_styled_output_unless_term_or_no_color_forbids_it(
     environment: dict[str, str], *, drawn_on: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dumb one cannot, and NO_COLOR asks for plain text; a pipe never is one."""
+    """``TERM=dumb`` and a ``NO_COLOR`` that is not empty mean plain text, and so does a pipe."""
     for name in ("TERM", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -128,8 +130,8 @@ def test_a_terminal_is_drawn_on_unless_its_user_objects(
     assert not is_terminal(io.StringIO())
 
 
-def test_a_status_is_a_line_for_each_change() -> None:
-    """What only passes, such as a time, is not a change."""
+def test_a_status_in_a_pipe_is_a_line_for_each_change() -> None:
+    """A change of the time left alone prints no line."""
     stream = io.StringIO()
     line = StatusLine(stream)
 
@@ -141,8 +143,8 @@ def test_a_status_is_a_line_for_each_change() -> None:
     assert stream.getvalue() == "missing\nstale socket\\x1b\n"
 
 
-def test_a_file_is_followed_where_it_is_read_alone() -> None:
-    """To go to its end and back, as one does to know its length, is not progress."""
+def test_the_progress_of_a_file_counts_reads_and_no_seeks() -> None:
+    """Seeking to the end and back, to measure the file's length, is not reported as progress."""
     told: list[int] = []
     file = cast("BinaryIO", FileWithProgress(io.BytesIO(b"content"), told.append))
 
@@ -155,8 +157,8 @@ def test_a_file_is_followed_where_it_is_read_alone() -> None:
     assert (told, file.tell()) == ([7, 3], 3)
 
 
-def test_a_file_in_a_pipe_is_read_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """No bar, and the file itself."""
+def test_without_a_terminal_a_file_has_no_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    """``watched`` then gives the file itself, and prints nothing."""
     file = io.BytesIO(b"content")
 
     with watched(file) as same:

@@ -1,4 +1,4 @@
-"""A call that passed, as people read it."""
+"""How ``moby-plugins trace`` shows a call to people."""
 
 from base64 import b64encode
 
@@ -19,8 +19,8 @@ def text(*pieces: bytes, method: str = "M.x", omitted: int = 0) -> str:
     return body_text(method, RecordedBody(pieces, omitted))
 
 
-def test_a_call_is_a_line_and_its_bodies() -> None:
-    """When, what, the status and how long; then what was asked and answered."""
+def test_a_call_is_shown_as_a_line_with_its_bodies_below() -> None:
+    """The line has time, method, status and duration; the request and the response follow."""
     call = RecordedCall(
         "M.x", RecordedBody([b'{"Name": "a"}\n']), 200, RecordedBody([b"{}\n"]), took=0.0123
     )
@@ -29,12 +29,12 @@ def test_a_call_is_a_line_and_its_bodies() -> None:
 
 
 def test_an_empty_body_takes_no_line() -> None:
-    """The handshake has none."""
+    """A call whose request and response have no body is shown as one line."""
     assert lines(RecordedCall("M.x", status=500, took=2)) == ["12:00:00  M.x  500  2.0 s"]
 
 
-def test_what_went_wrong_is_said() -> None:
-    """A call without an answer has no status; one that broke off has both."""
+def test_a_call_that_failed_is_shown_with_the_reason() -> None:
+    """A call without a response has no status; one that its host left has a status and a reason."""
     assert lines(RecordedCall("M.x", broken="it hung up")) == [
         "12:00:00  M.x  no response  0.0 ms",
         "  ✗ it hung up; the host's connection was closed",
@@ -55,26 +55,26 @@ def test_what_went_wrong_is_said() -> None:
         (b"\xff" * 16, "16 bytes: ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff"),
     ],
 )
-def test_a_body_is_json_text_or_bytes(body: bytes, shown: str) -> None:
-    """JSON without its spaces, text in quotes, anything else by its size and its head."""
+def test_a_body_is_shown_as_json_as_text_or_as_bytes(body: bytes, shown: str) -> None:
+    """JSON is shown without spaces, text in quotes, other bytes by their size and first bytes."""
     assert text(body) == shown
 
 
-def test_a_stream_has_its_pieces_counted() -> None:
-    """How many there were, and how large they are together."""
+def test_a_body_in_pieces_is_shown_with_the_number_of_pieces() -> None:
+    """The line has the number of pieces, and the size of all pieces together."""
     assert text(b"\x00" * 10, b"\x01" * 10).startswith("20 bytes in 2 pieces: 00 00")
 
 
-def test_a_long_body_is_cut() -> None:
-    """A screen is not for all of it; its size is told."""
+def test_a_long_body_is_cut_and_its_size_is_shown() -> None:
+    """At most 2,000 characters are shown, and then the size of the whole body."""
     shown = text(b'"' + b"x" * 5000 + b'"')
 
     assert shown == '"' + "x" * 1999 + " … (5,002 bytes)"
     assert text(b"begun", omitted=7) == '"begun" … (12 bytes)'
 
 
-def test_what_an_authorization_plugin_is_sent_is_decoded() -> None:
-    """The engine's own call stands in base64."""
+def test_base64_in_the_requests_to_an_authorization_plugin_is_decoded() -> None:
+    """An engine sends such a plugin the bodies of users' API calls in base64."""
     inner = b64encode(b'{"Image": "busybox"}').decode()
     body = f'{{"RequestBody":"{inner}","ResponseBody":"no base64","User":7}}'.encode()
 
@@ -84,8 +84,8 @@ def test_what_an_authorization_plugin_is_sent_is_decoded() -> None:
     assert text(body) == body.decode()
 
 
-def test_a_body_on_its_way_is_a_line() -> None:
-    """How far it has come."""
+def test_the_progress_of_a_body_is_shown_as_a_line() -> None:
+    """The line says how many pieces and bytes have passed so far."""
     cells = progress_cells("12:00:00", Progress("M.x", 0, "answer", 2, 12345))
 
     assert "".join(cell.text for cell in cells) == (
@@ -97,6 +97,8 @@ def test_a_body_on_its_way_is_a_line() -> None:
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(0.00012, "0.1 ms"), (0.9994, "999.4 ms"), (61.25, "61.2 s")]
 )
-def test_times_are_short(seconds: float, shown: str) -> None:
-    """Thousandths below a second."""
+def test_a_duration_is_in_milliseconds_below_a_second_and_else_in_seconds(
+    seconds: float, shown: str
+) -> None:
+    """Either is shown with one decimal digit."""
     assert duration(seconds) == shown

@@ -1,4 +1,4 @@
-"""Addresses: what they mean, and what is none."""
+"""Addresses of plugins: what their parts mean, and which texts are refused."""
 
 import copy
 import os
@@ -77,10 +77,8 @@ def test_a_network_address_names_a_host_and_a_port(
         ("tcp://[fe80::1%25eth0]:80", "fe80::1%eth0", "[fe80::1]:80"),
     ],
 )
-def test_an_address_of_version_six_is_written_in_brackets(
-    text: str, host: str, header: str
-) -> None:
-    """Brackets mark the host and are no part of it; its zone is this machine's own affair."""
+def test_an_ipv6_host_is_written_in_brackets(text: str, host: str, header: str) -> None:
+    """Brackets are no part of the host; a zone such as %eth0 is left out of the Host header."""
     address = Address(text)
 
     assert address.host == host
@@ -97,8 +95,10 @@ def test_an_address_of_version_six_is_written_in_brackets(
         ("vsock://2:1?x#y", "vsock", "2:1?x#y"),
     ],
 )
-def test_an_unknown_scheme_is_left_to_its_transport(text: str, scheme: str, path: str) -> None:
-    """What follows the slashes of an unknown scheme is kept to the letter."""
+def test_the_rest_of_an_address_with_an_unknown_scheme_is_kept_for_its_transport(
+    text: str, scheme: str, path: str
+) -> None:
+    """The text after ``//`` becomes ``path`` unchanged, even if it has a ?, a # or a colon."""
     address = Address(text)
 
     assert (address.scheme, address.path) == (scheme, path)
@@ -175,7 +175,7 @@ NO_NAME = "has a host that is not a domain name"
         (f"tcp://{'a' * 64}.example", "has a host that is not a domain name"),
     ],
 )
-def test_what_cannot_be_an_address_says_why(text: str, reason: str) -> None:
+def test_a_text_that_is_no_address_is_refused_with_the_reason(text: str, reason: str) -> None:
     """An unusable address is a ``SpecError`` that shows the address and what is wrong with it."""
     with pytest.raises(SpecError) as caught:
         Address(text)
@@ -194,8 +194,8 @@ def test_what_cannot_be_an_address_says_why(text: str, reason: str) -> None:
         ("unix://user:secret@/run/x.sock", "unix:///run/x.sock"),
     ],
 )
-def test_credentials_are_left_out_with_a_concern(text: str, public: str) -> None:
-    """The address is the one without them; ``concern`` tells that there were any."""
+def test_credentials_are_left_out_of_an_address_with_a_warning(text: str, public: str) -> None:
+    """``concern`` warns that the address had a user name and password, which are never sent."""
     address = Address(text)
 
     assert address == Address(public)
@@ -230,8 +230,8 @@ def test_credentials_are_left_out_with_a_concern(text: str, public: str) -> None
         "tcp://user:" + "secret" * 200 + "@h:port",
     ],
 )
-def test_credentials_of_what_is_no_address_are_not_shown(text: str) -> None:
-    """Neither the user nor the password stands in the error, wherever the "@" is."""
+def test_credentials_in_a_text_that_is_no_address_are_not_shown(text: str) -> None:
+    """The error shows neither the user name nor the password, wherever the "@" is."""
     with pytest.raises(SpecError) as caught:
         Address(text)
 
@@ -249,8 +249,8 @@ def test_credentials_of_what_is_no_address_are_not_shown(text: str) -> None:
         ("x:" * 50_000, "'" + "x:" * 10 + "'… of 100000"),
     ],
 )
-def test_not_all_of_a_long_text_is_shown(text: str, excerpt: str) -> None:
-    """300 characters of an address, and few of what may be the content of another file."""
+def test_the_error_for_a_long_text_shows_only_its_beginning(text: str, excerpt: str) -> None:
+    """Of a likely address 300 characters are shown; of other text, maybe a file's content, 20."""
     with pytest.raises(SpecError) as caught:
         Address(text)
 
@@ -273,26 +273,26 @@ def test_not_all_of_a_long_text_is_shown(text: str, excerpt: str) -> None:
         os.fsdecode(b"/run/\xff\xfe.sock"),
     ],
 )
-def test_every_path_has_an_address(path: str) -> None:
-    """Whatever a socket is called, its address leads back to it."""
+def test_the_address_made_of_a_socket_path_has_the_same_path(path: str) -> None:
+    """``Address.of_socket`` escapes special characters and bytes, and ``path`` undoes it."""
     assert Address.of_socket(path).path == path
 
 
 @pytest.mark.parametrize("name", ["a.b-c_d~", "a:b@c", "!$&'()*+,;=", "a b"])
-def test_the_address_of_a_plain_path_is_plain(name: str) -> None:
-    """Only what would be misread is escaped."""
+def test_plain_characters_are_not_escaped_in_the_address_of_a_socket(name: str) -> None:
+    """``Address.of_socket`` escapes only characters that would be misread."""
     assert Address.of_socket(f"/run/{name}.sock").text == f"unix:///run/{name}.sock"
 
 
 @pytest.mark.parametrize("part", ["scheme", "path", "host", "port"])
 def test_an_address_is_made_of_its_text_alone(part: str) -> None:
-    """It cannot be given parts that its text does not say."""
+    """The parts, such as scheme and path, follow from the text and cannot be given."""
     with pytest.raises(TypeError, match=part):
         Address("unix:///x", **{part: "tcp"})
 
 
-def test_addresses_are_values_that_go_by_their_text() -> None:
-    """Equality, hash, copies and pickles keep to the letter of the address."""
+def test_addresses_are_equal_if_their_texts_are_equal() -> None:
+    """Hashes, copies and pickles follow the text too; a path that has no effect still counts."""
     address = Address("tcp://h:80/x")
 
     thawed = pickle.loads(pickle.dumps(address))  # noqa: S301  our own bytes
@@ -302,8 +302,8 @@ def test_addresses_are_values_that_go_by_their_text() -> None:
     assert (thawed.host, thawed.port) == ("h", 80)
 
 
-def test_a_scheme_tells_an_address_from_a_name() -> None:
-    """Names of managed plugins have colons and slashes too."""
+def test_an_address_differs_from_a_plugin_name_by_its_scheme() -> None:
+    """Names of managed plugins, and paths, have colons and slashes too, but no scheme."""
     for address in ("tcp://h:1", "unix:///run/a.sock", "npipe://x"):
         assert is_address(address) is True
     for name in ("shelf", "host:5000/mp/shelf:1.0", "/run/a.sock", ""):
@@ -322,8 +322,8 @@ def test_a_scheme_tells_an_address_from_a_name() -> None:
         "//admin:hunter2\ufe6bh:1",
     ],
 )
-def test_an_address_that_is_none_shows_nobody_who_may_be_named_in_it(text: str) -> None:
-    """Neither itself nor in what may be meant; also where a look-alike is in the place of an @."""
+def test_the_error_for_a_malformed_address_hides_the_user_name_and_password(text: str) -> None:
+    """The suggested address hides both too, also if a look-alike takes the place of the @."""
     with pytest.raises(SpecError) as caught:
         Address(text)
 
@@ -332,7 +332,7 @@ def test_an_address_that_is_none_shows_nobody_who_may_be_named_in_it(text: str) 
 
 
 def test_a_path_with_an_at_sign_is_shown() -> None:
-    """Behind its first directory none names a user."""
+    """An @ after the first directory of a path names no user, so the error may show the path."""
     with pytest.raises(SpecError, match=r"did you mean unix:///run/a@b\.sock\?"):
         Address("/run/a@b.sock")
 
@@ -346,22 +346,24 @@ def test_a_path_with_an_at_sign_is_shown() -> None:
         ("x:y/é", "unix://x:y/%C3%A9"),
     ],
 )
-def test_the_address_of_a_socket_escapes_what_would_end_its_path(path: str, text: str) -> None:
-    """In a relative path, also what would end a user name; the path is the same again."""
+def test_the_address_of_a_socket_escapes_characters_that_would_end_the_path(
+    path: str, text: str
+) -> None:
+    """In a relative path, an @ is escaped too, since it would end a user name."""
     assert Address.of_socket(path).text == text
     assert Address.of_socket(path).path == path
 
 
-def test_a_path_that_stands_for_no_bytes_has_no_address() -> None:
-    """Half of a surrogate pair, unless it stands for a byte that is not text."""
+def test_the_path_of_a_socket_with_an_unpaired_surrogate_is_refused() -> None:
+    """A surrogate that ``os.fsdecode`` makes of a byte that is not UTF-8 is accepted."""
     with pytest.raises(SpecError, match=r"^'/a\\ud800' is not the path of a socket: it has an"):
         Address.of_socket("/a\ud800")
 
     assert Address.of_socket("/a\udcff").text == "unix:///a%FF"
 
 
-def test_the_part_before_an_at_is_only_a_user_where_there_are_users() -> None:
-    """Of a scheme that is not built in it is the transport's; elsewhere it must be escaped."""
+def test_the_part_before_an_at_sign_is_kept_in_an_address_with_an_unknown_scheme() -> None:
+    """With a known scheme that part is a user name, whose special characters must be escaped."""
     assert Address("custom://user@x/y").path == "user@x/y"
     assert Address("custom://user@x/y").concern == ""
     told = "^address 'tcp://\\*\\*\\*@h:1' has a character before the @ that must be escaped$"

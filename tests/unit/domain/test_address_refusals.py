@@ -1,4 +1,4 @@
-"""What a failed attempt to reach an address is called."""
+"""How a failure to connect to an address is explained."""
 
 import errno
 import os
@@ -23,8 +23,10 @@ from tests.cases import every
         ("unix:///x", errno.ENOTSOCK, os.strerror(errno.ENOTSOCK)),
     ],
 )
-def test_a_refusal_is_named_for_what_it_is(text: str, number: int, explanation: str) -> None:
-    """A missing, a stale and a forbidden socket are told apart."""
+def test_each_failure_to_connect_has_its_own_explanation(
+    text: str, number: int, explanation: str
+) -> None:
+    """A missing socket, a stale socket and one without permission have different texts."""
     error = OSError(number, os.strerror(number))
 
     assert Address(text).explain(error) == explanation
@@ -34,6 +36,8 @@ def test_a_refusal_is_named_for_what_it_is(text: str, number: int, explanation: 
     ("error", "explanation"),
     [(OSError("path too long"), "path too long"), (TimeoutError(), "TimeoutError")],
 )
-def test_an_error_without_a_number_speaks_for_itself(error: OSError, explanation: str) -> None:
-    """There is always something to read, if only the error's class."""
+def test_an_error_without_an_errno_is_explained_by_its_text_or_its_class(
+    error: OSError, explanation: str
+) -> None:
+    """The explanation is never empty: the class's name takes the place of a missing text."""
     assert Address("unix:///x").explain(error) == explanation

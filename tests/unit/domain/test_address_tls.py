@@ -9,7 +9,7 @@ from tests.cases import every
 PLAIN_TEXT = "TLS options are given, but only https:// is encrypted: this is plain text"
 
 
-def test_nothing_given_verifies_against_the_system() -> None:
+def test_tls_options_without_arguments_verify_against_the_systems_certificates() -> None:
     """The defaults verify, trust the system's roots, and present no certificate."""
     options = TLSOptions()
 
@@ -27,7 +27,7 @@ def test_a_known_minimum_version_is_kept(version: int) -> None:
 
 @every("version", [-1, 1, 2, 768, 769, 770, 773])
 def test_an_unknown_minimum_version_is_refused(version: int) -> None:
-    """Versions that are too old, or unheard of, are an error that names the known ones."""
+    """Versions that are too old or unknown raise an error that names the supported ones."""
     with pytest.raises(SpecError) as caught:
         TLSOptions(min_version=version)
 
@@ -54,8 +54,8 @@ def test_an_option_of_the_wrong_type_is_refused(option: str, value: object) -> N
         TLSOptions(**{option: value})  # type: ignore[arg-type]  # that is the point
 
 
-def test_a_plugins_own_tls_is_a_value() -> None:
-    """Two that say the same are equal, and cannot be changed behind a running server's back."""
+def test_server_tls_options_are_compared_by_value_and_cannot_be_changed() -> None:
+    """No option can be changed behind a running server's back."""
     tls = ServerTLS("/cert", "/key", client_ca_file="/hosts")
 
     assert tls == ServerTLS("/cert", "/key", client_ca_file="/hosts")
@@ -80,14 +80,14 @@ def test_a_passphrase_is_never_shown() -> None:
         TLSOptions(exclusive_root_pools=True),
     ],
 )
-def test_options_for_a_plain_text_address_are_a_concern(options: TLSOptions) -> None:
-    """TLS options for an address without TLS raise a warning that they change nothing."""
+def test_tls_options_for_a_plain_text_address_lead_to_a_warning(options: TLSOptions) -> None:
+    """``concerns`` returns the text of the warning; for an https address it is empty."""
     assert options.concerns(encrypted=False) == PLAIN_TEXT
     assert options.concerns(encrypted=True) == ""
 
 
-def test_no_verification_is_a_concern_where_there_is_tls() -> None:
-    """That nothing is verified matters on https, and is what every socket carries elsewhere."""
+def test_tls_without_verification_leads_to_a_warning() -> None:
+    """``concerns`` warns for an https address only, since other addresses verify nothing anyway."""
     options = TLSOptions(insecure_skip_verify=True)
 
     assert options.concerns(encrypted=True) == "TLS without verification of the plugin"

@@ -37,7 +37,7 @@ class Chunks:
 
 
 class Generated:
-    """A generator of chunks that tells whether it was closed."""
+    """A generator of chunks that counts how often it was closed."""
 
     def __init__(self) -> None:
         self.closed = 0
@@ -52,7 +52,7 @@ class Generated:
 
 
 class Plain:
-    """A body of one's own, with no more than a body has."""
+    """A user's own class of bodies, with ``read`` and ``close`` alone."""
 
     def __init__(self) -> None:
         self.closed = 0
@@ -72,8 +72,8 @@ def pieces(body: Any, *sizes: int) -> list[bytes]:
 
 
 @every("make", [lambda: b"abcde", lambda: Chunks(b"ab", b"", b"cde"), lambda: Generated().chunks()])
-def test_a_body_is_read_in_parts(make: Any) -> None:
-    """Each as soon as there is something, and nothing at the end."""
+def test_the_body_of_a_response_is_read_in_parts(make: Any) -> None:
+    """A read returns up to the size asked for, once bytes are there, and ``b""`` at the end."""
     read = pieces(AsyncResponse(200, make()).body, 1, 1, 2, 9, 9, 9)
 
     assert b"".join(read) == b"abcde"
@@ -82,7 +82,7 @@ def test_a_body_is_read_in_parts(make: Any) -> None:
 
 
 def test_bytes_are_read_from_where_the_last_read_ended() -> None:
-    """All that is left where no size is given; and all of them stay to be had."""
+    """A size of -1 reads the rest; ``whole`` keeps all bytes, also those that were read."""
     body = AsyncBytes(b"abcde")
 
     assert pieces(body, 2, -1, 2, -1) == [b"ab", b"cde", b"", b""]
@@ -91,8 +91,8 @@ def test_bytes_are_read_from_where_the_last_read_ended() -> None:
     assert pieces(AsyncBytes(b"abcde"), -1, 1) == [b"abcde", b""]
 
 
-def test_a_chunk_that_is_no_bytes_is_an_error() -> None:
-    """As in a synchronous program."""
+def test_a_chunk_that_is_not_bytes_is_a_type_error() -> None:
+    """A body that yields text cannot be read, as in a synchronous program."""
     with pytest.raises(TypeError, match="a body must yield bytes, not str"):
         now(AsyncResponse(200, Chunks("text")).body.read(1))
 
@@ -109,8 +109,8 @@ def test_a_request_is_read_whole_or_in_parts(make: Any) -> None:
     assert now(request.read(5)) == b""
 
 
-def test_bytes_can_be_read_whole_more_than_once() -> None:
-    """They are not consumed, until a part of them is read."""
+def test_a_request_body_of_bytes_can_be_read_whole_more_than_once() -> None:
+    """Reading all of the bytes does not consume them; reading a part does."""
     request = AsyncRequest("M.x", b"ab")
 
     assert [
@@ -126,8 +126,8 @@ def test_bytes_can_be_read_whole_more_than_once() -> None:
     ]
 
 
-def test_a_request_that_is_read_whole_has_a_bound() -> None:
-    """413 beyond it; one that is read in parts has none."""
+def test_a_request_body_over_max_bytes_is_refused_with_status_413() -> None:
+    """``max_bytes`` bounds a body that is read whole, and none that is read in parts."""
     at_most = AsyncRequest("M.x", Chunks(b"ab", b"cd"), max_bytes=4)
     beyond = AsyncRequest("M.x", Chunks(b"ab", b"cde"), max_bytes=4)
     in_parts = AsyncRequest("M.x", Chunks(b"ab", b"cde"), max_bytes=4)
@@ -143,8 +143,8 @@ def test_a_request_that_is_read_whole_has_a_bound() -> None:
     assert str(beyond.too_large(7)) == "M.x: the body is larger than 7 bytes"
 
 
-def test_what_holds_memory_is_told_of_each_chunk() -> None:
-    """Of those that are kept, and it can refuse them."""
+def test_hold_is_called_with_the_size_of_each_chunk_that_is_kept() -> None:
+    """Only a body that is read whole is kept, so ``hold`` is not called for a part of a body."""
     held: list[int] = []
     now(AsyncRequest("M.x", Chunks(b"ab", b"cde"), hold=held.append).read())
     assert held == [2, 3]
@@ -155,18 +155,18 @@ def test_what_holds_memory_is_told_of_each_chunk() -> None:
 
 @every(("body", "value"), [(b"", None), (b'{"a": 1} rest', {"a": 1}), (b"[2]", [2])])
 def test_a_request_is_read_as_json(body: bytes, value: object) -> None:
-    """The first value in it; none in an empty body."""
+    """``json`` returns the first value in the body, and ``None`` for an empty body."""
     assert now(AsyncRequest("M.x", body).json()) == value
 
 
-def test_what_is_no_json_is_an_error() -> None:
-    """Of its value."""
+def test_a_request_body_that_is_not_json_is_a_value_error() -> None:
+    """``json`` raises ``ValueError``, which says what was expected."""
     with pytest.raises(ValueError, match="Expecting value"):
         now(AsyncRequest("M.x", b"nope").json())
 
 
-def test_a_response_that_is_closed_ends_its_generator() -> None:
-    """At once, as it waits for nothing."""
+def test_aclose_of_a_response_closes_the_generator_of_its_body() -> None:
+    """``close`` of the body leaves the generator open, since it must not wait."""
     source = Generated()
     response = AsyncResponse(200, source.chunks())
     now(response.body.read(1))
@@ -178,16 +178,16 @@ def test_a_response_that_is_closed_ends_its_generator() -> None:
 
 
 @every("make", [lambda: b"ab", lambda: Chunks(b"ab")])
-def test_a_response_without_a_generator_is_closed_at_once(make: Any) -> None:
-    """There is nothing to end, and what is left can be read."""
+def test_aclose_leaves_a_body_without_a_generator_readable(make: Any) -> None:
+    """Bytes and plain iterables have nothing to close, and the rest can still be read."""
     response = AsyncResponse(200, make())
 
     now(response.aclose())
     assert now(response.body.read(2)) == b"ab"
 
 
-def test_a_body_of_ones_own_is_closed() -> None:
-    """By its plain ``close``, where it has no other."""
+def test_aclose_calls_close_of_a_body_that_has_no_aclose() -> None:
+    """A user's own class of bodies needs no asynchronous ``aclose``."""
     body = Plain()
     response = AsyncResponse(200, body)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a machine's plugins, decided from what was seen."""
+"""Findings about the plugins of a machine, derived from observations of its files."""
 
 import errno
 from typing import Any
@@ -37,7 +37,7 @@ def spec(addr: str, tls: TLSOptions | None = None, file: str = "shelf.json") -> 
 
 
 def test_a_machine_that_is_well_has_no_findings() -> None:
-    """A live socket, a spec over TCP, and one over verified TLS."""
+    """A live socket, and specs with a TCP, a UNIX and a verified https address, cause none."""
     assert findings(socket(), modes={f"{SOCKETS}/shelf.sock": 0o660, SOCKETS: 0o755}) == ()
     assert findings(spec("tcp://host:1")) == ()
     assert findings(spec("https://host:1", TLSOptions(ca_file="/ca")), modes={"/ca": 0o644}) == ()
@@ -56,7 +56,7 @@ def test_a_machine_that_is_well_has_no_findings() -> None:
 def test_a_socket_that_cannot_be_connected_to_is_a_problem(
     number: int, what: str, remedy: str
 ) -> None:
-    """Each way has its own remedy; for a spec, what it leads to counts."""
+    """Each errno has its own text and remedy, also for a socket to which a spec leads."""
     path = f"{SOCKETS}/shelf.sock"
     finding = the(socket(), failures={path: number})
 
@@ -65,8 +65,8 @@ def test_a_socket_that_cannot_be_connected_to_is_a_problem(
     assert the(spec("unix:///x.sock"), failures={"/x.sock": number}).what == what
 
 
-def test_a_broken_spec_is_a_problem_also_where_it_is_hidden() -> None:
-    """With its own words."""
+def test_a_broken_spec_is_a_problem_even_if_another_file_hides_it() -> None:
+    """The finding has the text of the error; that the spec is hidden is another finding."""
     broken = Candidate(f"{ETC}/shelf.spec", error=SpecError("no address", f"{ETC}/shelf.spec"))
 
     assert (the(broken).severity, the(broken).where) == (PROBLEM, f"{ETC}/shelf.spec")
@@ -77,8 +77,8 @@ def test_a_broken_spec_is_a_problem_also_where_it_is_hidden() -> None:
     ]
 
 
-def test_a_hidden_spec_is_a_warning_unless_it_leads_to_the_same() -> None:
-    """Two files of one plugin are often a mistake."""
+def test_a_hidden_spec_is_a_warning_unless_it_has_the_same_address() -> None:
+    """Hosts never use a hidden spec; one with the same address as the first is only a note."""
     other = the(socket(), spec("tcp://host:1"))
     same = the(socket(), spec(f"unix://{SOCKETS}/shelf.sock"))
 
@@ -89,7 +89,7 @@ def test_a_hidden_spec_is_a_warning_unless_it_leads_to_the_same() -> None:
     assert "the same address" in same.why
 
 
-def test_what_hides_decides_alone() -> None:
+def test_the_address_in_a_hidden_spec_has_no_findings() -> None:
     """What is wrong with an address that no host uses is not reported."""
     hidden = spec("unix://var/x.sock", TLSOptions(ca_file="/none"))
 
@@ -97,7 +97,7 @@ def test_what_hides_decides_alone() -> None:
 
 
 def test_a_user_name_in_an_address_is_a_warning() -> None:
-    """It is never sent; and no finding shows it."""
+    """A user name and password are never sent to the plugin, and no finding shows them."""
     finding = the(spec("tcp://me:secret@host:1"))
 
     assert (finding.severity, finding.where) == (WARNING, f"{ETC}/shelf.json")
@@ -105,8 +105,8 @@ def test_a_user_name_in_an_address_is_a_warning() -> None:
     assert "secret" not in str(finding)
 
 
-def test_a_relative_path_is_a_problem() -> None:
-    """Two slashes lead into the directory of the process that reads it."""
+def test_a_relative_path_in_an_address_is_a_problem() -> None:
+    """With two slashes after ``unix:``, the path depends on the directory of each host."""
     finding = the(spec("unix://var/x.sock"))
 
     assert finding.what == "unix://var/x.sock names the relative path var/x.sock"
@@ -122,7 +122,7 @@ def test_a_relative_path_is_a_problem() -> None:
     ],
 )
 def test_tls_that_does_not_protect_is_a_problem(addr: str, tls: TLSOptions, what: str) -> None:
-    """Options that have no effect, and verification that is off."""
+    """TLS options do not protect a plain-text address, nor does https without verification."""
     finding = the(spec(addr, tls), failures={"/ca": errno.ENOENT})
 
     assert (finding.severity, finding.where) == (PROBLEM, f"{ETC}/shelf.json")
@@ -134,7 +134,7 @@ TLS = TLSOptions(ca_file="/ca", cert_file="/cert", key_file="/key")
 
 @pytest.mark.parametrize("file", ["/ca", "/cert", "/key"])
 def test_a_tls_file_that_cannot_be_opened_is_a_problem(file: str) -> None:
-    """One that is missing, and one that this user may not read."""
+    """The finding says whether the file is missing or this user may not read it."""
     missing = the(spec("https://h:1", TLS), failures={file: errno.ENOENT})
     denied = the(spec("https://h:1", TLS), failures={file: errno.EACCES})
 
@@ -169,26 +169,26 @@ def test_a_directory_that_all_can_write_to_is_a_problem(path: str) -> None:
     ],
 )
 def test_a_file_that_all_can_write_to_is_a_problem(candidate: Candidate, what: str) -> None:
-    """Writing to a socket is calling the plugin."""
+    """Any user could call the plugin by its socket, or send hosts elsewhere by its spec."""
     assert the(candidate, modes={candidate.path: 0o666}).what == what
 
 
 def test_a_missing_directory_is_a_note() -> None:
-    """Few machines have all of them."""
+    """Few machines have all of the directories in which hosts look for plugins."""
     finding = the(failures={LIB: errno.ENOENT})
 
     assert (finding.severity, finding.where) == (NOTE, LIB)
 
 
 def test_a_directory_that_cannot_be_listed_is_a_problem() -> None:
-    """For then no plugin is found at all."""
+    """A host that cannot list one of the directories finds no plugin at all."""
     finding = the(unreadable=(f"{ETC}: cannot be read: Permission denied",))
 
     assert (finding.severity, finding.where) == (PROBLEM, ETC)
 
 
-def test_what_no_lookup_finds_is_a_problem() -> None:
-    """With discovery's own reason."""
+def test_a_file_that_discovery_ignores_is_a_problem() -> None:
+    """The finding gives the reason for which discovery ignores the file."""
     finding = the(ignored_files=(IgnoredFile(f"{SOCKETS}/a.socket", "its name"),))
 
     assert (finding.severity, finding.where, finding.what) == (
@@ -198,8 +198,8 @@ def test_what_no_lookup_finds_is_a_problem() -> None:
     )
 
 
-def test_a_leftover_of_a_trace_is_told_for_what_it_is() -> None:
-    """Not as the stale socket that it looks like; it says how to put it right."""
+def test_a_socket_left_by_a_killed_trace_command_is_reported_as_such() -> None:
+    """The finding does not call the socket stale, and its remedy is to start another trace."""
     path = f"{SOCKETS}/shelf.sock"
     finding = the(socket(), failures={path: errno.ECONNREFUSED}, abandoned_sockets=(path,))
 
@@ -207,8 +207,8 @@ def test_a_leftover_of_a_trace_is_told_for_what_it_is() -> None:
     assert finding.remedy.endswith(": moby-plugins trace shelf")
 
 
-def test_what_matters_most_comes_first() -> None:
-    """Problems, then warnings, then notes; each by its place."""
+def test_findings_are_sorted_by_severity_and_then_by_path() -> None:
+    """Problems come first, then warnings, then notes."""
     found = findings(
         socket(),
         spec("tcp://host:1"),

@@ -1,4 +1,4 @@
-"""What is told of a plugin that cannot be reached, or not safely."""
+"""Findings about a plugin that cannot be reached, or not safely."""
 
 import errno
 
@@ -89,14 +89,14 @@ def spec(addr: str, tls: TLSOptions | None = None) -> Candidate:
 def test_a_finding_about_a_connection_is_complete(
     candidate: Candidate, failures: dict[str, int], what: str, why: str, remedy: str
 ) -> None:
-    """It stands where it can be put right: at the file that hosts find."""
+    """The finding is about the spec, and says what is wrong, why it matters and what to do."""
     machine = Observations("/run/p", ("/etc/p",), {"db": (candidate,)}, failures=failures)
 
     assert diagnose(machine) == (Finding(PROBLEM, SPEC, what, why, remedy),)
 
 
-def test_a_private_key_that_all_can_read_says_who_could_use_it() -> None:
-    """It stands where it can be put right: at the key."""
+def test_a_finding_about_a_private_key_that_all_can_read_is_complete() -> None:
+    """The finding is about the key's file, and says who could misuse the key and what to do."""
     machine = Observations("/run/p", (), {"db": (spec("https://h:1", TLS),)}, modes={"/key": 0o644})
 
     assert diagnose(machine) == (
@@ -110,8 +110,8 @@ def test_a_private_key_that_all_can_read_says_who_could_use_it() -> None:
     )
 
 
-def test_the_files_to_look_at_are_those_that_specs_name() -> None:
-    """Of every way to each plugin; a spec that is broken, or has no TLS, names none."""
+def test_tls_files_returns_the_files_that_the_specs_of_all_plugins_name() -> None:
+    """Hidden specs count too; a spec that is broken, or has no TLS options, names no file."""
     broken = Candidate(SPEC, error=SpecError("no address", SPEC))
     other = Candidate("/lib/p/a.json", Plugin("a", "https://h", TLSOptions(key_file="/other")))
     plugins = {"db": (broken, spec("tcp://h"), spec("https://h:1", TLS)), "a": (other,)}

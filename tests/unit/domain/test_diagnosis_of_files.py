@@ -1,4 +1,4 @@
-"""What is told of files on the way to what hosts trust, and of what lies in their places."""
+"""Findings about files that hosts trust, and about each directory and link on their paths."""
 
 import errno
 from typing import Any
@@ -27,8 +27,10 @@ def of_spec(addr: str, tls: TLSOptions | None = None, **seen: Any) -> tuple[Find
 @pytest.mark.parametrize(
     ("kind", "told"), [(FILE, "an ordinary file"), (DIRECTORY, "a directory"), (FIFO, "a FIFO")]
 )
-def test_what_is_no_socket_is_told_for_what_it_is(kind: str, told: str) -> None:
-    """A refused connection says the same of a file and of a stale socket."""
+def test_another_kind_of_file_in_place_of_a_socket_is_reported_by_its_kind(
+    kind: str, told: str
+) -> None:
+    """A connection to a file is refused like one to a stale socket, so the kind decides."""
     (finding,) = of_spec("unix:///x", kinds={"/x": kind}, failures={"/x": errno.ECONNREFUSED})
 
     assert (finding.severity, finding.where) == (PROBLEM, SPEC)
@@ -36,8 +38,8 @@ def test_what_is_no_socket_is_told_for_what_it_is(kind: str, told: str) -> None:
     assert "rm " not in finding.remedy
 
 
-def test_what_is_something_else_keeps_its_mode() -> None:
-    """All users write to /dev/null, and have to."""
+def test_the_mode_of_a_device_in_place_of_a_socket_or_tls_file_is_not_reported() -> None:
+    """All users must be able to write to /dev/null, so no remedy may change its mode."""
     tls = TLSOptions(ca_file="/dev/zero")
     kinds = {"/dev/null": "device", "/dev/zero": "device"}
     modes = dict.fromkeys(kinds, 0o666)
@@ -59,8 +61,10 @@ def test_what_is_something_else_keeps_its_mode() -> None:
         (errno.ENOENT, "no socket there; is the plugin running?"),
     ],
 )
-def test_what_was_not_seen_is_told_for_why(number: int, what: str) -> None:
-    """It was the way to the socket, and not the socket."""
+def test_a_socket_that_could_not_be_examined_is_reported_with_the_reason(
+    number: int, what: str
+) -> None:
+    """The path to the socket is at fault, and not the socket, so no remedy removes the socket."""
     seen: dict[str, Any] = {"ways": {"/a/x": ("/", "/a", "/a/x")}, "kinds": {"/": DIRECTORY}}
     (finding,) = of_spec("unix:///a/x", failures={"/a/x": number}, **seen)
 
@@ -68,8 +72,8 @@ def test_what_was_not_seen_is_told_for_why(number: int, what: str) -> None:
     assert "rm " not in finding.remedy
 
 
-def test_links_in_a_circle_are_told_for_that() -> None:
-    """The last that was seen of the way is a link."""
+def test_links_that_lead_in_a_circle_are_reported_as_such() -> None:
+    """The last component of the path that could be examined is then a link."""
     kinds = {"/": DIRECTORY, "/x": LINK}
     failures = {"/x": errno.ELOOP}
     (finding,) = of_spec("unix:///x", ways={"/x": ("/", "/x")}, kinds=kinds, failures=failures)
@@ -78,16 +82,16 @@ def test_links_in_a_circle_are_told_for_that() -> None:
     assert finding.remedy == "correct the address in the spec"
 
 
-def test_a_place_that_is_no_directory_is_a_problem() -> None:
-    """Hosts pass over it, and say nothing."""
+def test_a_file_in_place_of_a_directory_of_plugins_is_a_problem() -> None:
+    """Hosts skip such a file without a message, and find no plugins there."""
     (finding,) = diagnose(Observations(SOCKETS, (SPECS,), kinds={SPECS: FILE}))
 
     assert (finding.severity, finding.where) == (PROBLEM, SPECS)
     assert finding.what == "this is an ordinary file, and no directory"
 
 
-def test_a_socket_is_removed_where_it_lies() -> None:
-    """What a link leads to, and not the link."""
+def test_the_remedy_removes_a_stale_socket_and_not_a_link_to_it() -> None:
+    """The command names the target to which the links lead, quoted for a shell."""
     (finding,) = of_spec(
         "unix:///x",
         ways={"/x": ("/", "/x", "/far", "/far/y z")},
@@ -98,8 +102,8 @@ def test_a_socket_is_removed_where_it_lies() -> None:
     assert finding.remedy == "start the plugin; or, if it is gone for good, rm '/far/y z'"
 
 
-def test_each_directory_on_the_way_counts() -> None:
-    """From the root on, each once, and what it is the way to is told."""
+def test_a_world_writable_directory_on_the_path_to_a_plugin_is_a_problem() -> None:
+    """Directories are judged from / on, and each is reported once, with a path that it leads to."""
     ways = {
         SOCKETS: ("/", "/run", "/run/p"),
         SPEC: ("/", "/etc", "/etc/p", SPEC),
@@ -130,8 +134,8 @@ def test_each_directory_on_the_way_counts() -> None:
     )
 
 
-def test_a_missing_socket_may_be_made_by_any_user_of_a_sticky_directory() -> None:
-    """A sticky bit keeps what is there, and nothing else."""
+def test_a_sticky_directory_is_a_problem_only_if_the_socket_in_it_is_missing() -> None:
+    """The sticky bit protects a file that exists, but any user can create a missing one."""
     seen: dict[str, Any] = {
         "ways": {"/tmp/x": ("/", "/tmp", "/tmp/x")},
         "kinds": {"/": DIRECTORY, "/tmp": DIRECTORY},
@@ -144,8 +148,8 @@ def test_a_missing_socket_may_be_made_by_any_user_of_a_sticky_directory() -> Non
     assert [finding.where for finding in stale] == [SPEC]
 
 
-def test_a_right_that_no_user_has_now_is_a_warning() -> None:
-    """A group without other members."""
+def test_a_spec_that_a_group_without_other_members_can_write_to_is_a_warning() -> None:
+    """If an untrusted user is in the group, the same mode is a problem."""
     one = of_spec("tcp://h:1", modes={SPEC: 0o664})
     two = of_spec("tcp://h:1", modes={SPEC: 0o664}, members={SPEC: ("eve",)})
 
@@ -155,8 +159,8 @@ def test_a_right_that_no_user_has_now_is_a_warning() -> None:
     assert [finding.severity for finding in two] == [PROBLEM]
 
 
-def test_a_socket_that_only_refuses_this_user_is_told_for_that() -> None:
-    """All directories on the way to it could be entered."""
+def test_a_socket_that_this_user_may_not_write_to_has_a_remedy_of_its_own() -> None:
+    """The remedy is to run as the host's user, or to let that user write to the socket."""
     (finding,) = of_spec(
         "unix:///x",
         ways={"/x": ("/", "/x")},
@@ -168,7 +172,7 @@ def test_a_socket_that_only_refuses_this_user_is_told_for_that() -> None:
 
 
 def test_a_file_of_a_user_whom_hosts_do_not_trust_is_a_problem() -> None:
-    """Each of them, by that user's name; a link is given to root itself, and not its target."""
+    """The finding has the owner's name or ID; the remedy for a link changes the link's owner."""
     found = of_spec(
         "tcp://h:1",
         ways={SPEC: ("/", "/etc", "/far", SPEC)},
@@ -186,8 +190,8 @@ def test_a_file_of_a_user_whom_hosts_do_not_trust_is_a_problem() -> None:
     ]
 
 
-def test_each_weak_directory_on_the_way_is_told() -> None:
-    """Two of them, one of a kind that was not seen; and a right that its directory takes away."""
+def test_every_world_writable_directory_on_the_path_to_a_spec_is_reported() -> None:
+    """A directory that others may write to, but not search, is only a warning."""
     found = of_spec(
         "tcp://h:1",
         ways={SPEC: ("/", "/a", "/b", SPEC)},
@@ -208,8 +212,8 @@ def test_a_sticky_bit_does_not_protect_where_hosts_look_for_plugins() -> None:
     assert finding.what == "every user can write to the directory"
 
 
-def test_a_broken_spec_hides_no_weakness_of_another_plugin() -> None:
-    """The files of every plugin are looked at."""
+def test_a_broken_spec_does_not_keep_another_plugins_files_from_being_examined() -> None:
+    """The world-writable socket of the other plugin is reported."""
     broken = Candidate(f"{SPECS}/a.json", error=SpecError("broken", f"{SPECS}/a.json"))
     plugins = {
         "a": (broken,),
@@ -230,8 +234,8 @@ def test_a_broken_spec_hides_no_weakness_of_another_plugin() -> None:
         ("/key", "any of them can change what hosts show to the plugin"),
     ],
 )
-def test_tls_files_count(file: str, can: str) -> None:
-    """Only where they are opened: for plain text they are not."""
+def test_a_world_writable_tls_file_is_a_problem_if_hosts_open_it(file: str, can: str) -> None:
+    """For a plain-text address hosts open no TLS files, so their modes are not reported."""
     tls = TLSOptions(ca_file="/ca", cert_file="/cert", key_file="/key")
     (finding,) = of_spec("https://h:1", tls, modes={file: 0o602})
 
@@ -240,16 +244,16 @@ def test_tls_files_count(file: str, can: str) -> None:
     assert [finding.where for finding in plain] == [SPEC]
 
 
-def test_a_tls_file_that_is_none_is_told() -> None:
-    """A FIFO would have hosts wait."""
+def test_a_fifo_in_place_of_a_tls_file_is_reported() -> None:
+    """Hosts that open a FIFO would wait."""
     tls = TLSOptions(ca_file="/ca")
     (finding,) = of_spec("https://h:1", tls, kinds={"/ca": FIFO})
 
     assert finding.what == "CAFile /ca is a FIFO"
 
 
-def test_a_response_is_told_unless_a_file_explains_it() -> None:
-    """One cause, one finding."""
+def test_a_failed_handshake_is_reported_unless_a_finding_about_files_explains_it() -> None:
+    """One cause has one finding, and a handshake that succeeds has none."""
     handshakes = {"db": HandshakeOutcome(2.0, error=StatusError(500, "Plugin.Activate", "no"))}
 
     (answer,) = of_spec("unix:///x", handshakes=handshakes)
@@ -260,8 +264,8 @@ def test_a_response_is_told_unless_a_file_explains_it() -> None:
     assert of_spec("unix:///x", handshakes={"db": HandshakeOutcome(2.0, ("authz",))}) == ()
 
 
-def test_a_managed_plugin_is_a_note() -> None:
-    """It is the engine's, and the remedy removes nothing."""
+def test_the_socket_of_a_managed_plugin_is_a_note() -> None:
+    """The socket belongs to the engine, so the remedy does not remove it."""
     path = f"{SOCKETS}/{ID}/x y.sock"
     (finding,) = diagnose(
         Observations(SOCKETS, (SPECS,), ignored_files=(IgnoredFile(path, "its name"),))
@@ -274,8 +278,10 @@ def test_a_managed_plugin_is_a_note() -> None:
 
 
 @pytest.mark.parametrize("directory", [ID[:-1], ID + "0", ID.upper(), "g" * 64])
-def test_another_directory_is_no_engines(directory: str) -> None:
-    """An ID has 64 digits, in lower case."""
+def test_a_socket_in_a_directory_that_is_not_named_by_a_plugin_id_is_a_problem(
+    directory: str,
+) -> None:
+    """Engines name the directories of managed plugins by IDs: 64 hex digits in lower case."""
     file = IgnoredFile(f"{SOCKETS}/{directory}/x.sock", "its name")
 
     assert [
@@ -283,8 +289,8 @@ def test_another_directory_is_no_engines(directory: str) -> None:
     ] == [PROBLEM]
 
 
-def test_a_copy_beside_a_plugin_is_a_warning() -> None:
-    """Its plugin is found all the same."""
+def test_a_backup_copy_beside_the_spec_of_a_plugin_is_a_warning() -> None:
+    """Hosts ignore the copy, and find the plugin by its spec."""
     file = IgnoredFile(f"{SPECS}/db.json~", "its name", "db")
     (finding,) = of_spec("tcp://h:1", ignored_files=(file,))
 

@@ -1,4 +1,4 @@
-"""What each finding about a machine's plugins tells a person: what, why, and what to do."""
+"""The text of each finding about a machine's plugins: what is wrong, why, and what to do."""
 
 import errno
 from typing import Any
@@ -137,7 +137,7 @@ def spec(addr: str) -> Candidate:
     ],
 )
 def test_a_finding_about_files_is_complete(machine: Observations, finding: Finding) -> None:
-    """It says why it matters and what to do, so that no manual is needed."""
+    """The finding says what is wrong, why it matters and what to do; no manual is needed."""
     assert diagnose(machine) == (finding,)
 
 
@@ -420,7 +420,7 @@ def test_a_finding_about_files_is_complete(machine: Observations, finding: Findi
 def test_a_finding_about_a_plugin_is_complete(
     machine: Observations, findings: list[Finding]
 ) -> None:
-    """It says why it matters and what to do, so that no manual is needed."""
+    """The finding says what is wrong, why it matters and what to do; no manual is needed."""
     assert [*diagnose(machine)] == findings
 
 
@@ -444,10 +444,10 @@ def test_a_finding_about_a_plugin_is_complete(
         ),
     ],
 )
-def test_a_tls_file_that_cannot_be_used_is_a_finding(
+def test_a_tls_file_that_cannot_be_used_is_a_problem(
     observed: dict[str, Any], what: str, remedy: str
 ) -> None:
-    """It is missing, or of another kind, or not readable; the rest of the text is the same."""
+    """A missing file, an unreadable one and a directory differ in text, and some in remedy."""
     assert diagnose(seen(BY_TLS, **observed)) == (
         Finding(
             PROBLEM, SPEC, f"CAFile /ca {what}", "hosts cannot speak TLS with the plugin", remedy

@@ -1,4 +1,4 @@
-"""What people read when something went wrong, and what programs can ask."""
+"""The library's errors: their texts for people, and their attributes for programs."""
 
 import copy
 import pickle
@@ -69,10 +69,10 @@ def test_an_error_survives_copying_and_pickling(
 
 
 @every(("kind", "args"), EVERY_KIND)
-def test_an_error_shows_what_it_was_made_of(
+def test_the_args_of_an_error_are_those_of_its_constructor(
     kind: type[PluginError], args: tuple[object, ...]
 ) -> None:
-    """All its parts; but a broken exchange its reason alone, which ``OSError`` would take apart."""
+    """A transport error has its reason alone, since ``OSError`` interprets several arguments."""
     shown = args[:1] if issubclass(kind, TransportError) else args
 
     assert kind(*args).args == shown
@@ -91,13 +91,15 @@ def test_an_error_shows_what_it_was_made_of(
         (WireError, ValueError),
     ],
 )
-def test_an_error_is_also_what_python_calls_it(kind: type, base: type) -> None:
+def test_an_error_is_also_of_the_built_in_class_with_the_same_meaning(
+    kind: type, base: type
+) -> None:
     """Errors can be caught by the built-in class that means the same."""
     assert issubclass(kind, base)
 
 
 def test_every_error_is_a_plugin_error() -> None:
-    """One ``except PluginError`` catches all; none has been retried when it is made."""
+    """One ``except PluginError`` catches all; a new error counts one attempt in 0 seconds."""
     for kind, args in EVERY_KIND:
         error = kind(*args)
         assert isinstance(error, PluginError)
@@ -156,13 +158,15 @@ def test_every_error_is_a_plugin_error() -> None:
         ),
     ],
 )
-def test_the_text_says_who_and_why(error: PluginError, text: str) -> None:
-    """An error's text names the plugin, the place and the reason, as far as they are known."""
+def test_the_text_of_an_error_names_the_plugin_the_place_and_the_reason(
+    error: PluginError, text: str
+) -> None:
+    """Parts that are not known, such as the name of the plugin, are left out."""
     assert str(error) == text
 
 
-def test_a_response_without_a_text_is_told_by_its_status() -> None:
-    """In brief: what is known of the plugin is told elsewhere."""
+def test_an_error_response_without_a_message_is_described_by_its_status() -> None:
+    """``response_in_brief`` gives the method with the message, or else with the status."""
     assert response_in_brief(StatusError(404, "M.x", "gone")) == "M.x: gone"
     assert response_in_brief(StatusError(404, "M.x", "")) == "M.x: status 404 Not Found"
 
@@ -184,7 +188,7 @@ def test_a_response_without_a_text_is_told_by_its_status() -> None:
         (WireError, {"reason": "no", "method": "M.x", "address": "tcp://h:1", "plugin": "db"}),
     ],
 )
-def test_a_program_can_ask_for_what_the_text_tells(
+def test_each_part_of_the_text_of_an_error_is_also_an_attribute(
     kind: type[PluginError], told: dict[str, object]
 ) -> None:
     """A caller that catches an error need not take its text apart."""
@@ -202,17 +206,17 @@ def test_a_program_can_ask_for_what_the_text_tells(
         (WireError, "not JSON", {"method": "", "address": "", "plugin": ""}),
     ],
 )
-def test_what_an_error_does_not_know_is_empty(
+def test_attributes_of_an_error_that_were_not_given_are_empty(
     kind: type[PluginError], first: str, empty: dict[str, object]
 ) -> None:
-    """An error need not know more than what went wrong."""
+    """Only the first argument is required: the plugin's name, or what went wrong."""
     error = kind(first)
 
     assert {name: getattr(error, name) for name in empty} == empty
 
 
-def test_what_was_searched_and_implemented_is_kept_as_tuples() -> None:
-    """Errors carry values of their own, even where they were given an iterator."""
+def test_searched_paths_and_implemented_subsystems_are_kept_as_tuples() -> None:
+    """An error that is given an iterator keeps the items, and not the iterator."""
     missing = PluginNotFoundError("db", iter(["/a", "/b"]))
     unsuitable = NotImplementedByPluginError("db", "authz", iter(["LogDriver"]))
 
@@ -220,8 +224,8 @@ def test_what_was_searched_and_implemented_is_kept_as_tuples() -> None:
     assert unsuitable.implements == ("LogDriver",)
 
 
-def test_nothing_was_answered_unless_it_says_so() -> None:
-    """A new ``TransportError`` neither had an answer nor used its body up."""
+def test_a_new_transport_error_says_that_nothing_was_received_and_no_body_read() -> None:
+    """``answered`` and ``body_spent`` are false until a transport sets them."""
     error = TransportTimeoutError("timed out")
 
     assert (error.answered, error.body_spent) == (False, False)
@@ -243,14 +247,16 @@ def test_nothing_was_answered_unless_it_says_so() -> None:
         ),
     ],
 )
-def test_these_errors_say_which_plugin_it_was(error: PluginError, text: str) -> None:
-    """Where it is known; and so does a copy."""
+def test_errors_of_cancelled_waits_and_disabled_plugins_name_the_plugin(
+    error: PluginError, text: str
+) -> None:
+    """The text has the name and address, if they are known; the text of a copy is the same."""
     assert str(error) == text
     assert str(copy.copy(error)) == text
 
 
-def test_a_wait_that_was_cancelled_says_how_often_was_tried() -> None:
-    """If at all, and beside the plugin."""
+def test_the_error_of_a_cancelled_wait_says_how_many_attempts_were_made() -> None:
+    """The text gives the attempts and their seconds, after the plugin's name if that is known."""
     error, unnamed = WaitCancelledError("closed", "shelf"), WaitCancelledError("closed")
     error.attempts = unnamed.attempts = 2
     error.elapsed = unnamed.elapsed = 1.0
@@ -259,8 +265,8 @@ def test_a_wait_that_was_cancelled_says_how_often_was_tried() -> None:
     assert str(unnamed) == "closed (tried 2 times in 1 s)"
 
 
-def test_a_cancelled_wait_says_why_and_for_what() -> None:
-    """To people, and to programs."""
+def test_the_error_of_a_cancelled_wait_has_a_reason_a_plugin_and_an_address() -> None:
+    """The attributes and the text have all three; a new error counts no attempts."""
     error = WaitCancelledError("this client is closed", "db", "tcp://h:1")
 
     assert error.args == ("this client is closed", "db", "tcp://h:1")

@@ -54,14 +54,14 @@ def _value(parameter: inspect.Parameter, values: dict[str, object]) -> object:
 
 @every("kind", EVERY_KIND)
 def test_an_error_of_hostile_text_is_one_short_line(kind: type[PluginError]) -> None:
-    """Whatever a plugin, a file or a caller wrote."""
+    """Text from a plugin, a file or a caller is escaped, and cut to fewer than 1,500 characters."""
     for text in (str(hostile(kind)), in_full(hostile(kind)), repr(hostile(kind))):
         assert text.isprintable()
         assert len(text) < 1500
 
 
-def test_every_class_of_errors_was_tried() -> None:
-    """All that the module defines."""
+def test_the_test_of_hostile_text_covers_every_class_of_errors() -> None:
+    """No class that ``domain.errors`` defines is missing from the list of those tested."""
     there = {
         each
         for each in vars(errors).values()
@@ -72,28 +72,28 @@ def test_every_class_of_errors_was_tried() -> None:
 
 
 @pytest.mark.parametrize("error", [StatusError(500, "M.x", HOSTILE), DriverError("M.x", HOSTILE)])
-def test_the_attribute_keeps_the_whole_message(error: StatusError | DriverError) -> None:
-    """The text is METHOD: MESSAGE, escaped and cut."""
+def test_the_message_attribute_keeps_the_whole_message(error: StatusError | DriverError) -> None:
+    """Only the text of the error, METHOD: MESSAGE, is escaped and cut."""
     assert error.message == HOSTILE
     assert str(error).startswith("M.x: \\n2026-01-01T00:00:00 CRITICAL sshd: \\x1b]0;x\\x07")
     assert str(error).endswith("… of 32768")
 
 
-def test_three_hundred_characters_of_a_message_are_shown() -> None:
-    """One more is cut."""
+def test_up_to_300_characters_of_a_message_are_shown() -> None:
+    """A message of 301 characters is cut, and its length is shown."""
     assert str(DriverError("M.x", "x" * 300)) == "M.x: " + "x" * 300
     assert str(DriverError("M.x", "x" * 301)) == "M.x: " + "x" * 300 + "… of 301"
 
 
-def test_a_sentence_of_the_library_is_not_cut_as_a_foreign_text_is() -> None:
-    """What it quotes was cut before."""
+def test_a_long_reason_by_the_library_itself_is_not_cut() -> None:
+    """A long reason stays whole, since foreign texts that it quotes were cut before."""
     reason = " ".join(["word"] * 90)
 
     assert reason in in_full(TransportError(reason, "tcp://h:1"))
 
 
-def test_a_status_stands_for_a_message_that_is_missing() -> None:
-    """In the log and on the screen; what a program compares stays METHOD: MESSAGE."""
+def test_the_status_takes_the_place_of_an_empty_message_in_logs() -> None:
+    """``in_full`` shows the status; ``str``, which programs may compare, stays METHOD: MESSAGE."""
     error = StatusError(503, "X.Create", "")
 
     assert str(error) == "X.Create: "
@@ -111,10 +111,10 @@ def test_a_status_stands_for_a_message_that_is_missing() -> None:
         (DriverError("M.x", "gone"), "plugin 'db' at tcp://h:1, status 200 OK"),
     ],
 )
-def test_a_signed_error_says_whose_response_it_is(
+def test_sign_records_which_plugin_sent_an_error_response(
     error: StatusError | DriverError, origin: str
 ) -> None:
-    """In attributes, in a note that tracebacks and copies show, and in what is logged."""
+    """Attributes, a note in tracebacks, and the text for logs name the plugin, also in copies."""
     sign(error, "db", "tcp://h:1")
 
     thawed = pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
@@ -125,15 +125,15 @@ def test_a_signed_error_says_whose_response_it_is(
         assert traceback.format_exception_only(each)[-1] == f"{origin}\n"
 
 
-def test_an_error_that_nobody_signed_names_its_status_alone() -> None:
-    """A client of its own has no name, and an error that was made by hand no address."""
+def test_an_error_response_without_a_recorded_plugin_shows_its_status_alone() -> None:
+    """``in_full`` names the plugin only after ``sign``; it escapes errors of other classes too."""
     assert in_full(StatusError(500, "M.x", "no")) == "M.x: no (status 500 Internal Server Error)"
     assert in_full(WireError("no", "M.x")) == "M.x: no"
     assert in_full(OSError("a\nb")) == "a\\nb"
 
 
-def test_credentials_are_not_part_of_a_text() -> None:
-    """Those that a plugin repeats from what it was asked, for example."""
+def test_credentials_in_a_message_are_left_out_of_the_text_of_an_error() -> None:
+    """A plugin may repeat a URL with a password; only the ``message`` attribute keeps it."""
     error = DriverError("M.x", "cannot pull https://me:pw@registry/x")
 
     assert str(error) == "M.x: cannot pull https://***@registry/x"

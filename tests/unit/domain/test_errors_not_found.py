@@ -1,4 +1,4 @@
-"""Which errors mean that a plugin answered "not found"."""
+"""Which errors mean that a plugin responded with status 404."""
 
 from itertools import pairwise
 
@@ -25,7 +25,7 @@ from moby_plugins.domain.errors import (
     ],
 )
 def test_not_found_is_status_404_alone(error: PluginError | None, *, expected: bool) -> None:
-    """``is_not_found`` is about the plugin's own answer, and no other kind of absence."""
+    """``is_not_found`` is true for the plugin's response 404, and for no other kind of absence."""
     assert is_not_found(error) is expected
 
 
@@ -51,8 +51,8 @@ def test_not_found_is_not_seen_through_context() -> None:
     assert not is_not_found(unrelated)
 
 
-def test_a_circle_of_causes_ends() -> None:
-    """Errors that cause one another are looked at once."""
+def test_the_search_for_not_found_ends_in_a_circle_of_causes() -> None:
+    """Errors that are causes of each other are examined once."""
     first, second = RuntimeError("a"), RuntimeError("b")
     chained(first, second, first)
 

@@ -1,4 +1,4 @@
-"""Findings about managed plugins, from what their engine says of them."""
+"""Findings about managed plugins, derived from their engine's description of them."""
 
 import errno
 
@@ -25,13 +25,13 @@ def found(plugin: ManagedPlugin, *hidden: Candidate, failure: int = 0) -> tuple[
     return diagnose(Observations("/s", (), plugins=plugins, failures=failures))
 
 
-def test_one_that_works_is_no_finding() -> None:
-    """Whether it implements anything is its engine's word, and it is not asked."""
+def test_a_managed_plugin_that_works_has_no_findings() -> None:
+    """The engine says which subsystems the plugin implements, so no handshake is needed."""
     assert found(GOOD) == ()
 
 
-def test_what_hides_what_is_told_both_ways() -> None:
-    """The managed one is first for hosts, and that on disk for volume commands."""
+def test_a_managed_plugin_and_a_plugin_on_disk_of_the_same_name_hide_each_other() -> None:
+    """Hosts use the managed plugin and volume commands the other one: two warnings."""
     told = found(GOOD, SPEC)
 
     assert [(each.severity, each.where) for each in told] == [(WARNING, SPEC.path)] * 2
@@ -41,8 +41,8 @@ def test_what_hides_what_is_told_both_ways() -> None:
     }
 
 
-def test_a_disabled_one_that_hides_another_is_a_problem() -> None:
-    """Hosts fail, though there is one on disk; by itself it is a note, told once."""
+def test_a_disabled_managed_plugin_that_hides_a_plugin_on_disk_is_a_problem() -> None:
+    """Hosts fail, and do not try the plugin on disk; without one, the finding is a note."""
     [problem, *warnings] = found(OFF, SPEC)
     file = IgnoredFile(WHERE, "disabled", "shelf:latest", OFF)
 
@@ -60,13 +60,13 @@ def test_a_disabled_one_that_hides_another_is_a_problem() -> None:
     )
 
 
-def test_a_socket_of_22_bytes_can_be_dialled() -> None:
-    """And is no finding."""
+def test_a_managed_plugin_whose_socket_name_has_22_bytes_has_no_findings() -> None:
+    """With a longer name, the path would be longer than a UNIX socket's can be."""
     assert found(ManagedPlugin("a:latest", "a" * 64, True, (), "x" * 22)) == ()
 
 
-def test_an_engine_that_does_not_tell_is_a_problem() -> None:
-    """No plugin is found then, on disk neither."""
+def test_an_engine_that_cannot_list_its_plugins_is_a_problem() -> None:
+    """Hosts then find no plugins at all, not even those on disk."""
     reason = "unix:///e.sock: no socket there; is the engine running? (tried once)"
     [problem] = diagnose(Observations("/s", (), engine_errors=(reason,)))
 
@@ -244,8 +244,8 @@ BOTH = (
         ),
     ],
 )
-def test_a_finding_is_complete(
+def test_a_finding_about_a_managed_plugin_is_complete(
     plugin: ManagedPlugin, hidden: tuple[Candidate, ...], failure: int, findings: list[Finding]
 ) -> None:
-    """It says why it matters and what to do, so that no manual is needed."""
+    """The finding says what is wrong, why it matters and what to do; no manual is needed."""
     assert [*found(plugin, *hidden, failure=failure)] == findings

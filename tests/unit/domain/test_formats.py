@@ -1,4 +1,4 @@
-"""Texts that engines parse: what Go takes is taken, and what it refuses is refused."""
+"""Texts that engines parse: what Go accepts is accepted, and what Go refuses is refused."""
 
 import re
 from collections.abc import Callable
@@ -29,8 +29,8 @@ from tests.cases import every
         "0000-02-29T00:00:00Z",
     ],
 )
-def test_a_time_that_go_reads_is_right(text: str) -> None:
-    """With a zone, and with as many digits of a second as one likes."""
+def test_a_time_that_go_accepts_is_valid(text: str) -> None:
+    """A time has a zone, and any number of decimals of a second."""
     check_timestamp(text)
 
 
@@ -61,7 +61,7 @@ def test_a_time_that_go_reads_is_right(text: str) -> None:
     ],
 )
 def test_a_time_that_go_refuses_is_refused(text: str) -> None:
-    """And the error says what would be right."""
+    """The error says that the text is not a time in RFC 3339."""
     with pytest.raises(ValueError, match="is not a time in RFC 3339"):
         check_timestamp(text)
 
@@ -87,12 +87,12 @@ def test_a_time_that_go_refuses_is_refused(text: str) -> None:
     ],
 )
 def test_a_datetime_is_written_as_go_reads_it(value: datetime | str, text: str) -> None:
-    """UTC as Z, another zone as its offset, and an offset with seconds in UTC."""
+    """UTC is written as Z, another zone as its offset, and an offset with seconds in UTC."""
     assert timestamp(value) == text
 
 
 def test_a_datetime_without_a_zone_is_local_time() -> None:
-    """As it is to Python's own methods."""
+    """``timestamp`` takes such a datetime for local time, as Python's ``astimezone`` does."""
     naive = datetime(2026, 8, 1, 12)  # noqa: DTZ001  the point
 
     text = timestamp(naive)
@@ -102,7 +102,7 @@ def test_a_datetime_without_a_zone_is_local_time() -> None:
 
 
 def test_a_datetime_out_of_range_is_an_error() -> None:
-    """One whose time in UTC would come before the year 1."""
+    """A datetime whose time in UTC would be before the year 1 raises ``ValueError``."""
     early = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1, seconds=1)))
 
     told = r"^datetime\.datetime\(1, 1, 1, .*\) is out of range: date value out of range$"
@@ -110,8 +110,8 @@ def test_a_datetime_out_of_range_is_an_error() -> None:
         timestamp(early)
 
 
-def test_what_is_no_time_says_what_to_write() -> None:
-    """In the form that Go reads, or as a value of Python's."""
+def test_the_error_for_a_text_that_is_no_time_says_what_to_write() -> None:
+    """The error shows the form that Go accepts, and how to pass a datetime."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011  its whole text is compared
         check_timestamp("today")
     assert str(caught.value) == (
@@ -125,8 +125,8 @@ def test_what_is_no_time_says_what_to_write() -> None:
 @every(
     "text", ["10.0.0.0/24", "10.0.0.5/32", "0.0.0.0/0", "fe80::1/64", "::/0", "::ffff:1.2.3.4/120"]
 )
-def test_a_prefix_that_go_reads_is_right(text: str) -> None:
-    """Of either family, with bits of the host or without."""
+def test_an_ip_prefix_that_go_accepts_is_valid(text: str) -> None:
+    """A prefix of IPv4 or IPv6 is valid, with or without bits of the host."""
     check_prefix(text)
 
 
@@ -156,22 +156,22 @@ def test_a_prefix_that_go_reads_is_right(text: str) -> None:
         "home/8",
     ],
 )
-def test_a_prefix_that_go_refuses_is_refused(text: str) -> None:
-    """Masks, zones, leading zeros, a bare address: Python's own reader takes most of them."""
+def test_an_ip_prefix_that_go_refuses_is_refused(text: str) -> None:
+    """Masks, zones, leading zeros and bare addresses are errors; Python accepts most of them."""
     told = f"{text!r} is not an address with a prefix such as 10.0.0.1/24"
     with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         check_prefix(text)
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1", "::1", "fe80::1", "::ffff:1.2.3.4"])
-def test_an_address_that_go_reads_is_right(text: str) -> None:
-    """Of either family."""
+def test_an_ip_address_that_go_accepts_is_valid(text: str) -> None:
+    """Addresses of IPv4 and of IPv6 are valid."""
     check_ip(text)
 
 
 @every("text", ["", "10.0.0.1/24", "fe80::1%eth0", "10.0.0.01", "1", "home", "::g"])
-def test_an_address_that_go_refuses_is_refused(text: str) -> None:
-    """A prefix, a zone, a leading zero, a name."""
+def test_an_ip_address_that_go_refuses_is_refused(text: str) -> None:
+    """An address with a prefix, a zone or a leading zero is an error, and so is a name."""
     told = f"{text!r} is not an IP address such as 10.0.0.1"
     with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         check_ip(text)
@@ -188,8 +188,8 @@ def test_an_address_that_go_refuses_is_refused(text: str) -> None:
         ":".join(["00"] * 20),
     ],
 )
-def test_a_mac_address_that_go_reads_is_right(text: str) -> None:
-    """Of 6, 8 or 20 octets, in each of the three ways to write them."""
+def test_a_mac_address_that_go_accepts_is_valid(text: str) -> None:
+    """A MAC address has 6, 8 or 20 octets, in one of three notations."""
     check_mac(text)
 
 
@@ -208,15 +208,15 @@ def test_a_mac_address_that_go_reads_is_right(text: str) -> None:
     ],
 )
 def test_a_mac_address_that_go_refuses_is_refused(text: str) -> None:
-    """Another number of octets, two separators, none."""
+    """Another number of octets, mixed separators and missing separators are errors."""
     with pytest.raises(ValueError, match="is not a MAC address") as caught:
         check_mac(text)
     assert str(caught.value).startswith(quoted(text))
 
 
 @pytest.mark.parametrize("rule", [check_ip, check_prefix, check_mac])
-def test_a_text_may_be_empty_where_that_is_said(rule: Callable[[str], None]) -> None:
-    """Nothing else becomes right by it, and an error does not repeat all of a long text."""
+def test_a_rule_in_unless_empty_also_accepts_an_empty_text(rule: Callable[[str], None]) -> None:
+    """Other invalid texts are still refused, and the error does not repeat all of a long one."""
     unless_empty(rule)("")
     with pytest.raises(ValueError, match="is no") as caught:
         unless_empty(rule)("x" * 1_000_000)
@@ -224,7 +224,9 @@ def test_a_text_may_be_empty_where_that_is_said(rule: Callable[[str], None]) -> 
 
 
 @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=1, seconds=1))])
-def test_a_time_that_is_none_in_utc_is_named(zone: timezone | None) -> None:
-    """The first moment of the calendar, in a zone east of UTC or in that of the machine."""
+def test_the_error_for_a_datetime_before_year_1_in_utc_shows_the_datetime(
+    zone: timezone | None,
+) -> None:
+    """This is the first moment of year 1, in a zone east of UTC or without a zone."""
     with pytest.raises(ValueError, match=r"^datetime\.datetime\(1, 1, 1.* is out of range: "):
         timestamp(datetime(1, 1, 1, tzinfo=zone))

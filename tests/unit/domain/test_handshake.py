@@ -1,4 +1,4 @@
-"""What is said of a plugin that fails the handshake: what is wrong, why it matters, what to do."""
+"""Explanations of a failed handshake: what is wrong, why it matters, and what to do."""
 
 import pytest
 
@@ -43,7 +43,7 @@ AT_ONCE = "hosts fail with it at once, and do not try again"
             RETRIED,
             "start the plugin, or correct the address in the spec",
         ),
-        (TransportError("malformed answer: SSH"), "malformed answer: SSH", RETRIED, LISTENS),
+        (TransportError("malformed response: SSH"), "malformed response: SSH", RETRIED, LISTENS),
         (
             TransportError("TLS: certificate verify failed: unable to get issuer certificate"),
             "TLS: certificate verify failed: unable to get issuer certificate",
@@ -95,8 +95,10 @@ AT_ONCE = "hosts fail with it at once, and do not try again"
         (PluginError("odd"), "odd", "hosts cannot reach the plugin", "correct the spec"),
     ],
 )
-def test_each_failure_is_explained(error: PluginError, what: str, why: str, remedy: str) -> None:
-    """A command stands at the end, and what the plugin said is in it."""
+def test_each_failure_of_a_handshake_is_explained(
+    error: PluginError, what: str, why: str, remedy: str
+) -> None:
+    """The explanation says what is wrong, why it matters, and what to do about it."""
     asked = HandshakeOutcome(2.0, error=error)
 
     assert explained("db", Address("tcp://h:1"), asked, error) == (what, why, remedy)
@@ -119,10 +121,10 @@ def test_each_failure_is_explained(error: PluginError, what: str, why: str, reme
         ),
     ],
 )
-def test_another_scheme_explains_more_than_the_error(
+def test_a_wrong_scheme_in_the_address_is_explained_in_place_of_the_error(
     addr: str, instead: str, what: str, remedy: str
 ) -> None:
-    """What came back was an answer to what the plugin did not understand."""
+    """The plugin speaks TLS where the address says tcp://, or plain text where it says https://."""
     error = TransportError("malformed")
     asked = HandshakeOutcome(2.0, error=error, instead=instead)
 
@@ -131,8 +133,8 @@ def test_another_scheme_explains_more_than_the_error(
     assert told == (what, "hosts and the plugin do not understand each other", remedy)
 
 
-def test_a_name_is_quoted_for_a_shell() -> None:
-    """It may be anything that a file can be called."""
+def test_the_plugin_name_in_a_remedy_is_quoted_for_a_shell() -> None:
+    """A plugin's name may have a space, or any character that a file's name can have."""
     error = WireError("no JSON")
     _, _, remedy = explained("a b", Address("tcp://h:1"), HandshakeOutcome(2.0, error=error), error)
 

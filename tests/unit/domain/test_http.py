@@ -1,4 +1,4 @@
-"""Requests and responses as values, and the error that an answer can be."""
+"""Requests and responses as values, and the errors that error responses become."""
 
 import errno
 import pickle
@@ -38,7 +38,7 @@ def test_a_method_loses_one_leading_slash(given: str, method: str) -> None:
 
 
 @every("method", ["", "/", "M x", "M\r\nHost: evil", "M\n", "M\0", "M\t", "M\x7f", "Mü", "M\u00a0"])
-def test_a_method_that_would_break_the_line_is_refused(method: str) -> None:
+def test_a_method_that_would_break_the_request_line_is_refused(method: str) -> None:
     """White space, controls and non-ASCII never reach the request's first line."""
     with pytest.raises(ValueError, match="is not a method") as caught:
         Request(method)
@@ -48,8 +48,8 @@ def test_a_method_that_would_break_the_line_is_refused(method: str) -> None:
     )
 
 
-def test_a_request_is_a_first_attempt_without_a_body_unless_it_says_so() -> None:
-    """The defaults are those of the handshake."""
+def test_a_request_is_by_default_a_first_attempt_without_a_body() -> None:
+    """These defaults are what the handshake ``Plugin.Activate`` needs."""
     request = Request("Plugin.Activate")
 
     assert (request.body, request.headers, request.length, request.attempt) == (b"", {}, None, 1)
@@ -63,7 +63,7 @@ def test_a_requests_body_is_read_whole() -> None:
 
 
 def test_a_requests_body_is_read_as_json() -> None:
-    """A served plugin reads arguments as leniently as a host reads answers."""
+    """Text after the first value is ignored, and a body that is not JSON is a ``ValueError``."""
     assert Request("M.x", b'{"a": 1} and more').json() == {"a": 1}
     with pytest.raises(ValueError, match="Expecting value"):
         Request("M.x", b"nope").json()
@@ -75,8 +75,8 @@ def read_all(response: Response, size: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("given", [bytes, lambda data: [data], BytesIO])
-def test_a_responses_body_is_read_bit_by_bit(given: Callable[[bytes], Content | Body]) -> None:
-    """However a body was given, reads are of the size asked for, and end with nothing."""
+def test_the_body_of_a_response_is_read_in_parts(given: Callable[[bytes], Content | Body]) -> None:
+    """However the body was given, a read returns the size asked for, and ``b""`` at the end."""
     response = Response(200, given(b"abcdef"))
 
     assert read_all(response, 4) == [b"abcd", b"ef"]
@@ -84,22 +84,22 @@ def test_a_responses_body_is_read_bit_by_bit(given: Callable[[bytes], Content | 
     response.body.close()
 
 
-def test_chunks_come_as_they_are_and_never_empty() -> None:
-    """A read gives what is there; an empty chunk is not taken for the end."""
+def test_empty_chunks_in_the_body_of_a_response_are_skipped() -> None:
+    """A read returns bytes of one chunk; an empty chunk is not taken for the end of the body."""
     response = Response(200, [b"ab", b"", b"", b"cde", b""])
 
     assert read_all(response, 2) == [b"ab", b"cd", b"e"]
 
 
-def test_a_file_is_read_and_not_taken_line_by_line() -> None:
-    """An object with ``read`` is the body itself."""
+def test_a_file_is_the_body_of_a_response_itself() -> None:
+    """An object with ``read`` is read, and not iterated over line by line."""
     body = BytesIO(b"one\ntwo\n")
 
     assert Response(200, body).body is body
 
 
-def test_closing_a_body_closes_the_generator_behind_it() -> None:
-    """A body that is made on the way is closed when the rest is not wanted."""
+def test_closing_a_body_closes_the_generator_of_its_chunks() -> None:
+    """A generator ends as soon as the rest of its chunks is not wanted."""
     ended: list[str] = []
 
     def chunks() -> Iterator[bytes]:
@@ -117,8 +117,8 @@ def test_closing_a_body_closes_the_generator_behind_it() -> None:
     assert response.body.read(10) == b""
 
 
-def test_closing_a_list_of_chunks_needs_nothing() -> None:
-    """A body without anything to close may be closed all the same, twice."""
+def test_a_body_made_of_a_list_of_chunks_can_be_closed_twice() -> None:
+    """A list of chunks has nothing to close, and closing it is no error."""
     body = Response(200, [b"a"]).body
 
     body.close()
@@ -145,16 +145,18 @@ def test_closing_a_list_of_chunks_needs_nothing() -> None:
         (b' {"Err": "x"} \r\n\t', "x"),
     ],
 )
-def test_the_message_is_the_plugins_err_or_its_text(body: bytes, message: str) -> None:
-    """A non-empty string ``Err`` is the message; whatever else came is shown as text."""
+def test_the_message_of_an_error_response_is_its_err_or_else_its_text(
+    body: bytes, message: str
+) -> None:
+    """``Err`` counts if it is a non-empty string, and only white space follows the JSON."""
     error = status_error(500, "M.x", body)
 
     assert (error.status, error.method, error.message) == (500, "M.x", message)
     assert str(error) == f"M.x: {message}"
 
 
-def test_a_large_chunk_is_read_bit_by_bit_without_being_copied() -> None:
-    """Reading a body's one large chunk takes the memory of what is read, each time."""
+def test_a_large_chunk_is_read_in_parts_without_being_copied() -> None:
+    """Each read of a chunk of 4 MiB takes memory only for the bytes that it returns."""
     response = Response(200, [bytes(4 << 20)])
     response.body.read(1)
 
@@ -171,21 +173,21 @@ def test_a_large_chunk_is_read_bit_by_bit_without_being_copied() -> None:
     assert peak < 1 << 20
 
 
-def test_an_errors_text_has_a_bound_of_its_own() -> None:
-    """One mebibyte of it is read at most, whatever an answer may hold."""
+def test_at_most_one_mebibyte_of_an_error_response_is_read() -> None:
+    """The bound on the text of an error does not depend on the bound on other responses."""
     assert MAX_ERROR_BYTES == 1024 * 1024
 
 
-def test_no_answer_is_a_connection_that_was_reset() -> None:
-    """An app that gives none says why; its host would see the number that a kernel gives."""
+def test_no_answer_error_is_a_connection_reset_error_with_a_reason() -> None:
+    """An app raises ``NoAnswerError`` to send no response; its errno is that of a real reset."""
     error = NoAnswerError("the script is used up")
 
     assert isinstance(error, ConnectionResetError)
     assert (error.errno, error.strerror) == (errno.ECONNRESET, "the script is used up")
 
 
-def test_no_answer_can_be_copied_and_pickled() -> None:
-    """It passes between threads and processes, and is what it was."""
+def test_no_answer_error_can_be_copied_and_pickled() -> None:
+    """The copy has the same class, arguments and text."""
     error = NoAnswerError("the script is used up")
 
     for again in (copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301  our own bytes

@@ -1,4 +1,4 @@
-"""Bodies as they are read, decided without reading: what to ask for next, and what it comes to."""
+"""How much of a body to read next, and what the bytes become; nothing is read from a socket."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ from moby_plugins.domain.http import (
 )
 
 
-def test_a_whole_body_is_asked_for_up_to_one_byte_over_its_limit() -> None:
-    """A chunk at a time, and at last what would be one byte too many."""
+def test_a_whole_body_is_read_up_to_one_byte_over_its_limit() -> None:
+    """``room`` is one chunk at a time, and at last the one byte that would be too many."""
     whole = Whole(CHUNK_BYTES + 3)
 
     assert whole.room == CHUNK_BYTES
@@ -36,8 +36,8 @@ def test_a_whole_body_is_asked_for_up_to_one_byte_over_its_limit() -> None:
     assert whole.value == b"x" * CHUNK_BYTES + b"abc"
 
 
-def test_a_whole_body_over_its_limit_is_refused_as_it_comes() -> None:
-    """The byte that is too many is an error at once, with the limit."""
+def test_a_whole_body_is_refused_at_the_first_byte_over_its_limit() -> None:
+    """The error names the limit, and the rest of the body is not awaited."""
     whole = Whole(4)
     whole.add(b"abcd")
 
@@ -45,8 +45,8 @@ def test_a_whole_body_over_its_limit_is_refused_as_it_comes() -> None:
         whole.add(b"e")
 
 
-def test_an_error_is_cut_where_its_bound_is() -> None:
-    """Once enough has come there is no room for more, and what is over the bound is left out."""
+def test_the_text_of_an_error_response_is_cut_at_its_bound() -> None:
+    """After ``MAX_ERROR_BYTES`` no more is read, and bytes over the bound are left out."""
     text = ErrorText()
     while text.room:
         text.add(b"x" * (text.room - 1))
@@ -56,8 +56,8 @@ def test_an_error_is_cut_where_its_bound_is() -> None:
     assert message == "x" * MAX_ERROR_BYTES
 
 
-def test_an_error_says_what_came_of_it() -> None:
-    """Cut short, the text is what there is; JSON gives its ``Err``."""
+def test_the_message_of_an_error_response_is_made_of_the_bytes_received_so_far() -> None:
+    """Incomplete JSON is shown as text; complete JSON gives its ``Err``."""
     text = ErrorText()
     text.add(b'{"Err":')
     error = text.error(503, "M.x")
@@ -67,8 +67,8 @@ def test_an_error_says_what_came_of_it() -> None:
     assert text.error(503, "M.x").message == "no room"
 
 
-def test_a_file_of_known_length_is_read_to_it_and_no_further() -> None:
-    """What to read next is a step, and at last what remains."""
+def test_a_file_of_known_length_is_read_up_to_that_length() -> None:
+    """``room`` is one step at a time, and at last what remains of the length."""
     left = Remaining(10, step=6)
 
     assert left.room == 6
@@ -80,8 +80,8 @@ def test_a_file_of_known_length_is_read_to_it_and_no_further() -> None:
     assert left.room == 0
 
 
-def test_a_file_that_became_shorter_is_an_error_with_what_lacks() -> None:
-    """Fewer bytes than announced are no whole body."""
+def test_a_file_that_became_shorter_is_an_error_with_the_missing_bytes() -> None:
+    """Fewer bytes than the announced length are not a complete body."""
     left = Remaining(10, step=6)
     left.take(b"012")
 
@@ -89,8 +89,8 @@ def test_a_file_that_became_shorter_is_an_error_with_what_lacks() -> None:
         left.take(b"")
 
 
-def test_a_file_of_unknown_length_ends_when_it_ends() -> None:
-    """It is read a step at a time until nothing comes."""
+def test_a_file_of_unknown_length_is_read_until_a_read_returns_nothing() -> None:
+    """``room`` stays one step until the end of the file, and is then 0."""
     left = Remaining(None, step=6)
     left.take(b"0123")
 
@@ -99,8 +99,8 @@ def test_a_file_of_unknown_length_ends_when_it_ends() -> None:
     assert left.room == 0
 
 
-def test_chunks_are_bytes_of_any_kind() -> None:
-    """What is bytes passes as it is; anything else is named."""
+def test_chunks_may_be_of_any_binary_type() -> None:
+    """A chunk of another type, such as text, is an error that names the type."""
     check = ChunkCheck()
 
     assert check.checked(b"a") == b"a"
@@ -113,7 +113,7 @@ def test_chunks_are_bytes_of_any_kind() -> None:
 
 
 def test_a_million_empty_chunks_in_a_row_are_refused() -> None:
-    """Counted from the last that was not empty."""
+    """Empty chunks are counted from the last chunk that was not empty."""
     check = ChunkCheck()
     check.checked(b"a")
     deque(map(check.checked, repeat(b"", MAX_EMPTY_CHUNKS - 1)), maxlen=0)
@@ -124,8 +124,8 @@ def test_a_million_empty_chunks_in_a_row_are_refused() -> None:
 
 @pytest.mark.parametrize("size", [-1, -2, -(1 << 40)])
 @pytest.mark.parametrize("body", [b"abcdef", [b"abc", b"def"], [b"", b"a", b"bcdef"]])
-def test_a_size_below_0_is_all_of_it_as_files_have_it(body: Content, size: int) -> None:
-    """Not all but the last byte of each chunk; and within the bound of a whole body."""
+def test_a_read_with_a_negative_size_returns_the_rest_of_the_body(body: Content, size: int) -> None:
+    """As with files, a size of -1 means all; ``max_bytes`` bounds this read of all too."""
     assert Request("A.B", body).read(size) == b"abcdef"
     begun = Request("A.B", body)
     assert begun.read(1) + begun.read(size) + begun.read(size) == b"abcdef"
@@ -134,8 +134,8 @@ def test_a_size_below_0_is_all_of_it_as_files_have_it(body: Content, size: int) 
             Request("A.B", body, max_bytes=5).read(size)
 
 
-def test_a_whole_body_is_held_chunk_by_chunk_and_bounded_by_its_method() -> None:
-    """What holds it is told of each chunk as it comes; a part of a body is not held."""
+def test_reading_a_whole_request_calls_hold_for_each_chunk_and_obeys_max_bytes() -> None:
+    """``hold`` is called with the size of each chunk, but not if a part of the body is read."""
     held: list[int] = []
     body = [b"abc", b"de"]
 
@@ -161,8 +161,8 @@ class Filed:
         yield b"0123456789"[self._part.offset if self._part else 0 :]
 
 
-def test_a_file_comes_before_what_is_read_of_it() -> None:
-    """What was taken of it by then is not read."""
+def test_the_file_part_of_a_body_comes_before_the_rest_of_its_chunks() -> None:
+    """Bytes that were sent from the file part are not yielded again."""
     part = FilePart(lambda: 3, 0, 10)
     parts = iter(parts_of(Filed(part)))
 
@@ -172,15 +172,15 @@ def test_a_file_comes_before_what_is_read_of_it() -> None:
     assert list(parts) == [b"456789"]
 
 
-def test_what_is_no_file_is_read() -> None:
-    """A body that might have been one, and one that could not."""
+def test_a_body_without_a_file_part_has_its_chunks_alone() -> None:
+    """``part`` may return ``None``, and a plain iterable has no ``part``."""
     chunks = [b"one", b"two"]
 
     assert list(parts_of(Filed(None))) == [b"0123456789"]
     assert list(parts_of(chunks)) == chunks
 
 
-def test_what_is_no_bytes_is_no_chunk() -> None:
-    """Text above all."""
+def test_a_chunk_of_text_in_a_response_is_a_type_error() -> None:
+    """The error names the type of the chunk."""
     with pytest.raises(TypeError, match="a body must yield bytes, not str"):
         Response(200, ["text"]).body.read(1)  # type: ignore[list-item]  # the point

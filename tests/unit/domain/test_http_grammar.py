@@ -1,4 +1,4 @@
-"""Which heads are refused, from bytes; the whole table is tried over sockets."""
+"""Which heads and chunk lines are refused, from bytes; other tests try the tables over sockets."""
 
 import re
 
@@ -27,14 +27,14 @@ EARLY_HINTS = b"HTTP/1.1 103 X\r\nLink: y\r\n\r\n"
 
 
 @every("row", [name for name, row in ROWS.items() if row.ours == READ])
-def test_a_head_that_is_read_is_no_error(row: str) -> None:
-    """Whatever follows it."""
+def test_each_valid_head_of_the_table_is_accepted(row: str) -> None:
+    """``check_heads`` accepts each readable head of ``tests.heads``, whatever body follows."""
     check_heads(ROWS[row].response)
 
 
 @every("row", [name for name, row in ROWS.items() if row.ours == READ])
-def test_a_head_is_no_error_wherever_it_stops(row: str) -> None:
-    """Each beginning of it may become a head, whatever of it was checked before."""
+def test_each_beginning_of_a_valid_head_is_accepted(row: str) -> None:
+    """The beginning may become a head, however many of its bytes were checked before."""
     response = ROWS[row].response
     head = response[: check_heads(response)]
     for end in range(min(len(head), 400)):
@@ -58,14 +58,14 @@ def test_a_head_is_no_error_wherever_it_stops(row: str) -> None:
         (EARLY_HINTS.replace(b"\r", b"") + b"X: y", 9),
     ],
 )
-def test_a_line_that_nothing_can_complete_is_refused(begun: tuple[bytes, int]) -> None:
-    """Before it ends: the status line of a head, or one of its headers."""
+def test_an_incomplete_line_that_cannot_become_valid_is_refused(begun: tuple[bytes, int]) -> None:
+    """A status line or header that no further byte can complete is refused before it ends."""
     with pytest.raises(ValueError, match=r"not a status line|a malformed header line"):
         check_begun(*begun)
 
 
-def test_only_what_is_new_of_a_head_is_checked() -> None:
-    """So a head that comes byte by byte is not read again and again."""
+def test_only_the_new_bytes_of_a_head_are_checked() -> None:
+    """A head that comes byte by byte is not checked from its start each time."""
     check_begun(b"nonsense\r\nX: y", 14)
 
 
@@ -81,20 +81,20 @@ BY_FRAMING = {name for name in ROWS if "length" in name or "cod" in name or "chu
 @every(
     "row", [name for name, row in ROWS.items() if row.ours == REFUSED and name not in BY_FRAMING]
 )
-def test_a_head_that_is_refused_says_why(row: str) -> None:
-    """The line at fault, or that there is no end."""
+def test_each_invalid_head_of_the_table_is_refused_with_the_reason(row: str) -> None:
+    """The error names the kind of the malformed line, or says that the head is too long."""
     with pytest.raises(ValueError, match=r"not a status line|a malformed header line|a head of"):
         check_heads(ROWS[row].response)
 
 
 def test_headers_without_an_end_are_refused() -> None:
-    """They are not taken for whole where the bytes end."""
+    """Headers without an empty line after them are incomplete, even if no more bytes are there."""
     with pytest.raises(ValueError, match=r"^no empty line ends its headers$"):
         check_heads(OK + b"X: y\r\n")
 
 
-def test_a_head_that_most_responses_have_takes_no_parser() -> None:
-    """Its status, its length, and its headers without the white space around their values."""
+def test_a_usual_response_head_is_read_without_an_http_parser() -> None:
+    """``plain_head`` gives the status, the length, and the headers with stripped values."""
     text = (
         b"HTTP/1.1 404 Not Found\r\nX-A:\t1 \r\nDate: Thu, 26 Nov 2026 10:11:12 GMT\r\n"
         b"cOntent-lEngth:  03 \r\nContent-Type: a/b\r\nx-a:X\xe9\xa0X\r\nX-B:\r\n\r\n"
@@ -115,8 +115,8 @@ def test_a_head_that_most_responses_have_takes_no_parser() -> None:
 
 
 @every("row", ROWS)
-def test_a_head_that_takes_no_parser_is_none_that_is_refused(row: str) -> None:
-    """Where it is read without one, all that parsers look at is as it should be."""
+def test_no_invalid_head_of_the_table_is_read_without_an_http_parser(row: str) -> None:
+    """Each head that ``plain_head`` returns passes ``check_heads``, with the same end."""
     response = ROWS[row].response
 
     head = plain_head(response)
@@ -162,20 +162,20 @@ LENGTH = b"Content-Length: 3\r\n"
         b"HTTP/2.0 200 OK\r\n" + LENGTH + b"\r\n",
     ],
 )
-def test_any_other_head_is_left_to_a_parser(head: bytes) -> None:
-    """What is not whole, is open to doubt, or decides over more than this response."""
+def test_an_unusual_response_head_is_left_to_an_http_parser(head: bytes) -> None:
+    """An unusual head is incomplete, ambiguous, long or interim, or is about the connection."""
     assert plain_head(head + b"[1]") is None
 
 
 @every("status", [101, 200, 204, 304, 500, 999])
-def test_these_are_final(status: int) -> None:
-    """Nothing of ours follows a switch of protocols."""
+def test_status_101_and_statuses_from_200_on_are_final(status: int) -> None:
+    """No further HTTP response follows, even after 101, which switches protocols."""
     assert is_final(status)
 
 
 @pytest.mark.parametrize("status", [100, 102, 103, 199])
-def test_these_are_interim(status: int) -> None:
-    """Another response follows."""
+def test_statuses_below_200_other_than_101_are_interim(status: int) -> None:
+    """After an interim response, another response follows."""
     assert not is_final(status)
 
 
@@ -199,8 +199,10 @@ def test_these_are_interim(status: int) -> None:
         b"HTTP/1.1 1xx",
     ],
 )
-def test_what_ends_the_sending_of_a_request(data: bytes) -> None:
-    """A final status line as soon as it can be told from another, and what is not a response."""
+def test_a_final_response_or_bytes_that_are_not_http_end_the_sending_of_a_request(
+    data: bytes,
+) -> None:
+    """A status counts as soon as it can only be final; so do 16 interim responses."""
     assert begins_final_response(data)
 
 
@@ -219,19 +221,19 @@ def test_what_ends_the_sending_of_a_request(data: bytes) -> None:
         b"HTTP/1.1 100\r\n\r\n",
     ],
 )
-def test_what_does_not_end_the_sending_of_a_request(data: bytes) -> None:
-    """Interim responses, whole or not, and the beginning that all responses share."""
+def test_an_interim_response_does_not_end_the_sending_of_a_request(data: bytes) -> None:
+    """An incomplete interim response does not either, nor bytes that begin any response."""
     assert not begins_final_response(data)
 
 
-def test_a_long_beginning_takes_no_long_time() -> None:
-    """What is looked at again and again is looked at once."""
+def test_a_long_incomplete_interim_response_is_examined_once() -> None:
+    """The regular expression does not backtrack over 10,000 header lines without an end."""
     assert not begins_final_response(b"HTTP/1.1 103 X\r\n" + b"X: y\r\n" * 10_000)
 
 
 @every("value", ["1", " 1\t", "0", "000", "9" * 18])
-def test_a_plain_length_is_one(value: str) -> None:
-    """Up to 18 digits, and the white space that a header may have."""
+def test_a_content_length_of_up_to_18_digits_is_valid(value: str) -> None:
+    """Spaces and tabs around the digits are allowed, as in any header."""
     check_framing([value], None)
 
 
@@ -246,16 +248,16 @@ def test_a_plain_length_is_one(value: str) -> None:
         (None, ["chunked", "chunked"], "unknown Transfer-Encoding: 'chunked, chunked'"),
     ],
 )
-def test_a_response_leaves_no_doubt_about_its_end(
+def test_a_response_whose_end_is_in_doubt_is_refused(
     lengths: list[str] | None, codings: list[str] | None, told: str
 ) -> None:
-    """What is at fault is shown."""
+    """The error shows the bad Content-Length or the unknown Transfer-Encoding."""
     with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         check_framing(lengths, codings)
 
 
-def test_a_length_beside_chunks_is_ignored() -> None:
-    """The encoding is known in any case."""
+def test_a_content_length_beside_chunked_encoding_is_ignored() -> None:
+    """``Chunked`` is recognized in upper and lower case."""
     check_framing(["7"], ["Chunked"])
 
 
@@ -268,10 +270,10 @@ def test_a_length_beside_chunks_is_ignored() -> None:
         (b"\xb2", None, "bad Content-Length: '\xb2'"),
     ],
 )
-def test_a_request_says_once_how_long_it_is(
+def test_a_request_whose_end_is_in_doubt_is_refused(
     length: bytes | None, coding: bytes | None, told: str
 ) -> None:
-    """And in one way."""
+    """A request may have one valid Content-Length or chunked encoding, and not both."""
     with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         check_request_framing(length, coding)
 
@@ -301,13 +303,15 @@ def test_a_request_says_once_how_long_it_is(
         (b"garbage\n\n", None),
     ],
 )
-def test_a_response_with_a_length_says_how_large_it_is(data: bytes, size: int | None) -> None:
-    """Nothing until its head is complete, and nothing of one that only a parser can end."""
+def test_the_size_of_a_response_follows_from_its_content_length(
+    data: bytes, size: int | None
+) -> None:
+    """The size is 0 until the head is complete, and ``None`` if only a parser can find the end."""
     assert response_size(data) == size
 
 
-def test_an_interim_response_does_not_close_the_connection() -> None:
-    """Whatever else its connection options are, and in any case."""
+def test_an_interim_response_that_closes_the_connection_or_has_a_body_is_refused() -> None:
+    """``close`` is found among other connection options, in upper and lower case."""
     check_interim([], None, None)
     check_interim(["keep-alive, Upgrade", "x"], ["00"], [])
     for options in (["close"], ["keep-alive, Close"], ["x", "CLOSE"]):
@@ -330,7 +334,7 @@ def test_an_interim_response_does_not_close_the_connection() -> None:
     ],
 )
 def test_a_request_line_is_a_verb_a_target_and_a_version(line: bytes) -> None:
-    """Which verbs and targets are answered, and how, is the server's to say."""
+    """The grammar accepts any verb and target; the server decides which of them it serves."""
     assert REQUEST_LINE.fullmatch(line)
 
 
@@ -361,8 +365,8 @@ def test_a_request_line_is_a_verb_a_target_and_a_version(line: bytes) -> None:
         b"CONNECT http://h/x HTTP/1.1\r\n",
     ],
 )
-def test_what_is_no_request_line_is_refused_by_both_servers(line: bytes) -> None:
-    """It is their only rule for one."""
+def test_a_malformed_request_line_is_refused(line: bytes) -> None:
+    """The servers for threads and for asyncio use the same expression for request lines."""
     assert not REQUEST_LINE.fullmatch(line)
 
 
@@ -378,8 +382,8 @@ def refuses(body: bytes, size: int) -> bool:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
-def test_lines_among_chunks_are_checked_however_they_come(size: int) -> None:
-    """What is read is not refused; and a line that is none is found in pieces of any size."""
+def test_a_chunked_body_is_checked_alike_in_pieces_of_any_size(size: int) -> None:
+    """Malformed lines are refused in pieces of any size, and valid bodies are never refused."""
     for name, row in CHUNKS.items():
         body = row.of(b"1")
         refused = refuses(body, size)
@@ -395,8 +399,8 @@ def refusal(body: bytes) -> str:
     return str(caught.value)
 
 
-def test_what_is_wrong_among_chunks_is_shown() -> None:
-    """The line, and no more than 80 characters of it."""
+def test_the_error_for_a_malformed_chunked_body_shows_the_line() -> None:
+    """At most 80 characters are shown of the line with the size or trailer at fault."""
     assert refusal(b"zz\r\n") == r"not a chunk size: b'zz\r\n'"
     assert refusal(b"0\r\nbad line\r\n") == r"a malformed trailer: b'bad line\r\n'"
     assert refusal(b"y" * 99 + b"\r\n") == f"not a chunk size: b'{'y' * 78}"
@@ -405,8 +409,8 @@ def test_what_is_wrong_among_chunks_is_shown() -> None:
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
-def test_a_line_among_chunks_has_a_bound(end: bytes) -> None:
-    """Whether its end has come or not."""
+def test_a_line_in_a_chunked_body_has_at_most_4096_bytes(end: bytes) -> None:
+    """A longer line is refused, whether its end was received or not."""
     line = b"1;" + b"x" * 4092 + b"\r\n"
     ChunkLines().check(line)
     ChunkLines().check(line[:-1])
@@ -414,22 +418,24 @@ def test_a_line_among_chunks_has_a_bound(end: bytes) -> None:
     assert refusal(b"1" * 4097 + end) == "a line of more than 4096 bytes among chunks"
 
 
-def test_as_many_trailers_are_skipped_as_the_bound_says() -> None:
-    """And what follows the empty line after them is none of the body's."""
+def test_99_trailers_after_a_chunked_body_are_skipped() -> None:
+    """Bytes after the empty line that ends the trailers are not part of the body."""
     ChunkLines().check(b"a\r\n" + b"\n" * 10 + b"\r\n0\r\n" + b"X: y\r\n" * 99 + b"\r\nnext\n")
 
 
 @every("row", [name for name, row in CHUNKS.items() if row.ours == READ])
-def test_a_body_in_chunks_is_no_error_wherever_it_stops(row: str) -> None:
-    """Each beginning of it may become a whole one."""
+def test_each_beginning_of_a_valid_chunked_body_is_accepted(row: str) -> None:
+    """The beginning may become a complete body, wherever it is cut."""
     body = CHUNKS[row].of(b"1")
     for end in range(min(len(body), 400)):
         ChunkLines().check(body[:end])
 
 
 @every("begun", [b"-", b"x", b"1 x", b"1;=", b"1\r\n1\r\ng", b"0\r\n:", b"0\r\nX Y", b"0\r\n X"])
-def test_a_line_among_chunks_that_nothing_can_complete_is_refused(begun: bytes) -> None:
-    """Before it ends, however its bytes come."""
+def test_an_incomplete_line_in_a_chunked_body_that_cannot_become_valid_is_refused(
+    begun: bytes,
+) -> None:
+    """The line is refused before it ends, whether its bytes come together or one by one."""
     with pytest.raises(ValueError, match="a malformed line among chunks"):
         ChunkLines().check(begun)
     with pytest.raises(ValueError, match="a malformed line among chunks"):
@@ -443,21 +449,21 @@ def check_each(body: bytes) -> None:
         lines.check(body[position : position + 1])
 
 
-def test_white_space_around_a_value_is_spaces_and_tabs_alone() -> None:
-    """Another character is a part of it, which text may take for space."""
+def test_only_spaces_and_tabs_are_stripped_from_the_value_of_a_header() -> None:
+    """Other characters that ``str.strip`` would remove are part of the value."""
     head = plain_head(b"HTTP/1.1 200 OK\r\nX: \t\xa0y\x85 \t\r\nContent-Length: 0\r\n\r\n")
     assert head is not None
     assert next(iter(head.lines())) == ("X", "\xa0y\x85")
 
 
-def test_a_line_of_one_letter_is_no_header() -> None:
-    """It is told, though the head does not end."""
+def test_a_header_line_of_one_letter_is_refused() -> None:
+    """The line has no colon, and the error shows it."""
     with pytest.raises(ValueError, match=r"^a malformed header line: b'X'$"):
         check_heads(OK + b"X\r\n\r\n".replace(b"\r", b""))
 
 
-def test_sixteen_interim_responses_end_the_sending() -> None:
-    """One less does not, nor the beginning of one that is not whole."""
+def test_sixteen_interim_responses_end_the_sending_of_a_request() -> None:
+    """Fifteen do not, even if the beginning of another one follows."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     assert not begins_final_response(interim * 15)
     assert not begins_final_response(interim * 15 + interim[:12])
@@ -475,7 +481,7 @@ def test_sixteen_interim_responses_end_the_sending() -> None:
     ],
 )
 def test_trailers_end_with_an_empty_line(lines: list[bytes]) -> None:
-    """Whatever they are called."""
+    """Only the empty line ends the trailers, whatever the names of the trailers are."""
     trailers = Trailers()
     assert [trailers.ended_by(line + b"\r\n") for line in lines] == [False] * len(lines)
     assert trailers.ended_by(b"\r\n")
@@ -492,10 +498,10 @@ def test_trailers_end_with_an_empty_line(lines: list[bytes]) -> None:
         ([b"X: y", b"Transfer-Encoding:"], "Transfer-Encoding"),
     ],
 )
-def test_a_trailer_of_which_some_parsers_make_more_is_refused(
+def test_a_trailer_that_some_parsers_read_as_a_length_or_encoding_is_refused(
     lines: list[bytes], name: str
 ) -> None:
-    """A second or bad length, and an empty encoding."""
+    """A second or invalid Content-Length and an empty Transfer-Encoding are errors."""
     trailers = Trailers()
     for line in lines[:-1]:
         assert not trailers.ended_by(line + b"\r\n")
@@ -504,15 +510,15 @@ def test_a_trailer_of_which_some_parsers_make_more_is_refused(
 
 
 def test_the_size_of_a_chunk_is_hexadecimal() -> None:
-    """As many bytes are skipped, whatever they are."""
+    """As many bytes are skipped as the size says, whatever the bytes are."""
     lines = ChunkLines()
     lines.check(b"1f\r\n" + b"\n" * 31 + b"\r\n10\r\n" + b":" * 16 + b"\r\n")
     with pytest.raises(ValueError, match="not a chunk size: b'g"):
         lines.check(b"g\r\n")
 
 
-def test_the_first_malformed_line_is_told() -> None:
-    """A status line with its text, a header without."""
+def test_the_error_for_an_incomplete_head_names_the_kind_of_the_malformed_line() -> None:
+    """The text of a status line is shown, and that of a header line is not."""
     with pytest.raises(ValueError, match=r"^not a status line: b'ICY 200'$"):
         check_begun(b"ICY 200", 3)
     with pytest.raises(ValueError, match=r"^a malformed header line$"):

@@ -29,8 +29,8 @@ def headers_of(text: bytes) -> dict[bytes, bytes]:
         (b"Transfer-Encoding: Chunked\r\n", {b"Transfer-Encoding": b"Chunked"}),
     ],
 )
-def test_headers_are_read(text: bytes, headers: dict[bytes, bytes]) -> None:
-    """Names in one case, values without the space around them, those that repeat as a list."""
+def test_the_headers_of_a_request_are_read(text: bytes, headers: dict[bytes, bytes]) -> None:
+    """Names become title case, values are stripped, and repeated headers are joined by commas."""
     assert headers_of(text) == headers
 
 
@@ -52,8 +52,8 @@ def test_headers_are_read(text: bytes, headers: dict[bytes, bytes]) -> None:
         b"\xffX: y",
     ],
 )
-def test_what_is_no_header_is_refused(line: bytes) -> None:
-    """A line that another reader could take for something else is taken for nothing."""
+def test_a_malformed_header_line_is_refused(line: bytes) -> None:
+    """A line that another parser could read differently is an error."""
     with pytest.raises(ValueError, match=r"^a malformed header line$"):
         headers_of(b"Host: x\r\n" + line + b"\r\n")
 
@@ -66,8 +66,8 @@ def test_headers_that_do_not_end_are_refused(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [b"Host", b"Content-Length", b"Transfer-Encoding"])
-def test_what_comes_once_is_refused_twice(name: bytes) -> None:
-    """Two that say the same are two still: another reader may take the other one."""
+def test_a_repeated_host_content_length_or_transfer_encoding_header_is_refused(name: bytes) -> None:
+    """Equal values are refused too, since another parser might use the other header."""
     with pytest.raises(ValueError, match=f"a duplicate header {name.decode()}"):
         headers_of(name + b": 1\r\n" + name.lower() + b": 1\r\n")
 
@@ -90,7 +90,7 @@ def test_what_comes_once_is_refused_twice(name: bytes) -> None:
         (b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", "both"),
     ],
 )
-def test_a_body_whose_end_is_open_to_doubt_is_refused(text: bytes, told: str) -> None:
-    """There is one way to say how long a body is, and one to say that it says so itself."""
+def test_a_request_whose_body_has_no_clear_end_is_refused(text: bytes, told: str) -> None:
+    """Bad lengths, encodings other than chunked, and a length beside an encoding are errors."""
     with pytest.raises(ValueError, match=told):
         headers_of(text)

@@ -7,8 +7,8 @@ from moby_plugins.domain.http import Request
 SIZE = 32 << 10
 
 
-def test_a_body_in_crumbs_takes_little_more_than_its_size() -> None:
-    """A host that sends its request in tiny chunks does not multiply what the request takes."""
+def test_a_request_in_tiny_chunks_takes_little_more_memory_than_its_size() -> None:
+    """Reading a body in chunks of two bytes takes less than three times the size of the body."""
     request = Request("M.x", (left.to_bytes(8, "little")[:2] for left in range(SIZE // 2)))
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""JSON as hosts have always read it, and no more leniently."""
+"""JSON is decoded as leniently as hosts of plugins decode it, and no more leniently."""
 
 import re
 import tracemalloc
@@ -31,8 +31,8 @@ def test_json_is_read(data: bytes, value: Any) -> None:
 
 
 @every("rest", [b" trailing", b"{", b"\x00", b'{"Addr":"y"}', b"\n\n"])
-def test_what_follows_the_first_value_is_ignored(rest: bytes) -> None:
-    """Only the first value counts; text after it is ignored."""
+def test_text_after_the_first_json_value_is_ignored(rest: bytes) -> None:
+    """The rest may be another value, white space, or bytes that are not JSON."""
     assert first_value(b'{"Addr":"x"}' + rest) == {"Addr": "x"}
 
 
@@ -71,8 +71,8 @@ def test_half_a_surrogate_pair_is_a_replacement_character(data: bytes, value: An
         (b"[-1e999]", "a number in JSON must be finite, not -1e999"),
     ],
 )
-def test_what_is_not_json_says_why(data: bytes, reason: str) -> None:
-    """Nothing, broken UTF-8, and numbers that JSON does not have are errors."""
+def test_bytes_that_are_not_json_are_refused_with_the_reason(data: bytes, reason: str) -> None:
+    """Empty input, invalid UTF-8, and numbers that JSON does not have are errors."""
     with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
         first_value(data)
 
@@ -82,7 +82,7 @@ def test_what_is_not_json_says_why(data: bytes, reason: str) -> None:
     [b"{", b"[1,]", b'{"a":1,}', b"{'a':1}", b'"a', b"tru", b"nope", b"\xa0", b'"\x01"', b'"\\x"'],
 )
 def test_broken_json_is_a_value_error(data: bytes) -> None:
-    """What breaks off or follows no grammar is refused."""
+    """JSON that breaks off or violates the grammar is refused."""
     with pytest.raises(ValueError, match=r"."):
         first_value(data)
 
@@ -111,16 +111,16 @@ def test_nesting_has_a_limit(opening: str, closing: str) -> None:
 
 
 @pytest.mark.parametrize("item", ["[]", '{"a":1}', "1"])
-def test_what_stands_beside_hides_no_nesting(item: str) -> None:
-    """Closed brackets before a value that is too deep do not count against it."""
+def test_items_before_a_value_do_not_hide_that_it_is_nested_too_deep(item: str) -> None:
+    """Many closed brackets before a value that is too deep do not change its depth."""
     data = f"[{f'{item},' * MAX_DEPTH}{'[' * MAX_DEPTH}{']' * MAX_DEPTH}]"
 
     with pytest.raises(ValueError, match=TOO_DEEP):
         first_value(data.encode())
 
 
-def test_nesting_beyond_all_measure_is_the_same_error() -> None:
-    """A bottomless value fails as one that is a little too deep."""
+def test_a_value_nested_a_million_levels_deep_is_refused_as_too_deep() -> None:
+    """The error is the same as for a value that is a little too deep."""
     with pytest.raises(ValueError, match=TOO_DEEP):
         first_value(b"[" * 1_000_000)
 
@@ -136,8 +136,8 @@ def test_a_broad_value_is_not_deep(item: str) -> None:
     assert len(first_value(data)) == 1000
 
 
-def test_a_value_that_is_replaced_may_be_deep() -> None:
-    """Nesting is that of what is read: not of what a later key of the same name replaces."""
+def test_a_value_that_a_later_equal_key_replaces_may_be_nested_too_deep() -> None:
+    """Only the value of the last of equal keys counts for the limit of nesting."""
     deep = "[" * (MAX_DEPTH + 50) + "]" * (MAX_DEPTH + 50)
 
     assert first_value(f'{{"a":{deep},"a":1}}'.encode()) == {"a": 1}
@@ -146,8 +146,8 @@ def test_a_value_that_is_replaced_may_be_deep() -> None:
 
 
 @pytest.mark.parametrize("inside", ["", "0", "{}", r'"\ud800"'])
-def test_the_deepest_level_counts_when_it_is_empty_too(inside: str) -> None:
-    """A container is a level whatever it holds."""
+def test_an_empty_container_is_a_level_of_nesting_too(inside: str) -> None:
+    """The limit holds for the deepest array or object, whatever it contains."""
     around = "[" * (MAX_DEPTH - (inside == "{}")), "]" * (MAX_DEPTH - (inside == "{}"))
     fits = f"{around[0]}{inside}{around[1]}"
 
@@ -158,13 +158,13 @@ def test_the_deepest_level_counts_when_it_is_empty_too(inside: str) -> None:
 
 
 def test_brackets_after_the_value_are_not_counted() -> None:
-    """Nesting is that of the value, not of what is ignored."""
+    """Nesting is that of the value, and not of the text after it, which is ignored."""
     assert first_value(b"[1]" + b"[" * 1000) == [1]
 
 
 @pytest.mark.parametrize("letter", [b"x", rb"\n"])
 def test_long_strings_among_many_brackets_take_little_memory(letter: bytes) -> None:
-    """Counting the depth of a large answer needs a few times its size, and no more."""
+    """Checking the depth of a large text takes less than eight times its size."""
     data = b'["' + letter * 500_000 + b'",' + b"[]," * MAX_DEPTH + b"1]"
 
     tracemalloc.start()
@@ -193,6 +193,6 @@ def test_keys_are_folded_and_the_last_wins() -> None:
         ({}, "an object"),
     ],
 )
-def test_kinds_have_their_json_names(value: object, name: str) -> None:
-    """Messages speak of JSON, not of Python."""
+def test_messages_call_types_by_their_names_in_json(value: object, name: str) -> None:
+    """``kind_of`` says "an object" for a dict, and "null" for ``None``."""
     assert kind_of(value) == name

@@ -1,4 +1,4 @@
-"""Halves of surrogate pairs are replaced in steps: wherever these are cut, whatever is near."""
+"""Halves of surrogate pairs in JSON are replaced in steps, wherever the text is cut."""
 
 import json
 import random
@@ -34,8 +34,8 @@ def in_steps(text: str, size: int = STEP) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_steps_change_nothing_but_halves(seed: int) -> None:
-    """Any text has the value, or the error, that the grammar gives it."""
+def test_decoding_in_steps_changes_nothing_but_halves_of_surrogate_pairs(seed: int) -> None:
+    """Random texts have the value, or the error, that a slow reader of the grammar gives them."""
     chance = random.Random(seed)  # noqa: S311  no secret
     ends = ["]", "]", ",", "", f"]x{HALF}", rf',"{HALF}"]', rf'],"{HALF}"', rf"]{HALF}\udz"]
     for _ in range(20):
@@ -54,7 +54,7 @@ def test_steps_change_nothing_but_halves(seed: int) -> None:
 @pytest.mark.parametrize("filler", ["x", "?", r"\n", HALF, PAIR, "é", r"\\"])
 @pytest.mark.parametrize("cut", [PAIR, r"\uDE00", rf"\\{HALF}", rf"\\\{HALF}", "😀", r"\n"])
 def test_a_step_may_end_at_any_byte(filler: str, cut: str) -> None:
-    """No escape, pair or character is split between two steps."""
+    """An escape, a surrogate pair and a character are never split between two steps."""
     behind = f"{cut}{filler * STEP}{cut}"
     (wanted,) = Slow(f'["{behind}"]').value()
     for before in range(STEP):
@@ -62,8 +62,8 @@ def test_a_step_may_end_at_any_byte(filler: str, cut: str) -> None:
 
 
 @pytest.mark.parametrize("control", "\x01\x02\x03\x04\x00\x1f")
-def test_control_characters_are_an_error_beside_halves(control: str) -> None:
-    """Those that stand for other characters while halves are replaced are no exception."""
+def test_control_characters_beside_halves_of_surrogate_pairs_are_errors(control: str) -> None:
+    """Control characters that the decoder itself uses as placeholders are errors too."""
     for text in (f'["{HALF * 20}{control}"]', f'["{control}{HALF}"]', f'["{HALF}",{control}1]'):
         with pytest.raises(ValueError, match="not JSON"):
             first_value(text.encode())
@@ -75,7 +75,7 @@ def test_control_characters_are_an_error_beside_halves(control: str) -> None:
 @pytest.mark.parametrize("escape", [r"\u0020", r"\u002c", r"\u0031", r"\n", HALF, PAIR])
 @pytest.mark.parametrize("count", [1, 30])
 def test_escapes_outside_of_strings_are_errors(escape: str, count: int) -> None:
-    """Decoding a step does not make them what they would stand for in a string."""
+    """Decoding a step does not turn an escape outside of strings into its character."""
     for text in (f"[{escape * count}]", f"[1{escape * count}1,{'1,' * STEP}1]", escape * count):
         with pytest.raises(ValueError, match="not JSON"):
             in_steps(text)
@@ -84,16 +84,16 @@ def test_escapes_outside_of_strings_are_errors(escape: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("broken", [r"\udz", r"\ud8", r"\ud83", r"\x", "\\"])
-def test_a_malformed_step_is_an_error_inside_of_the_value_alone(broken: str) -> None:
-    """What stands behind the first value does not keep its halves from being replaced."""
+def test_a_malformed_escape_is_an_error_only_inside_the_first_value(broken: str) -> None:
+    """A malformed escape after the value does not keep halves in it from being replaced."""
     with pytest.raises(ValueError, match="not JSON"):
         in_steps(f'["{HALF * 20}{broken}"]')
 
     assert in_steps(f'["{HALF * 9}"]{broken}{HALF}') == ["\ufffd" * 9]
 
 
-def test_what_is_not_utf8_is_an_error_with_its_place() -> None:
-    """Also in a later step, and in a piece."""
+def test_the_error_for_bytes_that_are_not_utf8_gives_their_position() -> None:
+    """The position is that in the whole text, even if the text is decoded in steps or pieces."""
     data = rf'["{HALF * 20000}'.encode() + b'\xff"]'
     with pytest.raises(ValueError, match="not UTF-8: invalid start byte at byte 120002"):
         first_value(data)
@@ -103,21 +103,21 @@ def test_what_is_not_utf8_is_an_error_with_its_place() -> None:
 
 @pytest.mark.parametrize("text", ["[]", rf'["{PAIR}"]', r'["\\ud800","a\n"]'])
 def test_text_without_halves_stays_the_same_object(text: str) -> None:
-    """So that it takes no memory."""
+    """``without_halves`` returns the bytes that it was given, and takes no memory for a copy."""
     data = f'["{"x" * 100}",{text}]'.encode()
 
     assert without_halves(data) is data
 
 
-def test_steps_have_a_least_size() -> None:
-    """In a shorter one there may be nothing before the escape that ends it."""
+def test_steps_of_less_than_64_bytes_are_refused() -> None:
+    """In a shorter step there may be nothing before the escape that must not be split."""
     with pytest.raises(ValueError, match="at least 64"):
         list(steps_without_halves(b"[]", 0, STEP - 1))
 
 
 @pytest.mark.parametrize("around", ["", "?", "\x7f?", "".join(map(chr, range(32, 127)))])
 def test_a_long_string_of_halves_is_read_in_steps(around: str) -> None:
-    """Whatever other characters stand in it: any of them may be a part of what is decoded."""
+    """Any other characters may stand in the string, also those that serve as placeholders."""
     content = json.dumps(around + "".join(map(chr, range(32))))[1:-1]
     text = rf'["{(content + HALF + PAIR) * 2_500}"]'
     text = f'{text[:-2]}{"x" * LARGE_BYTES}"]'
@@ -142,8 +142,8 @@ def made(chance: random.Random, depth: int = 0) -> str:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_halves_in_what_was_decoded_are_those_of_the_text(seed: int) -> None:
-    """Where strings have many each: in any containers, and of equal keys the last one counts."""
+def test_replacing_halves_after_decoding_gives_the_value_that_the_grammar_says(seed: int) -> None:
+    """Strings and keys with many halves are tried in random containers, with equal keys."""
     chance = random.Random(seed)  # noqa: S311  no secret
     for _ in range(60):
         text = made(chance)
@@ -151,8 +151,8 @@ def test_halves_in_what_was_decoded_are_those_of_the_text(seed: int) -> None:
         assert outcome(first_value, text.encode()) == outcome(Slow(text).value), text
 
 
-def test_what_takes_too_much_memory_is_not_replaced_in_what_was_decoded() -> None:
-    """The text is mended then, which takes less."""
+def test_halves_are_not_replaced_after_decoding_if_that_takes_too_much_memory() -> None:
+    """``mended`` returns false; replacing halves in the text takes less memory."""
     values = ["\ud800" * 100, {"a\ud800": "\ud800"}]
 
     assert not mended(values, 100)
@@ -160,13 +160,13 @@ def test_what_takes_too_much_memory_is_not_replaced_in_what_was_decoded() -> Non
     assert values == ["\ufffd" * 100, {"a\ufffd": "\ufffd"}]
 
 
-def test_keys_that_become_equal_are_left_to_the_text() -> None:
-    """What was decoded does not tell which of them was the last."""
+def test_halves_are_not_replaced_after_decoding_if_keys_would_become_equal() -> None:
+    """``mended`` returns false: only the text shows which of the equal keys was the last."""
     assert not mended([{"a": 1, chr(0xD800): 2, chr(0xD801): 3}], 10_000)
 
 
-def test_every_character_may_stand_beside_a_half() -> None:
-    """Then none is left that could stand for the question marks: they are replaced in parts."""
+def test_halves_are_replaced_in_a_string_with_every_ascii_character() -> None:
+    """No character is left as a placeholder for question marks, so the string is divided."""
     content = "".join(map(chr, range(128)))
 
     assert string_without_halves((content + "\ud800") * 3) == (content + "\ufffd") * 3

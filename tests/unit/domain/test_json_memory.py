@@ -1,4 +1,4 @@
-"""How much memory a text is expected to take, which decides how it is decoded."""
+"""How much memory a JSON text is expected to take, which decides how it is decoded."""
 
 import json
 import random
@@ -62,8 +62,8 @@ def of_value(text: str) -> tuple[int, int, int, int]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_values_are_counted_as_they_are(seed: int) -> None:
-    """Whatever is in strings, and whatever follows the first value."""
+def test_the_values_of_a_json_text_are_counted_exactly(seed: int) -> None:
+    """Brackets and commas in strings, and text after the first value, are not counted."""
     chance = random.Random(seed)  # noqa: S311  no secret
     for _ in range(60):
         text = some_json(chance)
@@ -75,8 +75,8 @@ def test_values_are_counted_as_they_are(seed: int) -> None:
 
 
 @every("filler", ["x", "é", r"\\", r"\"", ",", "[]", '","', "],[", ' : ","'])
-def test_a_text_is_counted_across_steps(filler: str) -> None:
-    """A string, or the next one, begins before the end of a step and ends behind it."""
+def test_values_are_counted_exactly_if_strings_cross_the_end_of_a_step(filler: str) -> None:
+    """A string may begin in one step of the count and end in another."""
     for shift in range(3):
         inside = filler * (STEP_BYTES // len(filler.encode()) + 3)
         text = f'[{" " * shift}{{"a":1}},"{inside}"]'
@@ -86,8 +86,8 @@ def test_a_text_is_counted_across_steps(filler: str) -> None:
         assert counted(text.encode()) == of_value(text)
 
 
-def test_too_many_values_are_refused_as_they_are_counted() -> None:
-    """At the bound they are not, and those behind the first value do not count."""
+def test_a_json_text_with_more_than_a_million_values_is_refused() -> None:
+    """A million is accepted, and what follows the first value does not count."""
     most = b"[" + b"0," * (MAX_VALUES - 2) + b"0]"
 
     assert counted(most + b"[1,2]") == (MAX_VALUES, 0, 1, 0)
@@ -99,8 +99,8 @@ def test_too_many_values_are_refused_as_they_are_counted() -> None:
 
 
 @every("text", ["", " ", "1", '"[1,2]"', "nul"])
-def test_what_is_no_container_is_one_value(text: str) -> None:
-    """Valid or not."""
+def test_a_text_that_is_no_array_or_object_counts_as_one_value(text: str) -> None:
+    """This holds for text that is not valid JSON too."""
     assert counted(text.encode()) == (1, 0, 0, 0)
 
 
@@ -131,13 +131,13 @@ EXPECTED = [
 
 
 @every(("text", "needed"), EXPECTED)
-def test_what_a_text_takes_is_reckoned_from_its_characters(text: bytes, needed: int) -> None:
-    """Bytes for its values, keys and strings, by how wide these are."""
+def test_the_memory_of_a_text_is_estimated_from_its_characters(text: bytes, needed: int) -> None:
+    """The estimate has bytes for values, keys and strings, and for characters by their width."""
     assert memory_left(text, 0) == -needed
 
 
-def test_indentation_takes_no_memory_where_that_decides() -> None:
-    """It is counted only if the text would be too large with it; four levels of it are."""
+def test_indentation_is_left_out_of_the_estimate_if_memory_is_short() -> None:
+    """At most four levels of indentation are subtracted, and only if memory is short."""
     text = b'{\n    "a": [\n        1,\n        2\n    ],\n    "b": {}\n}'
     bare = memory_left(text.replace(b"\n", b" ").replace(b"    ", b"\t" * 4), 0)
     indentation = text.count(b"\n") + 4 * (6 - 1 - 0) + 4 * 2
@@ -162,8 +162,8 @@ def test_indentation_takes_no_memory_where_that_decides() -> None:
         lambda n: json.dumps(["x" * 40 * n]),
     ],
 )
-def test_no_text_takes_more_than_is_expected(make: Any) -> None:
-    """What is decoded at once was reckoned to fit."""
+def test_no_text_takes_more_memory_than_was_estimated(make: Any) -> None:
+    """A text that is decoded at once therefore stays within the limit of memory."""
     data = make(2_000).encode()
     tracemalloc.start()
     try:
@@ -196,8 +196,8 @@ def test_no_text_takes_more_than_is_expected(make: Any) -> None:
         ),
     ],
 )
-def test_a_text_may_have_long_strings_where_quotes_are_far_apart(text: bytes, may: object) -> None:
-    """A quote that is escaped ends none."""
+def test_a_text_may_have_long_strings_if_its_quotes_are_far_apart(text: bytes, may: object) -> None:
+    """Escaped quotes do not count, since they end no string."""
     assert may_have_long_strings(text) is may
 
 
@@ -218,8 +218,8 @@ MANY = MAX_VALUES + 1
         (b'{"a":["' + b",:" * (2 * MAX_VALUES + 1) + b'"]}', 8_000_506),
     ],
 )
-def test_what_only_looks_like_values_takes_the_memory_of_text(text: bytes, needed: int) -> None:
-    """However much of it a string holds."""
+def test_brackets_and_commas_in_a_string_are_estimated_as_text(text: bytes, needed: int) -> None:
+    """A string with millions of them is not estimated as that many values."""
     assert memory_left(text, 0) == -needed
     assert memory_left(text, 1 << 30) == (1 << 30) - needed
 
@@ -237,7 +237,7 @@ def test_what_only_looks_like_values_takes_the_memory_of_text(text: bytes, neede
     ],
 )
 def test_containers_are_counted_wherever_a_step_ends(text: bytes) -> None:
-    """Between two brackets, at any depth, in a string or behind it."""
+    """A step of the count may end between brackets, at any depth, in a string or after one."""
     for shift in range(4):
         shifted = b"[" + b" " * shift + text + b"]"
         assert counted(shifted + b"]]],[1,2") == of_value(shifted.decode())

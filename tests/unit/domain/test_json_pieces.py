@@ -1,4 +1,4 @@
-"""JSON read in pieces, as it would be read at once: here in small ones."""
+"""JSON that is decoded in pieces, here in small ones, gives the value of the whole text."""
 
 import json
 import random
@@ -29,8 +29,8 @@ def made_up(chance: random.Random, depth: int = 0) -> Any:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 40, 1000])
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_what_is_read_in_pieces_is_the_same(size: int, *, ascii_only: bool) -> None:
-    """Pieces are put together so that it cannot be seen where they were cut."""
+def test_decoding_in_pieces_gives_the_same_value(size: int, *, ascii_only: bool) -> None:
+    """Random values are the same in pieces of 1 to 1,000 bytes."""
     chance = random.Random(size)  # noqa: S311  no secret
     for _ in range(3):
         value = [made_up(chance) for _ in range(4)]
@@ -54,8 +54,8 @@ def test_what_is_read_in_pieces_is_the_same(size: int, *, ascii_only: bool) -> N
         '{"a" : 1 , "b":{ } }',
     ],
 )
-def test_a_cut_anywhere_changes_nothing(text: str) -> None:
-    """However large its pieces are, a value is the same."""
+def test_a_value_is_the_same_wherever_the_text_is_cut_into_pieces(text: str) -> None:
+    """Pieces of 1 to 29 bytes cut escapes, characters, keys and containers."""
     one = first_value(text.encode())
 
     for size in range(1, 30):
@@ -92,14 +92,14 @@ A = b"a"
         (b'"\\n%b\n%b"', "not JSON: Invalid control character at: near byte 70004"),
     ],
 )
-def test_the_place_of_an_error_in_a_long_string_is_told(text: bytes, told: str) -> None:
-    """In the whole text, and not in the step that is decoded."""
+def test_an_error_in_a_long_string_gives_its_position(text: bytes, told: str) -> None:
+    """The position is that in the whole text, and not in the step that is decoded."""
     with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         in_pieces(text % (A * 70_000, A * 70_000), 1000)
 
 
-def test_a_character_that_is_cut_by_a_step_is_whole() -> None:
-    """And one that has no end is an error, at its place."""
+def test_a_character_that_is_divided_between_two_steps_is_decoded() -> None:
+    """An invalid or incomplete character is an error with its position."""
     before = b'"\\n' + A * (STEP_BYTES - 3)
     after = A * 70_000
 
@@ -112,8 +112,8 @@ def test_a_character_that_is_cut_by_a_step_is_whole() -> None:
         in_pieces(b'"\\n' + after + b'\xc3"')
 
 
-def test_equal_keys_around_a_cut_give_the_last_one() -> None:
-    """A key that comes again is replaced, also where its first value was cut in two."""
+def test_the_last_of_equal_keys_is_used_if_they_are_in_different_pieces() -> None:
+    """A repeated key is replaced, even if its first value was cut in two."""
     for size in range(1, 40):
         assert in_pieces(b'{"a":[0],"b":0,"a":[1,1,1],"a":[2]}', size) == {"a": [2], "b": 0}
         assert in_pieces(b'{"a":0,"b":[1,[1],1],"b":1,"a":3}', size) == {"a": 3, "b": 1}
@@ -136,7 +136,7 @@ def test_equal_keys_around_a_cut_give_the_last_one() -> None:
     ],
 )
 def test_broken_json_is_an_error_wherever_it_is_cut(broken: str) -> None:
-    """What breaks off or follows no grammar is refused."""
+    """JSON that breaks off or violates the grammar is refused in pieces of any size."""
     for size in range(1, 24):
         for start in ("[[", '{"a":[', '[{"a":[{"b":1,"c":['):
             with pytest.raises(ValueError, match=r"JSON"):
@@ -144,8 +144,8 @@ def test_broken_json_is_an_error_wherever_it_is_cut(broken: str) -> None:
 
 
 @pytest.mark.parametrize("end", [b'"\xff"]', b'"x"]\xff', b"1] \xc3", b'"' + b"x" * 99 + b'\xff"]'])
-def test_bytes_that_are_no_text_are_an_error_anywhere(end: bytes) -> None:
-    """They are told by their place, behind the value too, however it is read."""
+def test_bytes_that_are_not_utf8_are_an_error_anywhere_in_the_text(end: bytes) -> None:
+    """The error gives the position, also after the first value, in pieces or as a whole."""
     small = b"[1,1," + end
     large = b"[" + b"1," * (LARGE_BYTES // 2) + end
     for data in (small, large):
@@ -156,8 +156,8 @@ def test_bytes_that_are_no_text_are_an_error_anywhere(end: bytes) -> None:
             in_pieces(data, len(data) // 3)
 
 
-def test_nesting_has_the_same_limit() -> None:
-    """The depth is that of the whole, wherever it was cut."""
+def test_nesting_has_the_same_limit_in_pieces() -> None:
+    """The depth is that of the whole value, wherever the text is cut."""
     deepest = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
     assert in_pieces(deepest, 5)
     with pytest.raises(ValueError, match=f"^nested deeper than {MAX_DEPTH}$"):
@@ -169,16 +169,16 @@ def test_nesting_has_the_same_limit() -> None:
         first_value(b"[%b%b]" % (many, deepest))
 
 
-def test_text_is_not_counted() -> None:
-    """What is in strings, and what follows the value, holds no values."""
+def test_commas_in_strings_and_after_the_first_value_do_not_count_as_values() -> None:
+    """Such a text is not refused for having more than ``MAX_VALUES`` values."""
     text = ',[{"x":' * 300_000
 
     assert first_value(json.dumps([text]).encode()) == [text]
     assert first_value(b"[" + b" " * LARGE_BYTES + b"1]" + b",1" * MAX_VALUES) == [1]
 
 
-def test_a_key_that_takes_too_much_is_refused() -> None:
-    """A key goes with its value, so all of it is held at once: more than may be is an error."""
+def test_a_key_that_takes_too_much_memory_is_refused() -> None:
+    """A key is decoded together with its value, so all of a long key is held at once."""
     key = b"x" * (20 << 20) + "😀".encode()
 
     with pytest.raises(
@@ -208,10 +208,10 @@ TAKEN = [
 
 @pytest.mark.skipif(getsizeof("") != 49, reason="strings have other sizes in this Python")
 @every(("text", "least"), TAKEN)
-def test_what_pieces_take_is_reckoned_before_they_are_decoded(
+def test_the_memory_of_pieces_is_computed_before_they_are_decoded(
     text: bytes, least: tuple[int, ...]
 ) -> None:
-    """With a byte less it is refused."""
+    """With one byte of memory less than the pieces need, the text is refused."""
     for size, memory in zip((4, 16, 1000), least, strict=True):
         most = memory - 2 * len(text)
         assert in_pieces(text, size, most) == json.loads(text)
@@ -246,8 +246,8 @@ def trailing_comma(byte: int) -> str:
         ("[1}", "not JSON: mismatched bracket at byte 2"),
     ],
 )
-def test_the_place_of_what_is_no_json_is_told(text: str, told: str | None) -> None:
-    """In the whole text, where it is read in one piece or more."""
+def test_the_error_for_malformed_json_gives_its_position(text: str, told: str | None) -> None:
+    """The position is that in the whole text; malformed text after the first value is no error."""
     if told is None:
         assert in_pieces(text.encode()) == [1, 2]
         return
@@ -256,8 +256,8 @@ def test_the_place_of_what_is_no_json_is_told(text: str, told: str | None) -> No
 
 
 @every("count", [0, 1, 2, 63, 64, 65, 200])
-def test_backslashes_are_counted_however_many_there_are(count: int) -> None:
-    """Directly before the place, and no others."""
+def test_any_number_of_backslashes_before_a_position_is_counted(count: int) -> None:
+    """Only backslashes directly before the position count."""
     text = b"\\a" + b"\\" * count
 
     assert backslashes_before(text, len(text)) == count
@@ -267,7 +267,7 @@ def test_backslashes_are_counted_however_many_there_are(count: int) -> None:
 
 @every(("count", "more"), [(0, 0), (1, 1), (2, 0), (3, 1), (70, 0), (71, 1)])
 def test_a_step_that_would_split_an_escape_is_one_byte_longer(count: int, more: int) -> None:
-    """The byte that a backslash at its end escapes belongs to it."""
+    """If an odd number of backslashes ends a step, the byte after them belongs to it."""
     text = b"x" + b"a" * (STEP_BYTES - count) + b"\\" * count + b'n" and more'
 
     assert whole_backslashes(text, 1) == text[1 : 1 + STEP_BYTES + more]

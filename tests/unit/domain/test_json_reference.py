@@ -1,4 +1,4 @@
-"""JSON read as by a slow reader that follows the grammar, character by character."""
+"""JSON has the value that a slow decoder, which follows the grammar by character, gives it."""
 
 import random
 import re
@@ -32,7 +32,7 @@ PARTS = [
 
 
 class Slow:
-    """Reads one value after another."""
+    """A slow JSON decoder, which follows the grammar character by character."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -159,7 +159,7 @@ def outcome(read: Callable[..., Any], *given: Any) -> Any:
 
 @every("seed", range(10))
 def test_each_text_is_read_as_the_grammar_says(seed: int) -> None:
-    """Whether whole, broken at random or made of odd parts, at once and in pieces of any size."""
+    """Valid texts and randomly broken ones are decoded at once and in pieces of any size."""
     chance = random.Random(seed)  # noqa: S311  no secret
     for _ in range(30):
         text = made(chance)
@@ -186,7 +186,7 @@ def test_each_text_is_read_as_the_grammar_says(seed: int) -> None:
         ),
     ],
 )
-def test_of_keys_that_become_the_same_the_last_wins(read: Any, members: str, value: Any) -> None:
+def test_the_last_of_keys_that_become_equal_is_used(read: Any, members: str, value: Any) -> None:
     """Keys that differ in halves of surrogate pairs alone are one key, as Go reads them."""
     assert read(f"{{{members}}}".encode()) == value
     assert read(f"[0,{{{members}}}]".encode()) == [0, value]

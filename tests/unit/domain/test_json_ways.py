@@ -1,4 +1,4 @@
-"""In which way a text with halves of surrogate pairs is decoded: the one that is fast for it."""
+"""How a JSON text with halves of surrogate pairs is decoded: in the way that is fast for it."""
 
 import sys
 from sys import getsizeof
@@ -54,8 +54,8 @@ def string(escapes: int, size: int, escape: str = HALF) -> str:
         f"[{','.join([string(1500, 60_000)] * 2)}]",
     ],
 )
-def test_halves_in_few_strings_are_replaced_in_what_was_decoded(text: str) -> None:
-    """A string that has many, and is not short."""
+def test_halves_are_replaced_after_decoding_if_strings_are_long_and_have_many(text: str) -> None:
+    """``mended`` replaces the halves in the decoded strings."""
     assert way(text) == ["mended"]
 
 
@@ -70,13 +70,13 @@ def test_halves_in_few_strings_are_replaced_in_what_was_decoded(text: str) -> No
         f"[{','.join([string(5, 60)] + [string(1, 60)] * 3)}]",
     ],
 )
-def test_other_halves_are_replaced_in_the_text(text: str) -> None:
-    """Where there are few, or the strings are short."""
+def test_halves_are_replaced_in_the_text_if_they_are_few_or_strings_are_short(text: str) -> None:
+    """``without_halves`` replaces the halves before the text is decoded."""
     assert way(text) == ["without_halves"]
 
 
-def test_strings_are_short_at_one_quote_for_24_bytes() -> None:
-    """A byte more, and they are not."""
+def test_strings_count_as_short_with_one_quote_for_24_bytes() -> None:
+    """With one more byte strings are long, and halves are replaced after decoding."""
     strings = ",".join([string(3, 46)] * 4)
     at_limit = f"[{strings}]"
     at_limit += " " * (8 * 24 - len(at_limit))
@@ -85,16 +85,16 @@ def test_strings_are_short_at_one_quote_for_24_bytes() -> None:
     assert way(at_limit + " ") == ["mended"]
 
 
-def test_five_halves_for_four_quotes_are_few() -> None:
-    """One more, and they are many."""
+def test_halves_count_as_few_with_five_for_four_quotes() -> None:
+    """With one more half there are many, and halves are replaced after decoding."""
     ten, eleven = (f"[{','.join([string(3, 80)] * 3 + [string(n, 80)])}]" for n in (1, 2))
 
     assert way(ten) == ["without_halves"]
     assert way(eleven) == ["mended"]
 
 
-def test_equal_keys_are_found_in_the_text() -> None:
-    """Keys that become equal in what was decoded do not tell which is the last one."""
+def test_halves_are_replaced_in_the_text_if_keys_become_equal_after_decoding() -> None:
+    """The decoded value does not show which of the equal keys was the last one."""
     many = HALF * 20
     assert way(f'{{"{many}":1,"{many[:-1]}e":2}}') == ["mended", "without_halves"]
 
@@ -133,7 +133,7 @@ def spread(inside: str, start: int, step: int) -> str:
 
 
 def test_a_large_text_of_long_strings_is_decoded_in_pieces() -> None:
-    """Where its samples have fewer than 16 quotes, and few halves: one for 12 bytes or less."""
+    """Samples of such a text have fewer than 16 quotes, and at most one half for 12 bytes."""
     few, many = (64 << 10) // 12, (64 << 10) // 12 + 1
 
     assert way(sampled(14, few)) == ["in_pieces"]
@@ -155,16 +155,14 @@ SHORT = ",".join([f'"{HALF}x"'] * 200_000)
         (f'[{SHORT},"{PAIR * 180_000}{HALF}"]', 47_504_394),
     ],
 )
-def test_a_text_without_its_halves_is_decoded_in_pieces_where_memory_is_short(
-    text: str, least: int
-) -> None:
-    """At so much memory, beside twice its size, it is decoded at once."""
+def test_a_text_with_halves_is_decoded_in_pieces_if_memory_is_short(text: str, least: int) -> None:
+    """With one byte more of memory, the text without its halves is decoded at once."""
     assert way(text, least) == ["without_halves"]
     assert way(text, least - 1) == ["in_pieces", "without_halves"]
 
 
-def test_halves_are_replaced_in_what_was_decoded_where_memory_suffices() -> None:
-    """For the text and the strings, which are there twice; else in the text."""
+def test_halves_are_replaced_after_decoding_only_if_memory_suffices() -> None:
+    """Each string is held twice for this; with less memory, halves are replaced in the text."""
     text = "[" + ",".join([f'"{"x" * 60}{HALF * 3}"'] * 28_000) + "]"
     twice = 2 * 28_000 * getsizeof("x" * 60 + "\ufffd" * 3)  # depends on Python's version
 
@@ -181,15 +179,15 @@ def test_halves_are_replaced_in_what_was_decoded_where_memory_suffices() -> None
         "[" + ",".join([f'"{HALF}x"'] * MANY) + "]",
     ],
 )
-def test_pieces_have_the_same_bound_on_memory(text: str) -> None:
-    """For long strings, which may be wide, as for many short ones."""
+def test_decoding_in_pieces_has_the_same_bound_on_memory(text: str) -> None:
+    """The bound holds for a long string of wide characters as for many short strings."""
     with pytest.raises(ValueError, match=r"^decoding the JSON takes more memory than 0 MiB plus"):
         first_value(text.encode(), most=0)
     assert len(first_value(text.encode())) in {1, MANY}
 
 
 def test_a_text_without_halves_is_decoded_at_once_where_memory_suffices() -> None:
-    """Beside twice its size; with one byte less it is decoded in pieces."""
+    """With one byte of memory less than estimated, the text is decoded in pieces."""
     text = "[" + ",".join(['"a"'] * 600_000) + "]"
     data = text.encode()
     least = -memory_left(data, 0) - 2 * len(data)

@@ -1,4 +1,4 @@
-"""Managed plugins as engines tell of them: names, capabilities, paths."""
+"""Managed plugins as an engine describes them: names, capabilities and paths."""
 
 import re
 
@@ -58,27 +58,29 @@ PROPAGATED = "/r/plugins/ID/propagated-mount"
         ("..", ROOTFS),
     ],
 )
-def test_a_path_is_scoped_as_engines_have_it(path: str, scoped: str) -> None:
-    """The mount is a prefix of the path as it was given; only what is left is cleaned."""
+def test_a_path_in_a_managed_plugin_is_translated_to_one_on_the_host(
+    path: str, scoped: str
+) -> None:
+    """The propagated mount is removed as a plain prefix, and only the rest is normalized."""
     assert SCOPE.scoped(path) == scoped
 
 
-def test_the_prefix_may_end_inside_a_name() -> None:
-    """As the engine compares strings."""
+def test_a_propagated_mount_is_removed_as_a_prefix_even_inside_a_name() -> None:
+    """Engines compare strings, so /var/lib/shelf is removed from /var/lib/shelf2/a, too."""
     shelf = Managed(ROOTFS, "/var/lib/shelf")
 
     assert shelf.scoped("/var/lib/shelf2/a") == f"{PROPAGATED}/2/a"
 
 
-def test_without_a_mount_every_path_is_in_the_root_file_system() -> None:
-    """Also the empty one."""
+def test_without_a_propagated_mount_every_path_is_in_the_root_file_system() -> None:
+    """An empty path is translated to the directory of the root file system itself."""
     assert Managed(ROOTFS).scoped("/a") == f"{ROOTFS}/a"
     assert Managed(ROOTFS).scoped("") == ROOTFS
 
 
 @given(st.text(alphabet="./amntv", max_size=30), st.sampled_from(["", "/", "/mnt/v", "a", ".."]))
 def test_no_path_leads_out_of_the_plugins_directory(path: str, mount: str) -> None:
-    """Whatever the plugin answers, and whatever its mount is called."""
+    """No path in a response is translated to one outside the directory, not even with ``..``."""
     scoped = Managed(ROOTFS, mount).scoped(path)
 
     assert ".." not in scoped.split("/")
@@ -98,13 +100,15 @@ def test_no_path_leads_out_of_the_plugins_directory(path: str, mount: str) -> No
         (['.olumedriver"]/', "volumedriver", "", "acme.volumedriver/1.0", "docker./1.0"], ()),
     ],
 )
-def test_capabilities_are_the_manifest(types: list[str], implements: tuple[str, ...]) -> None:
-    """Those that engines find a plugin by, as handshakes call them."""
+def test_interface_types_in_lower_case_become_the_manifest(
+    types: list[str], implements: tuple[str, ...]
+) -> None:
+    """docker.volumedriver/1.0 becomes VolumeDriver; a type with capital letters is left out."""
     assert manifest_of(types).implements == implements
 
 
-def test_what_no_look_up_matches_is_told() -> None:
-    """A type's form, case, version or kind."""
+def test_interface_types_that_no_engine_looks_for_are_listed() -> None:
+    """Engines do not look for a type whose form, case, version or subsystem is wrong."""
     good = [f"docker.{name.lower()}/1.0" for name in SUBSYSTEMS]
     bad = ["docker.VolumeDriver/1.0", "docker.volumedriver", "docker.networkdriver/2.0"]
     bad += ["docker.weather/1.0", '.olumedriver"]/', "", "acme.authz/1.0"]
@@ -112,8 +116,8 @@ def test_what_no_look_up_matches_is_told() -> None:
     assert unmatched([*good, *bad]) == tuple(bad)
 
 
-def test_all_subsystems_that_engines_speak_have_a_capability() -> None:
-    """The names of the domain are those of the classes."""
+def test_managed_plugins_may_implement_every_subsystem_that_has_a_class() -> None:
+    """The list of subsystems for managed plugins has the names of all subsystem classes."""
     assert {kind.implements for kind in ENGINE_SUBSYSTEMS} == {*SUBSYSTEMS}
 
 
@@ -130,28 +134,28 @@ def test_all_subsystems_that_engines_speak_have_a_capability() -> None:
         ("Not A Name", "Not A Name"),
     ],
 )
-def test_a_name_is_written_as_engines_write_it(name: str, whole: str) -> None:
-    """With its tag, and without what every name has."""
+def test_a_plugin_name_is_normalized_as_engines_normalize_it(name: str, whole: str) -> None:
+    """The tag :latest is added, and docker.io/ and library/ are removed."""
     assert familiar(name) == whole
 
 
-def test_only_a_long_beginning_of_an_id_is_one() -> None:
-    """A shorter one is what legacy plugins are called, and gets a tag that no id has."""
+def test_only_a_prefix_of_12_digits_or_more_counts_as_an_id() -> None:
+    """A shorter prefix may be a legacy plugin's name: with a tag, it never matches an id."""
     assert asked_as("a" * 12) == "a" * 12
     assert asked_as("a" * 11) == "a" * 11 + ":latest"
     assert asked_as("g" * 12) == "g" * 12 + ":latest"
 
 
 @given(st.text(max_size=40))
-def test_a_name_of_an_engine_needs_no_escape_in_a_path(name: str) -> None:
-    """Whatever is taken has neither dots for names nor what would end a path or a line."""
+def test_a_name_that_is_valid_for_an_engine_needs_no_escaping_in_a_url(name: str) -> None:
+    """A valid name has no space, line end, ?, #, % or backslash, and no . or .. component."""
     if is_engine_name(name):
         assert not {*name} & {*" ?#%\\\\\r\n\0"}
         assert not {"", ".", ".."} & {*name.split("/")}
 
 
-def test_a_protocol_that_is_not_spoken_is_refused() -> None:
-    """It is told by the look-up, and dialled by no client."""
+def test_a_plugin_with_an_unsupported_protocol_is_refused() -> None:
+    """Such a plugin can be described, but the check before a call raises SpecError."""
     other = Managed(ROOTFS, protocol="moby.plugins.grpc/v1")
     plugin = Plugin("p:latest", "unix:///p.sock", managed=other)
 
@@ -160,8 +164,8 @@ def test_a_protocol_that_is_not_spoken_is_refused() -> None:
         check_protocol(plugin)
 
 
-def test_what_an_engine_leaves_out_has_a_default() -> None:
-    """Only the name is needed; ``null`` is as good as nothing, and keys count in any case."""
+def test_fields_that_an_engine_omits_have_defaults() -> None:
+    """Only the name is required; null counts as absent, and the case of keys does not matter."""
     bare = ManagedPlugin("a", "", False, (), "", "moby.plugins.http/v1", "", (), ())
     nothing = dict.fromkeys(("Id", "Enabled", "Config", "Settings"))
     mount = PluginMount("", "", "", "", ())
@@ -233,16 +237,16 @@ def test_what_an_engine_leaves_out_has_a_default() -> None:
         ),
     ],
 )
-def test_what_is_of_another_type_is_an_error_that_names_the_field(
+def test_a_field_of_the_wrong_type_is_an_error_that_names_the_field(
     fields: object, wrong: str
 ) -> None:
-    """As the engine's API names it."""
+    """The field is named by its path in the engine's API, such as Config.Interface.Types."""
     with pytest.raises(ValueError, match=f"^{re.escape(wrong)}$"):
         read_plugin(fields)
 
 
-def test_what_is_no_list_or_object_of_an_engine_is_an_error() -> None:
-    """Each response has its name."""
+def test_an_engine_response_that_is_not_a_list_or_object_is_an_error() -> None:
+    """The error names the response: the list of plugins, or the engine's information."""
     with pytest.raises(ValueError, match=r"^the list of plugins must be an array, not an object$"):
         read_plugins({})
     with pytest.raises(ValueError, match=r"^the engine's information must be an object, not an ar"):
@@ -277,18 +281,18 @@ def test_what_is_no_list_or_object_of_an_engine_is_an_error() -> None:
         ),
     ],
 )
-def test_what_no_socket_can_be_derived_from_is_an_error(
+def test_a_managed_plugin_whose_socket_path_cannot_be_derived_is_an_error(
     plugin: ManagedPlugin, root: object, wrong: str
 ) -> None:
-    """It says which value is at fault."""
+    """The error names the invalid id, the socket's name or the engine's data directory."""
     with pytest.raises(SpecError) as caught:
         found_plugin(plugin, root)
 
     assert caught.value.reason == wrong
 
 
-def test_a_root_may_end_with_a_slash() -> None:
-    """Paths have one in its place."""
+def test_slashes_at_the_end_of_the_engines_data_directory_are_ignored() -> None:
+    """Paths made from DockerRootDir have a single slash in their place."""
     plugin = ManagedPlugin("a", "b" * 64, True, (), "s", "x/1", "/m")
 
     found = found_plugin(plugin, "/dX//")
@@ -297,8 +301,8 @@ def test_a_root_may_end_with_a_slash() -> None:
     assert found.addr == f"unix:///run/docker/plugins/{'b' * 64}/s"
 
 
-def test_a_plugin_is_called_by_its_name_or_a_long_beginning_of_its_id() -> None:
-    """Another plugin's id is none of its names."""
+def test_a_managed_plugin_matches_its_name_or_a_long_prefix_of_its_id() -> None:
+    """The tag :latest is optional; a short prefix, or another plugin's id, does not match."""
     plugin = ManagedPlugin("shelf:latest", "b" * 64, True, (), "s")
 
     for name in ("shelf", "shelf:latest", "docker.io/library/shelf", "b" * 12, "b" * 64):
@@ -308,38 +312,38 @@ def test_a_plugin_is_called_by_its_name_or_a_long_beginning_of_its_id() -> None:
 
 
 @every("text", ["1.0", "1.45", "12.345", "123.1"])
-def test_a_version_of_the_api_is_two_numbers(text: str) -> None:
-    """So that it can be a part of a URL."""
+def test_two_numbers_with_a_dot_are_a_valid_api_version(text: str) -> None:
+    """The version of the engine's API becomes a part of URLs, so its form is checked."""
     assert is_api_version(text)
 
 
 @every("text", ["", "1", "1.", ".1", "1.2.3", "1.4/../x", "v1.4", "1234.1", "1.2\n"])
-def test_another_text_is_no_version_of_the_api(text: str) -> None:
-    """Nothing else becomes a part of one."""
+def test_a_text_other_than_two_numbers_is_not_a_valid_api_version(text: str) -> None:
+    """Nothing but two numbers of up to three digits may become a part of URLs."""
     assert not is_api_version(text)
 
 
 @every("name", ["a.sock", "...", "a\\b"])
-def test_the_name_of_a_socket_is_that_of_a_file(name: str) -> None:
-    """Any that leads to no directory."""
+def test_a_plain_file_name_is_valid_for_a_socket(name: str) -> None:
+    """A socket's name may have dots and backslashes: neither leads to another directory."""
     assert is_socket_name(name)
 
 
 @every("name", ["", ".", "..", "a/b", "/", "a\0b"])
-def test_a_path_is_no_name_of_a_socket(name: str) -> None:
-    """Nor is what no file can be called."""
+def test_a_path_is_not_valid_as_the_name_of_a_socket(name: str) -> None:
+    """A name with a slash or a NUL, an empty name, ``.`` and ``..`` are refused."""
     assert not is_socket_name(name)
 
 
 @every("given", [{}, {"Name": None}, {"Name": ""}])
-def test_a_plugin_of_an_engine_has_a_name(given: dict[str, object]) -> None:
-    """One without is none."""
+def test_a_managed_plugin_without_a_name_is_an_error(given: dict[str, object]) -> None:
+    """A missing, null or empty name makes the engine's description invalid."""
     with pytest.raises(ValueError, match=r"^a plugin has the invalid name ''$"):
         read_plugin({"Id": "a", **given})
 
 
-def test_a_name_with_a_digest_has_no_tag() -> None:
-    """And one with neither has the usual one."""
+def test_a_name_with_a_digest_gets_no_tag() -> None:
+    """Only a name with neither a tag nor a digest gets :latest."""
     digest = "@sha256:" + "0" * 64
     assert familiar(f"docker.io/library/shelf{digest}") == f"shelf{digest}"
     assert familiar("shelf") == "shelf:latest"
@@ -356,6 +360,6 @@ def test_a_name_with_a_digest_has_no_tag() -> None:
         (b"a", False),
     ],
 )
-def test_an_engine_bounds_the_names_of_plugins(name: object, may: object) -> None:
-    """The part before the tag, and all of it; and a name is a text."""
+def test_a_name_that_is_too_long_for_an_engine_is_not_valid(name: object, may: object) -> None:
+    """A valid name is a string of at most 600 characters, 255 of them before the tag."""
     assert is_engine_name(name) is may

@@ -1,4 +1,4 @@
-"""What engines answered, read as plugins: ``tests/vectors/engine.json``."""
+"""Responses of engines, in ``tests/vectors/engine.json``, are read as plugins."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ VECTORS: list[dict[str, Any]] = json.loads(
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["told"]["Name"])
-def test_an_engines_response_has_the_wanted_outcome(vector: dict[str, Any]) -> None:
-    """Recorded from one, and made by the types of another."""
+def test_an_engines_description_gives_the_expected_plugin(vector: dict[str, Any]) -> None:
+    """One vector was recorded from Docker, another was made from the types of Moby's source."""
     plugin = read_plugin(vector["told"])
     found = found_plugin(plugin, "/d")
     want = vector["want"]
@@ -29,8 +29,8 @@ def test_an_engines_response_has_the_wanted_outcome(vector: dict[str, Any]) -> N
     assert {path: found.scoped_path(path) for path in want["scoped"]} == want["scoped"]
 
 
-def test_a_list_is_read_in_the_order_of_names() -> None:
-    """Engines have none."""
+def test_plugins_of_an_engine_are_sorted_by_name() -> None:
+    """Engines list plugins in no particular order; null is read as an empty list."""
     told = [vector["told"] for vector in VECTORS]
 
     assert [each.name for each in read_plugins(told)] == sorted(each["Name"] for each in told)

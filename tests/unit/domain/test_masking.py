@@ -1,4 +1,4 @@
-"""Secrets in bodies that are shown or written down."""
+"""Secrets are masked in bodies that are shown or recorded."""
 
 import json
 import re
@@ -46,14 +46,14 @@ def masked(body: Any, method: str = CREATE) -> Any:
         "auth",
     ],
 )
-def test_what_stands_under_a_secret_key_is_masked(key: str) -> None:
-    """By its key, in any case of letters, at any depth."""
+def test_a_value_under_a_key_that_names_a_secret_is_masked(key: str) -> None:
+    """The case of the key's letters and its depth in the body do not matter."""
     assert masked({"Opts": [{key: "hunter2", "Name": "x"}]}) == {"Opts": [{key: MASK, "Name": "x"}]}
 
 
 @every("key", ["SecretName", "Name", "PasswordFile", "Tokenizer", "UserAuthNMethod", "KeyFile"])
-def test_what_only_speaks_of_secrets_is_kept(key: str) -> None:
-    """A secret's name or file is none."""
+def test_a_value_under_a_key_that_only_resembles_a_secret_is_kept(key: str) -> None:
+    """SecretName and PasswordFile hold the name or the file of a secret, not the secret."""
     assert masked({key: "books"}) == {key: "books"}
 
 
@@ -70,7 +70,7 @@ def test_what_only_speaks_of_secrets_is_kept(key: str) -> None:
     ],
 )
 def test_a_masked_value_keeps_its_type(value: Any, left: Any) -> None:
-    """It can still be read as a type of the reader's."""
+    """Programs that read the masked body still find a string, number, list or object."""
     assert masked({"Token": value, "Password": "x"}) == {"Token": left, "Password": MASK}
 
 
@@ -84,8 +84,8 @@ def test_a_masked_value_keeps_its_type(value: Any, left: Any) -> None:
         ("TOKEN=", "TOKEN=***"),
     ],
 )
-def test_settings_within_texts_are_masked(text: str, left: str) -> None:
-    """An environment and a mount's options are lists of texts, or one text."""
+def test_a_secret_setting_within_a_string_is_masked(text: str, left: str) -> None:
+    """Environments and mount options are strings such as PASSWORD=x, alone or in a list."""
     assert masked({"Env": [text], "o": text}) == {"Env": [left], "o": left}
 
 
@@ -101,8 +101,8 @@ def test_settings_within_texts_are_masked(text: str, left: str) -> None:
         b'{"Token": "", "Password": null, "Secrets": []}',
     ],
 )
-def test_what_holds_no_secret_is_kept_to_the_byte(body: bytes) -> None:
-    """Spaces, what follows the value, archives and frames stay as they are."""
+def test_a_body_without_a_secret_is_kept_byte_for_byte(body: bytes) -> None:
+    """White space, text after the JSON value, archives and frames are not changed."""
     assert mask_body(CREATE, body) == body
 
 
@@ -121,13 +121,13 @@ def test_what_holds_no_secret_is_kept_to_the_byte(body: bytes) -> None:
         b'{"Password":"say \\"hunter2\\""',
     ],
 )
-def test_no_odd_way_to_write_a_secret_lets_it_through(body: bytes) -> None:
-    """Keys given twice, escapes, what follows the first value, what is cut off or no JSON."""
+def test_a_secret_in_an_unusual_or_broken_body_is_masked(body: bytes) -> None:
+    """Keys may be repeated or escaped, text may follow the JSON, or the body may be cut off."""
     assert b"hunt" not in mask_body(CREATE, body)
 
 
-def test_a_secret_of_a_provider_stays_base64() -> None:
-    """GetSecret's answer has the secret as Value (protocol.md B9)."""
+def test_a_secret_in_a_get_secret_response_is_replaced_by_base64() -> None:
+    """GetSecret's response has the secret as Value in base64 (protocol.md B9)."""
     answer = masked({"Value": "aHVudGVyMg==", "DoNotReuse": True}, "SecretProvider.GetSecret")
 
     assert b64decode(answer["Value"]).decode() == MASK
@@ -141,8 +141,8 @@ def authz(**fields: Any) -> Any:
 
 
 @pytest.mark.parametrize("key", ["RequestBody", "ResponseBody"])
-def test_bodies_within_a_body_are_masked_inside(key: str) -> None:
-    """AuthZPlugin is sent the engine's own calls, in base64 (protocol.md B5)."""
+def test_secrets_in_the_engine_bodies_of_an_authz_request_are_masked(key: str) -> None:
+    """The engine sends AuthZPlugin the bodies of its API calls, in base64 (protocol.md B5)."""
     inner = b'{"Env":["TOKEN=hunter2"],"Image":"busybox"}'
 
     left = authz(**{key: b64encode(inner).decode()})
@@ -163,8 +163,8 @@ def test_the_data_of_a_new_secret_is_masked() -> None:
     assert json.loads(b64decode(left["RequestBody"])) == {"Name": "db", "Data": MASK}
 
 
-def test_a_query_is_masked() -> None:
-    """Build arguments are JSON in a query; other parameters have names."""
+def test_secrets_in_the_query_of_a_request_uri_are_masked() -> None:
+    """Parameters are masked by their names, and build arguments inside their JSON."""
     uri = "/build?t=x&buildargs=%7B%22DB_PASSWORD%22%3A%22hunter2%22%7D&token=hunter2"
 
     left = authz(RequestUri=uri)["RequestUri"]
@@ -183,13 +183,13 @@ def test_a_query_is_masked() -> None:
         ("/x?a=%2f%2F+c&b=", "/x?a=%2f%2F+c&b="),
     ],
 )
-def test_a_query_is_taken_apart_as_servers_do(uri: str, left: str) -> None:
-    """At the first question mark and the first equals sign; what is harmless keeps its escapes."""
+def test_a_query_is_split_as_servers_split_it(uri: str, left: str) -> None:
+    """A query begins at the first ?, a value at the first =; harmless values are not changed."""
     assert authz(RequestUri=uri) == {"RequestUri": left}
 
 
-def test_a_body_within_a_body_is_kept_to_the_byte_where_it_is_harmless() -> None:
-    """Even where base64 could be written otherwise."""
+def test_an_inner_body_without_a_secret_is_kept_byte_for_byte() -> None:
+    """Harmless base64 is not encoded again, which could change its characters."""
     inner = "e31="
     assert b64decode(inner) == b"{}"
 
@@ -197,22 +197,22 @@ def test_a_body_within_a_body_is_kept_to_the_byte_where_it_is_harmless() -> None
 
 
 @pytest.mark.parametrize("value", ["", None])
-def test_a_provider_without_a_secret_has_none_masked(value: Any) -> None:
-    """An answer with an error has no Value to hide."""
+def test_a_get_secret_response_without_a_value_is_not_changed(value: Any) -> None:
+    """A response with an error has no Value to mask."""
     body = json.dumps({"Value": value, "Err": "no such secret"}).encode()
 
     assert mask_body("SecretProvider.GetSecret", body) == body
 
 
-def test_a_subsystem_is_known_whatever_follows_its_name() -> None:
-    """A query may hold dots too."""
+def test_a_subsystem_is_recognized_in_a_method_with_a_query() -> None:
+    """A response of GetSecret is masked even if the query holds dots."""
     body = {"Value": "aHVudGVyMg=="}
 
     assert masked(body, "SecretProvider.GetSecret?version=1.2") == {"Value": "Kioq"}
 
 
-def test_what_stands_beside_a_secret_is_kept() -> None:
-    """Space before the value goes; letters, and bytes that are none, do not."""
+def test_fields_beside_a_masked_secret_are_kept() -> None:
+    """White space around the JSON is dropped; letters and bytes that are not UTF-8 are kept."""
     body = b' \n{"Name": "\xc3\xa9\xff", "Token": ["hunter2"]} '
 
     assert mask_body(CREATE, body) == b'{"Name":"\xc3\xa9\xff","Token":["***"]}\n'
@@ -231,10 +231,10 @@ def test_what_stands_beside_a_secret_is_kept() -> None:
         ("SecretProvider.GetSecret?a=b", b'{"Value":"aHVudGVyMg"'),
     ],
 )
-def test_of_subsystems_made_of_secrets_nothing_is_kept_that_is_not_understood(
+def test_an_unreadable_body_of_authz_or_secret_provider_is_replaced_by_its_size(
     method: str, body: bytes
 ) -> None:
-    """What is cut off, compressed or in another format becomes its size."""
+    """A body that is cut off, compressed or in another format may hold any secret."""
     left = mask_body(method, body)
 
     assert left == f"*** ({len(body)} bytes)".encode()
@@ -242,8 +242,8 @@ def test_of_subsystems_made_of_secrets_nothing_is_kept_that_is_not_understood(
     assert mask_body(method, body[:-1], omitted=1) == left
 
 
-def test_a_key_that_such_a_subsystem_does_not_have_is_masked() -> None:
-    """A misspelt key is not understood; one that is there twice is not kept by its last value."""
+def test_an_unknown_key_of_authz_or_secret_provider_is_masked() -> None:
+    """Only known keys are shown; of a repeated key, the earlier values are dropped."""
     assert masked({"Valeu": "aHVudGVyMg==", "err": "no"}, "SecretProvider.GetSecret") == {
         "Valeu": MASK,
         "err": "no",
@@ -253,15 +253,15 @@ def test_a_key_that_such_a_subsystem_does_not_have_is_masked() -> None:
 
 
 @every("inner", [b"hunter2", b'"hunter2"', b'{"Name":"hunter2', b"\x1f\x8bhunter2", b"a=hunter2"])
-def test_a_body_within_a_body_that_is_not_understood_is_its_size(inner: bytes) -> None:
-    """An archive, a form, or JSON that is cut off may hold anything."""
+def test_an_unreadable_inner_body_is_replaced_by_its_size(inner: bytes) -> None:
+    """An archive, a form, or JSON that is cut off may hold any secret."""
     left = authz(ResponseBody=b64encode(inner).decode())
 
     assert b64decode(left["ResponseBody"]) == f"*** ({len(inner)} bytes)".encode()
 
 
-def test_a_body_within_a_body_may_be_several_values() -> None:
-    """The engine's progress is one JSON value after the other."""
+def test_each_of_several_json_values_in_an_inner_body_is_masked() -> None:
+    """The engine reports progress as JSON values, one after the other."""
     inner = b64encode(b'{"status":"a"}\r\n{"token":"hunter2"}\r\n').decode()
 
     left = b64decode(authz(ResponseBody=inner)["ResponseBody"])
@@ -302,8 +302,8 @@ WRAPPED = [
 
 
 @every("body", WRAPPED)
-def test_however_a_secret_is_wrapped_it_is_masked(body: Any) -> None:
-    """In texts, settings, lists, URLs, headers, keys, JSON and base64 in strings, to any depth."""
+def test_a_secret_is_masked_wherever_it_stands_in_a_body(body: Any) -> None:
+    """The secret may be in a setting, a list, a URL, a header, or in nested JSON or base64."""
     text = json.dumps(body)
     for data in (text.encode(), ("\ufeff" + text).encode(), text.encode("utf-16")):
         left = mask_body(CREATE, data)
@@ -313,8 +313,8 @@ def test_however_a_secret_is_wrapped_it_is_masked(body: Any) -> None:
 
 
 @every("body", WRAPPED)
-def test_wherever_json_is_cut_off_no_secret_is_left(body: Any) -> None:
-    """A body over 1 MiB is cut off; what is not whole is left out where it may be a secret."""
+def test_no_part_of_a_secret_is_left_where_json_is_cut_off(body: Any) -> None:
+    """Bodies over 1 MiB are cut off; an incomplete value is dropped if it may be secret."""
     data = json.dumps(body).encode()
     for size in range(len(data) // 2, len(data), 3):
         left = mask_body(CREATE, data[:size], len(data) - size).decode()
@@ -333,8 +333,8 @@ def test_wherever_json_is_cut_off_no_secret_is_left(body: Any) -> None:
         b"x\x01 https://user:hunter2@host",
     ],
 )
-def test_a_control_character_lets_no_secret_through(body: bytes) -> None:
-    """What may be a frame or an archive keeps its length."""
+def test_a_secret_in_a_body_with_control_characters_is_masked(body: bytes) -> None:
+    """Such a body may be a frame or an archive, so masking does not change its length."""
     left = mask_body(CREATE, body)
 
     assert b"hunter" not in left
@@ -355,15 +355,15 @@ def test_a_control_character_lets_no_secret_through(body: bytes) -> None:
     ],
 )
 def test_a_text_without_a_secret_is_kept(text: str) -> None:
-    """Words that only look like a secret's name, and addresses, say what they said."""
+    """Words that only resemble the name of a secret, and addresses, are not changed."""
     assert masked({"text": [text]}) == {"text": [text]}
 
 
-def test_methods_and_errors_are_masked_too() -> None:
-    """A query is part of a method; an error may quote what came."""
+def test_secrets_in_methods_and_error_texts_are_masked() -> None:
+    """A recorded method may have a query, and an error may quote a response."""
     assert mask_method("X.y?id=1&token=hunter2") == "X.y?id=1&token=***"
     assert mask_method("GraphDriver.ApplyDiff?id=1&parent=") == "GraphDriver.ApplyDiff?id=1&parent="
-    assert mask_text("malformed answer: password: hunter2") == "malformed answer: password: ***"
+    assert mask_text("malformed response: password: hunter2") == "malformed response: password: ***"
     assert mask_text("it hung up") == "it hung up"
 
 
@@ -383,8 +383,8 @@ def test_methods_and_errors_are_masked_too() -> None:
         "a@//b:",
     ],
 )
-def test_the_time_grows_with_the_text(text: str) -> None:
-    """No repetition makes a search start over at each place."""
+def test_the_time_to_mask_a_text_does_not_grow_with_its_square(text: str) -> None:
+    """No repeated text makes a regular expression start again at each character."""
     times = []
     for size in (1 << 11, 1 << 13):
         body = json.dumps({"x": text * (size // len(text))}).encode()
@@ -409,7 +409,7 @@ def test_the_time_grows_with_the_text(text: str) -> None:
 def test_a_secret_anywhere_in_any_json_is_masked(
     around: Any, key: str, wraps: int, cut: int
 ) -> None:
-    """Beside anything, in strings in strings, and cut off anywhere."""
+    """The secret may be beside any JSON, in nested strings, and in a body that is cut off."""
     body: Any = {"before": around, key: SECRET, "after": [around]}
     for number in range(wraps):
         text = json.dumps(body)
@@ -424,7 +424,7 @@ def test_a_secret_anywhere_in_any_json_is_masked(
 
 @given(st.binary(max_size=200), st.sampled_from([CREATE, "AuthZPlugin.x", "SecretProvider.y"]))
 def test_any_bytes_are_masked_without_an_error(body: bytes, method: str) -> None:
-    """A plugin may send what it likes; what was masked is not masked again."""
+    """A plugin may send any bytes; masking a masked body again does not change it."""
     left = mask_body(method, body)
 
     assert mask_body(method, left) == left
@@ -447,8 +447,8 @@ CONFIG = json.dumps({"password": "hunter2"}).encode()
         "<user>me</user><password>hunter2</password>",
     ],
 )
-def test_a_secret_within_a_text_is_masked_however_it_is_written(text: str) -> None:
-    """Base64 of it among words, over several lines and of bytes; blocks of YAML; XML."""
+def test_a_secret_in_base64_yaml_or_xml_within_a_text_is_masked(text: str) -> None:
+    """Base64 may be among words, continue over lines, and encode bytes that are not text."""
     for body in (text.encode(), json.dumps({"Opts": {"conf": text}}).encode()):
         left = mask_body(CREATE, body)
 
@@ -459,8 +459,8 @@ def test_a_secret_within_a_text_is_masked_however_it_is_written(text: str) -> No
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_a_text_in_another_encoding_is_masked(encoding: str) -> None:
-    """Where there is a secret in it; else its bytes are kept."""
+def test_a_secret_in_a_text_in_utf_16_or_utf_32_is_masked(encoding: str) -> None:
+    """A text in these encodings without a secret is kept byte for byte."""
     assert b"h" not in mask_body(CREATE, "password=hhhhhhh".encode(encoding)).replace(b"\0", b"")
     assert mask_body(CREATE, "name=me".encode(encoding)) == "name=me".encode(encoding)
 
@@ -473,13 +473,13 @@ def test_a_text_in_another_encoding_is_masked(encoding: str) -> None:
         json.dumps(CONFIG.decode()),
     ],
 )
-def test_what_follows_json_is_left_out_where_it_may_be_secret(rest: str) -> None:
-    """A host ignores it, and it is worth no risk."""
+def test_text_after_the_json_value_is_dropped_if_it_may_hold_a_secret(rest: str) -> None:
+    """Hosts ignore what follows the first JSON value, so nothing of use is lost."""
     assert mask_body(CREATE, f'{{"a":1}} {rest}'.encode()) == b'{"a":1}\n'
 
 
-def test_a_text_that_begins_as_json_is_a_text() -> None:
-    """A number, or a word in quotes, is the beginning of a sentence."""
+def test_a_sentence_that_begins_with_a_number_is_masked_as_text() -> None:
+    """The number is valid JSON, but the rest is not dropped: only its secrets are masked."""
     assert mask_body(CREATE, b"404 see https://h/x") == b"404 see https://h/x"
     assert mask_body(CREATE, b"500 password=hunter2, sorry") == b"500 password=***"
 
@@ -492,14 +492,16 @@ def test_a_text_that_begins_as_json_is_a_text() -> None:
         ({"Msg": ["hunter2"], "Allow": True}, {"Msg": [MASK], "Allow": True}),
     ],
 )
-def test_of_such_a_subsystem_a_value_of_another_type_is_masked(body: Any, left: Any) -> None:
-    """A key that is known has a value that is understood, or none that is shown."""
+def test_a_known_key_of_authz_with_a_value_of_the_wrong_type_is_masked(
+    body: Any, left: Any
+) -> None:
+    """A value under a known key is shown only if it has the expected type."""
     assert masked(body, "AuthZPlugin.AuthZReq") == left
 
 
 @pytest.mark.parametrize("data", [["hunter2"], {"x": "hunter2"}, "aHVudGVyMg=="])
 def test_the_data_of_a_new_secret_is_masked_whatever_its_type(data: Any) -> None:
-    """The engine would refuse it, and the secret has been sent all the same."""
+    """The engine refuses a list or an object as Data, but the request holds the secret."""
     inner = b64encode(json.dumps({"Data": data}).encode()).decode()
 
     left = masked({"RequestBody": inner}, "AuthZPlugin.AuthZReq")["RequestBody"]
@@ -509,12 +511,12 @@ def test_the_data_of_a_new_secret_is_masked_whatever_its_type(data: Any) -> None
 
 
 @pytest.mark.parametrize("method", ["/AuthZPlugin.AuthZReq", "a/../SecretProvider.GetSecret"])
-def test_a_subsystem_is_known_at_any_path(method: str) -> None:
-    """A server may answer there as well."""
+def test_a_subsystem_is_recognized_at_any_url_path(method: str) -> None:
+    """A server may accept SecretProvider.GetSecret at another path, too."""
     assert mask_body(method, b"hunter2") == b"*** (7 bytes)"
 
 
 @pytest.mark.parametrize("mark", ["/", ";", "#"])
-def test_a_method_is_masked_without_a_query_too(mark: str) -> None:
-    """What follows a name and "=" is one."""
+def test_a_secret_setting_in_a_method_is_masked_even_without_a_query(mark: str) -> None:
+    """A setting such as token=x may follow /, ; or # instead of ?."""
     assert mask_method(f"Volume.Create{mark}token=hunter2") == f"Volume.Create{mark}token=***"

@@ -1,4 +1,4 @@
-"""Secrets in bodies that are no JSON, are broken, or are wrapped again and again."""
+"""Secrets are masked in bodies that are not JSON, are broken, or are nested in strings."""
 
 import json
 import re
@@ -19,33 +19,33 @@ def masked(body: bytes) -> bytes:
 
 
 def test_half_of_a_surrogate_pair_beside_a_secret_stays_escaped() -> None:
-    """No encoding has bytes for it."""
+    """Half of a pair cannot be encoded, so the masked JSON keeps its escape."""
     assert masked(b'{"Password":"x","Name":"\\ud800"}') == (
         b'{"Password":"%b","Name":"\\ud800"}\n' % MASK.encode()
     )
 
 
-def test_half_of_a_surrogate_pair_within_json_in_a_string_hides_no_secret() -> None:
-    """Whether the string has it, or has its escape."""
+def test_a_secret_beside_half_a_surrogate_pair_in_nested_json_is_masked() -> None:
+    """The string may have half of the pair itself, or its escape."""
     for half in ("\ud800", "\\ud800"):
         inside = f'{{"Password":"hunter2","Name":"{half}"}}'
         assert b"hunter2" not in masked(json.dumps({"Opts": inside}).encode())
 
 
-def test_a_form_is_masked_by_its_keys() -> None:
-    """As web pages send them."""
+def test_a_url_encoded_form_is_masked_by_its_keys() -> None:
+    """In password=x&name=books, as web pages send it, only the password is masked."""
     assert masked(b"password=hunter2&name=books") == b"password=%b&name=books" % MASK.encode()
 
 
-def test_a_setting_among_control_characters_keeps_its_length() -> None:
-    """Frames and archives count their bytes."""
+def test_a_secret_among_control_characters_is_replaced_by_as_many_stars() -> None:
+    """The body may be a frame or an archive, whose length must not change."""
     body = b"\x00\x01password=hunter2 \x02name=books"
 
     assert masked(body) == b"\x00\x01password=******* \x02name=books"
 
 
-def test_brackets_that_do_not_match_hide_all_that_may_hold_a_secret() -> None:
-    """Where JSON ends cannot be told."""
+def test_json_with_mismatched_brackets_is_masked_whole_if_it_may_hold_a_secret() -> None:
+    """Where the JSON ends is unknown, so only the size of the body is shown."""
     for body in (b'{"Password":"hunter2"],', b'[{"Name":"books"}}, "Password": "hunter2"'):
         assert masked(body) == b"*** (%d bytes)" % len(body)
 
@@ -57,8 +57,8 @@ def wrapped(text: str, times: int) -> str:
     return text
 
 
-def test_json_in_strings_in_json_is_read_so_far_and_hidden_beyond() -> None:
-    """However deep it is, no secret is shown."""
+def test_json_nested_in_strings_is_masked_inside_to_a_limit_and_whole_beyond() -> None:
+    """No secret is shown at any depth, and harmless values up to the limit are."""
     for times in range(1, 2 * MAX_NESTED):
         assert b"hunter2" not in masked(wrapped('{"Password":"hunter2"}', times).encode())
     harmless = '{"Name":"books"}'
@@ -66,8 +66,8 @@ def test_json_in_strings_in_json_is_read_so_far_and_hidden_beyond() -> None:
     assert b"books" not in masked(wrapped(harmless, MAX_NESTED + 2).encode())
 
 
-def test_base64_of_base64_is_read_so_far_and_hidden_beyond() -> None:
-    """However deep it is; what is no text in the end stays where it can be told to be none."""
+def test_a_secret_in_nested_base64_is_masked_at_any_depth() -> None:
+    """Base64 is decoded up to a limit; printable text that is nested deeper is masked whole."""
     text = b'{"Password":"hunter2","Name":"a book of many pages"}'
     for times in range(1, 2 * MAX_NESTED):
         text = b64encode(text)
@@ -86,8 +86,8 @@ def test_base64_of_base64_is_read_so_far_and_hidden_beyond() -> None:
         f"SWMKEY-1-{'aB3d' * 10}",
     ],
 )
-def test_a_token_that_says_what_it_is_is_masked(token: str) -> None:
-    """By itself and among words, in any string; many are the letters of base64, too."""
+def test_a_token_with_a_known_prefix_is_masked(token: str) -> None:
+    """Such a token is masked alone and among words, even if it looks like base64."""
     assert mask_text(token) == "***"
     assert mask_text(f"it is {token} now") == "it is *** now"
     assert mask_text(f"X={token}") == "X=***"
@@ -99,7 +99,7 @@ def test_a_token_that_says_what_it_is_is_masked(token: str) -> None:
 
 
 def test_a_text_that_only_looks_like_base64_is_kept() -> None:
-    """No bytes have a code of so many characters."""
+    """Base64 never has 21 characters, so these are neither decoded nor masked."""
     body = json.dumps({"a": "A" * 21}).encode()
 
     assert masked(body) == body
@@ -122,8 +122,10 @@ def test_a_text_that_only_looks_like_base64_is_kept() -> None:
         (',"b":[{"c":"}]"},{"d"', ',"b":[{"c":"}]"},{}]'),
     ],
 )
-def test_of_what_is_cut_off_the_whole_values_are_kept(rest: str, left: str | None) -> None:
-    """Beside a secret that is masked; the last one, which may go on, is left out."""
+def test_a_cut_off_body_with_a_secret_keeps_its_complete_values(
+    rest: str, left: str | None
+) -> None:
+    """The secret is masked; the last value, which may be incomplete, is dropped."""
     wanted = "{}" if left is None else f'{{"Password":"***"{left}}}'
 
     assert masked(b'{"Password":"hunter2"' + rest.encode()).decode().strip() == wanted
@@ -143,14 +145,16 @@ def test_of_what_is_cut_off_the_whole_values_are_kept(rest: str, left: str | Non
         ('{"a":1,"b":"' + "Zm9v" * 4, None),
     ],
 )
-def test_what_is_cut_off_is_kept_where_it_is_harmless(body: str, left: str | None) -> None:
-    """And left out where a secret's name, an address or base64 begins."""
+def test_the_incomplete_end_of_a_cut_off_body_is_kept_if_harmless(
+    body: str, left: str | None
+) -> None:
+    """The end is dropped where the name of a secret, an address or base64 may begin."""
     assert masked(body.encode()).decode().strip() == (body if left is None else left)
 
 
 @every("size", range(12))
-def test_base64_need_not_be_padded(size: int) -> None:
-    """Nor in one line, nor in the letters of the usual alphabet."""
+def test_a_secret_in_base64_is_masked_without_padding_and_over_several_lines(size: int) -> None:
+    """The alphabet for URLs, with - and _, is decoded as well."""
     inside = f'password="hunter2" {"?" * 12}{"x" * size}'.encode()
     for encoded in (b64encode(inside), urlsafe_b64encode(inside)):
         text = encoded.decode().rstrip("=")
@@ -165,16 +169,16 @@ def test_base64_need_not_be_padded(size: int) -> None:
             assert left_inside == inside.replace(b"hunter2", b"***")
 
 
-def test_base64_that_hides_nothing_is_kept_as_it_is() -> None:
-    """With its white space, and without padding."""
+def test_base64_without_a_secret_is_not_changed() -> None:
+    """White space around the base64 is kept, and no padding is added."""
     text = b64encode(b'{"Name":"a book of many pages"}').decode().rstrip("=")
     for each in (f" {text} ", f"VAR={text}", f"a {text} b", text):
         body = json.dumps({"a": each}).encode()
         assert masked(body) == body
 
 
-def test_base64_is_opened_so_often_and_no_more() -> None:
-    """``MAX_NESTED`` times; what lies deeper is hidden if it may be a text, else kept."""
+def test_nested_base64_is_decoded_up_to_a_limit() -> None:
+    """Beyond MAX_NESTED layers, base64 of printable text is masked, and of other bytes kept."""
     text = b"a book of many pages, in which no name is a secret's"
     for _ in range(MAX_NESTED):
         text = b64encode(text)
@@ -191,8 +195,8 @@ def test_base64_is_opened_so_often_and_no_more() -> None:
 
 
 @every("opened", ["{", "["])
-def test_json_in_a_string_is_opened_so_often_and_no_more(opened: str) -> None:
-    """An object or an array, of which nothing is shown that lies deeper."""
+def test_json_nested_in_strings_is_parsed_up_to_a_limit(opened: str) -> None:
+    """Objects and arrays beyond MAX_NESTED layers are masked whole."""
     text = '{"Name":"books"}' if opened == "{" else '["books"]'
     for _ in range(MAX_NESTED - 1):
         text = json.dumps([text])
@@ -218,8 +222,10 @@ def _in_an_api_body(text: str) -> str:
         _in_an_api_body,
     ],
 )
-def test_each_door_opens_json_in_strings_equally_often(shown: Callable[[str], str]) -> None:
-    """A text, a query, and the bodies of any call, of a secret and of the engine's API."""
+def test_json_nested_in_strings_has_the_same_limit_in_every_kind_of_text(
+    shown: Callable[[str], str],
+) -> None:
+    """Texts, queries, bodies of calls and bodies of the engine's API share MAX_NESTED."""
     text = '["books"]'
     for _ in range(MAX_NESTED - 1):
         text = json.dumps([text])
@@ -228,8 +234,8 @@ def test_each_door_opens_json_in_strings_equally_often(shown: Callable[[str], st
     assert "books" not in shown(json.dumps([text]))
 
 
-def test_a_text_is_opened_as_often_if_it_is_broken_or_in_base64() -> None:
-    """Each layer counts, of JSON or base64."""
+def test_the_limit_of_nested_strings_applies_to_broken_json_and_base64_too() -> None:
+    """Each layer of JSON or base64 counts, even if the outer JSON is cut off."""
     text = '["books on a long shelf"]'
     for _ in range(MAX_NESTED - 1):
         text = json.dumps([text])
@@ -241,15 +247,15 @@ def test_a_text_is_opened_as_often_if_it_is_broken_or_in_base64() -> None:
     assert mask_text(encoded) != encoded
 
 
-def test_the_query_of_a_call_does_not_choose_its_subsystem() -> None:
-    """Whatever stands in it."""
+def test_the_query_of_a_method_does_not_change_its_subsystem() -> None:
+    """A body of GetSecret is masked even if ?a=/b or .More follows the method's name."""
     body = b'{"SecretName":"a","Value":"aHVudGVyMg=="}'
     for method in ("SecretProvider.GetSecret?a=/b", "SecretProvider.GetSecret.More"):
         assert b"aHVudGVyMg==" not in mask_body(method, body)
 
 
-def test_a_list_hides_what_follows_a_flag_or_the_name_of_a_secret() -> None:
-    """The name alone hides only where it is the first of two."""
+def test_a_list_item_after_a_secret_flag_or_name_is_masked() -> None:
+    """After a flag such as --token it always is, after a plain name only in a list of two."""
     assert masked(b'["token","x"]') == b'["token","***"]\n'
     assert masked(b'["a","token","x"]') == b'["a","token","x"]'
     assert masked(b'["a","--token","x"]') == b'["a","--token","***"]\n'
@@ -257,45 +263,45 @@ def test_a_list_hides_what_follows_a_flag_or_the_name_of_a_secret() -> None:
 
 
 @every("body", ['{"Token":"","Name":"boo', '[["--token",""],"boo', '{"a":["--token"],"b":"boo'])
-def test_of_what_is_cut_off_nothing_is_kept_behind_the_name_of_a_secret(body: str) -> None:
-    """Though it was empty: more of it may have been cut off."""
+def test_in_a_cut_off_body_nothing_is_kept_after_the_name_of_a_secret(body: str) -> None:
+    """The incomplete end is dropped, even if the value under that name is empty."""
     assert "boo" not in masked(body.encode()).decode()
 
 
-def test_a_broken_body_that_may_hold_a_secret_is_its_whole_size() -> None:
-    """With the bytes that were left out."""
+def test_a_broken_body_that_may_hold_a_secret_is_replaced_by_its_size() -> None:
+    """The size includes the bytes that were not recorded."""
     assert mask_body(CREATE, b'{"Token"}', 5) == b"*** (14 bytes)"
     assert mask_body(CREATE, b'\n {"Token"}', 5) == b"*** (16 bytes)"
 
 
-def test_of_values_of_one_key_the_last_is_shown() -> None:
-    """Where nothing but known values may be shown: the others may be anything."""
+def test_only_the_last_value_of_a_repeated_key_is_shown() -> None:
+    """Earlier values of a key in a body of AuthZPlugin may be anything, so they are dropped."""
     body = b'{"Msg":{"a":"hunter2"},"Msg":"no"}'
     assert mask_body("AuthZPlugin.AuthZReq", body) == b'{"Msg":"no"}\n'
 
 
-def test_a_label_is_a_text_that_names_a_secret() -> None:
-    """Another value beside it is none, nor is a name elsewhere."""
+def test_a_value_is_masked_beside_a_label_that_names_a_secret() -> None:
+    """In {"name": "token", "value": "x"}, x is masked; beside other keys or names it is kept."""
     assert masked(b'{"name":"token","value":"x"}') == b'{"name":"token","value":"***"}\n'
     for body in (b'{"name":1,"value":"x"}', b'{"a":"token","value":"x"}', b'{"name":"b","v":"x"}'):
         assert masked(body) == body
 
 
 @every("value", [1, True, None, [], {}, ["hunter2"], {"a": "hunter2"}])
-def test_a_body_within_a_body_is_a_text(value: object) -> None:
-    """Another value is hidden, of the same kind."""
+def test_an_inner_body_that_is_not_a_string_is_masked(value: object) -> None:
+    """RequestBody is a string of base64; a value of another type is masked and keeps its type."""
     body = json.dumps({"RequestBody": value}).encode()
     assert b"hunter2" not in mask_body("AuthZPlugin.AuthZReq", body)
     if value != 1 and not value:
         assert mask_body("AuthZPlugin.AuthZReq", body) == body
 
 
-def test_two_stars_hide_two_bytes_and_one_is_kept() -> None:
-    """One byte among frames may be a coincidence."""
+def test_among_control_characters_a_secret_of_one_byte_is_kept() -> None:
+    """One byte after password= in a frame may be a coincidence; two bytes are masked."""
     assert masked(b"\x00password=ab \x01") == b"\x00password=** \x01"
     assert masked(b"\x00password=a \x01") == b"\x00password=a \x01"
 
 
-def test_letters_stay_letters_beside_a_secret() -> None:
-    """They are not escaped."""
+def test_non_ascii_letters_beside_a_secret_are_not_escaped() -> None:
+    """The masked JSON is written in UTF-8."""
     assert masked('{"Token":"x","Name":"é"}'.encode()) == '{"Token":"***","Name":"é"}\n'.encode()

@@ -67,8 +67,8 @@ STREAMED_BAD_HEADS = [kind for kind in BAD_HEADS if kind != "another length"]
 
 
 @pytest.mark.parametrize("kind", BAD_HEADS)
-def test_a_head_that_no_host_could_read_is_refused(kind: str) -> None:
-    """With what is wrong with it."""
+def test_a_response_head_that_no_host_could_read_is_refused(kind: str) -> None:
+    """The error says what is wrong with the status, a header or the length."""
     status, headers, body, message = BAD_HEADS[kind]
 
     with pytest.raises((TypeError, ValueError)) as caught:
@@ -77,8 +77,8 @@ def test_a_head_that_no_host_could_read_is_refused(kind: str) -> None:
     assert kind != "two lengths" or message == str(caught.value)
 
 
-def test_as_much_as_a_host_reads_can_be_sent() -> None:
-    """The most headers, and the most bytes of them together."""
+def test_as_many_headers_as_a_host_reads_can_be_sent() -> None:
+    """One header or one byte more than a host reads is an error."""
     most = {f"X-{n:02}": "" for n in range(90)}
     Outgoing(200, most, 0)
     Outgoing(200, {"X": "a" * 45_055}, 0)
@@ -90,7 +90,7 @@ def test_as_much_as_a_host_reads_can_be_sent() -> None:
 
 
 def test_a_body_in_memory_is_sent_with_its_length() -> None:
-    """What was read of it before does not count."""
+    """Bytes that were already read from the body do not count in its Content-Length."""
     response = Response(200, b"12345", {"content-length": "3"})
     response.body.read(2)
     outgoing = Outgoing(response.status, response.headers, size_in_memory(response))
@@ -110,8 +110,8 @@ WRONG_CHUNKS: dict[str, tuple[int, dict[str, str], list[Any], type[Exception]]] 
 
 
 @pytest.mark.parametrize("kind", WRONG_CHUNKS)
-def test_a_stream_that_does_not_fit_its_head_is_refused(kind: str) -> None:
-    """At the chunk that shows it."""
+def test_a_streamed_body_that_does_not_fit_its_head_is_an_error(kind: str) -> None:
+    """The error is raised at the first chunk that shows a wrong type or length."""
     status, headers, chunks, error = WRONG_CHUNKS[kind]
     outgoing = Outgoing(status, headers, None)
     count: Callable[[Any], bytes] = outgoing.count

@@ -1,4 +1,4 @@
-"""What is wrong with a managed plugin's directory, by what was seen of it."""
+"""Findings about a managed plugin's directory, derived from observations."""
 
 import json
 from typing import Any
@@ -33,19 +33,19 @@ def only(config: Any = SOUND, seen: FileObservations = SEEN) -> Finding:
     return finding
 
 
-def test_nothing_is_wrong_with_a_sound_one() -> None:
-    """Neither a problem nor a warning."""
+def test_a_sound_plugin_directory_has_no_findings() -> None:
+    """A valid configuration with all its files gives neither a problem nor a warning."""
     assert judge() == []
 
 
 @pytest.mark.parametrize("network", ["", "host", "null"])
-def test_networks_that_are_as_they_say(network: str) -> None:
-    """None, and that of the host."""
+def test_the_network_types_host_null_and_empty_are_no_finding(network: str) -> None:
+    """Engines give such a plugin the network of the host, or none, as the type says."""
     assert judge(SOUND | {"network": {"type": network}}) == []
 
 
-def test_only_what_mounts_needs_propagation() -> None:
-    """An authorization plugin has nothing that an engine should see."""
+def test_only_plugins_that_mount_need_a_propagated_mount() -> None:
+    """An authorization plugin mounts nothing that an engine has to see."""
     interface = {"types": ["docker.authz/1.0"], "socket": "a.sock"}
 
     assert judge(SOUND | {"interface": interface, "propagatedMount": ""}) == []
@@ -53,7 +53,7 @@ def test_only_what_mounts_needs_propagation() -> None:
 
 @pytest.mark.parametrize("destination", ["/run", "/run/docker", "/run/docker/logging/"])
 def test_a_mount_over_the_fifos_of_a_log_driver_is_a_problem(destination: str) -> None:
-    """For a log driver alone: an engine makes them in the root file system."""
+    """An engine makes a log driver's FIFOs in its root file system; other plugins have none."""
     mount = {"name": "m", "source": "/m", "destination": destination}
     interface = {"types": ["docker.logdriver/1.0"], "socket": "a.sock"}
 
@@ -64,13 +64,13 @@ def test_a_mount_over_the_fifos_of_a_log_driver_is_a_problem(destination: str) -
     assert judge(SOUND | {"mounts": [mount]}) == []
 
 
-def test_without_a_root_file_system_nothing_else_of_it_is_said() -> None:
-    """One problem, and not also a program that is missing."""
+def test_a_missing_root_file_system_is_a_single_problem() -> None:
+    """The program, which is missing as well, is not reported separately."""
     assert only(SOUND, FileObservations(rootfs=False)).what == "there is no such directory"
 
 
-def test_odd_files_and_what_was_not_looked_at_are_warnings() -> None:
-    """A few are named, and how many there are."""
+def test_special_files_and_entries_that_were_not_searched_are_warnings() -> None:
+    """The warning names three sockets or devices, and says how many more there are."""
     odd = tuple(f"dev/{n}" for n in range(5))
     seen = FileObservations(
         rootfs=True, program=RUNS, machine="x86_64", odd=odd, looked_at=200_000, cut=True
@@ -83,15 +83,15 @@ def test_odd_files_and_what_was_not_looked_at_are_warnings() -> None:
     assert {first.severity, second.severity} == {WARNING}
 
 
-def test_problems_come_first() -> None:
-    """Whatever they are about."""
+def test_problems_are_listed_before_warnings() -> None:
+    """Findings are sorted by severity, whatever part of the configuration has them."""
     found = judge(SOUND | {"Extra": 1, "workdir": "x", "user": {"uid": 1}})
 
     assert [each.severity for each in found] == [PROBLEM, WARNING, WARNING]
 
 
-def test_warnings_about_keys_do_not_hide_problems() -> None:
-    """A configuration with nothing but unknown keys lacks everything else too."""
+def test_a_configuration_of_unknown_keys_alone_has_problems_too() -> None:
+    """Unknown keys are warnings; the keys that are missing besides are problems."""
     severities = {each.severity for each in judge({"foo": 1})}
 
     assert severities == {PROBLEM, WARNING}

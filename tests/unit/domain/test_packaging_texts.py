@@ -1,4 +1,4 @@
-"""What each finding about a managed plugin's directory tells a person: what, why, what to do."""
+"""Texts of findings about a managed plugin's directory: what, why and what to do."""
 
 from typing import Any
 
@@ -350,8 +350,10 @@ NO_PROGRAM = Finding(
         ),
     ],
 )
-def test_a_finding_about_the_configuration(change: dict[str, Any], finding: Finding) -> None:
-    """It is the only one, and whole."""
+def test_a_fault_in_the_configuration_gives_exactly_one_finding(
+    change: dict[str, Any], finding: Finding
+) -> None:
+    """All texts of the finding are compared: where, what, why and what to do."""
     assert judge(SOUND | change) == [finding]
 
 
@@ -440,10 +442,10 @@ def test_a_finding_about_the_configuration(change: dict[str, Any], finding: Find
         ),
     ],
 )
-def test_a_finding_about_files(
+def test_a_fault_in_the_files_gives_exactly_one_finding(
     seen: FileObservations, change: dict[str, Any], finding: Finding
 ) -> None:
-    """It is the only one, and whole."""
+    """All texts of the finding are compared: where, what, why and what to do."""
     assert judge(SOUND | change, seen) == [finding]
 
 
@@ -459,6 +461,6 @@ def test_a_finding_about_files(
         {"env": [{"name": "A", "settable": ["value"]}]},
     ],
 )
-def test_nothing_is_found_in_what_is_just_right(change: dict[str, Any]) -> None:
-    """Each is beside one in which something is found."""
+def test_a_configuration_just_within_the_rules_has_no_finding(change: dict[str, Any]) -> None:
+    """Each case differs only a little from one that has a finding in the tests above."""
     assert judge(SOUND | change) == []

@@ -1,4 +1,4 @@
-"""Who could change what hosts trust, and commands that a shell reads as they are meant."""
+"""Permissions of paths that hosts trust, and commands that are quoted for a shell."""
 
 import pytest
 
@@ -39,8 +39,8 @@ def found(access: Access) -> list[tuple[str, str, str]]:
         Access(PATH, LINK, 0o777),
     ],
 )
-def test_what_only_the_trusted_may_change_is_safe(access: Access) -> None:
-    """Root's and one's own; a sticky directory; a socket's group; a link's mode."""
+def test_a_path_that_only_trusted_users_can_change_has_no_weakness(access: Access) -> None:
+    """Sticky directories, sockets that a group can write to, and modes of links are safe."""
     assert found(access) == []
 
 
@@ -84,13 +84,15 @@ def test_what_only_the_trusted_may_change_is_safe(access: Access) -> None:
         ),
     ],
 )
-def test_what_others_may_change_is_told(access: Access, what: str, who: str, remedy: str) -> None:
-    """With those who could use it, and the command that mends it."""
+def test_a_path_that_other_users_can_change_is_reported(
+    access: Access, what: str, who: str, remedy: str
+) -> None:
+    """The report names the users who can use it, and the command that prevents it."""
     assert found(access) == [(what, who, f"{remedy} {PATH}")]
 
 
-def test_an_owner_and_a_mode_are_two_things() -> None:
-    """Each has its own remedy."""
+def test_a_wrong_owner_and_a_wrong_mode_are_reported_separately() -> None:
+    """The remedy for the owner is chown, and the one for the mode chmod."""
     assert [remedy for _, _, remedy in found(Access(PATH, DIRECTORY, 0o777, 5))] == [
         f"chown root {PATH}",
         f"chmod o-w {PATH}",
@@ -111,21 +113,21 @@ def test_an_owner_and_a_mode_are_two_things() -> None:
         ("\u202e", r"$'\342\200\256'"),
     ],
 )
-def test_a_word_stays_one_word(word: str, quoted: str) -> None:
-    """Printable, and on one line."""
+def test_a_quoted_word_is_one_word_for_a_shell(word: str, quoted: str) -> None:
+    """The quoted word is printable and on one line, whatever characters it stands for."""
     assert shell_word(word) == quoted
     assert quoted.isprintable()
 
 
-def test_an_argument_is_no_option() -> None:
-    """Also where it begins with a hyphen."""
+def test_the_last_word_of_a_command_is_never_an_option() -> None:
+    """A path that begins with a hyphen is written after ``--``."""
     assert shell_command("rm", "-rf") == "rm -- -rf"
     assert shell_command("chown", "-h", "root", "/x") == "chown -h root /x"
 
 
 @pytest.mark.parametrize("path", ["/" + "x" * 5000, "/x://me:secret@h"])
-def test_what_cannot_be_shown_as_it_is_is_no_command(path: str) -> None:
-    """Half a command could do harm."""
+def test_a_path_that_cannot_be_shown_unchanged_gives_no_command(path: str) -> None:
+    """A command with a cut or masked path could do harm, so a text takes its place."""
     told = shell_command("rm", path)
 
     assert told.startswith("by hand: ")

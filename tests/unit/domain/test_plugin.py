@@ -1,4 +1,4 @@
-"""What a plugin is, and what it may be called."""
+"""Plugins: their names, addresses and manifests."""
 
 import copy
 import pickle
@@ -23,15 +23,15 @@ BAD_NAMES = ["", ".", "..", "a/b", "/", "../x", "a\\b", "\\", "a\0", "\0"]
 
 
 @every("name", GOOD_NAMES)
-def test_whatever_a_file_can_be_called_is_a_name(name: str) -> None:
-    """Names are passed on to the letter."""
+def test_any_file_name_is_a_valid_plugin_name(name: str) -> None:
+    """Spaces, dots, line ends and any letters are allowed, and the name is not changed."""
     assert is_plugin_name(name)
     assert check_plugin_name(name) == name
 
 
 @every("name", BAD_NAMES)
-def test_what_would_leave_the_directory_is_no_name(name: str) -> None:
-    """A name that is not a plain component of a path is refused, and carried by the error."""
+def test_a_name_that_is_not_a_single_path_component_is_refused(name: str) -> None:
+    """A name such as ../x would lead out of the directory; the error holds the name."""
     assert not is_plugin_name(name)
     with pytest.raises(InvalidPluginNameError) as caught:
         check_plugin_name(name)
@@ -40,8 +40,8 @@ def test_what_would_leave_the_directory_is_no_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [None, b"a", 1])
-def test_a_name_is_a_string(name: object) -> None:
-    """What is not a string is no name, and fails as one."""
+def test_a_plugin_name_that_is_not_a_string_is_refused(name: object) -> None:
+    """The error is InvalidPluginNameError, as for any other invalid name."""
     with pytest.raises(InvalidPluginNameError) as caught:
         check_plugin_name(name)
     with pytest.raises(InvalidPluginNameError) as of_any:
@@ -50,19 +50,19 @@ def test_a_name_is_a_string(name: object) -> None:
     assert (caught.value.name, of_any.value.name) == (name, name)
 
 
-def test_a_manifest_is_no_single_text() -> None:
-    """Its letters would be taken for subsystems."""
+def test_a_manifest_made_from_a_single_string_is_refused() -> None:
+    """The letters of the string would be taken for the names of subsystems."""
     with pytest.raises(TypeError, match=r"^implements must be a list of names, not one string$"):
         Manifest("VolumeDriver")
 
 
-def test_an_address_is_kept_without_its_user() -> None:
-    """As it is shown, and compared with others."""
+def test_user_and_password_are_removed_from_a_plugins_address() -> None:
+    """The address is shown and compared without them."""
     assert Plugin("db", "tcp://user:secret@h:1").addr == "tcp://h:1"
 
 
 def test_a_plugin_before_the_handshake_implements_nothing() -> None:
-    """A plugin as found has a name, an address and an empty manifest."""
+    """A discovered plugin has a name, an address and an empty manifest."""
     plugin = Plugin("db", "tcp://h:1")
 
     assert (plugin.name, plugin.addr, plugin.tls_config) == ("db", "tcp://h:1", None)
@@ -70,8 +70,8 @@ def test_a_plugin_before_the_handshake_implements_nothing() -> None:
     assert not plugin.implements("VolumeDriver")
 
 
-def test_a_plugin_speaks_the_first_protocol() -> None:
-    """Every plugin that is discovered is of version 1, and its paths are the host's."""
+def test_a_legacy_plugin_has_protocol_version_1_and_the_hosts_paths() -> None:
+    """A plugin found by a socket or a spec sees the host's files, so paths are not translated."""
     plugin = Plugin("db", "tcp://h:1")
 
     assert plugin.protocol == PROTOCOL_SCHEME_HTTP_V1 == "moby.plugins.http/v1"
@@ -79,8 +79,8 @@ def test_a_plugin_speaks_the_first_protocol() -> None:
     assert plugin.scoped_path("/mnt/data") == "/mnt/data"
 
 
-def test_a_local_plugin_is_not_verified() -> None:
-    """A socket or a bare address carries "do not verify", and no other option."""
+def test_the_certificate_of_a_local_plugin_is_not_verified() -> None:
+    """A plugin found by a socket or a bare address has only the TLS option "do not verify"."""
     plugin = Plugin.local("db", "unix:///run/db.sock")
 
     assert plugin == Plugin("db", "unix:///run/db.sock", TLSOptions(insecure_skip_verify=True))
@@ -91,7 +91,7 @@ def test_a_local_plugin_is_not_verified() -> None:
     [("VolumeDriver", True), ("authz", True), ("volumedriver", False), ("Volume", False)],
 )
 def test_a_subsystem_is_matched_to_the_letter(kind: str, *, expected: bool) -> None:
-    """``implements`` tells upper from lower case, as engines do."""
+    """``implements`` distinguishes upper from lower case, as engines do."""
     plugin = Plugin("db", "tcp://h:1", manifest=Manifest(("VolumeDriver", "authz")))
 
     assert plugin.implements(kind) is expected
@@ -103,8 +103,8 @@ def test_a_manifest_is_made_from_any_iterable() -> None:
     assert Manifest() == Manifest(())
 
 
-def test_a_manifest_of_other_than_strings_is_refused() -> None:
-    """A subsystem is a string."""
+def test_a_manifest_with_an_item_that_is_not_a_string_is_refused() -> None:
+    """A manifest is a list of the names of subsystems."""
     with pytest.raises(TypeError, match="implements"):
         Manifest((1,))  # type: ignore[arg-type]  # that is the point
     with pytest.raises(TypeError):
@@ -115,7 +115,7 @@ def test_a_manifest_of_other_than_strings_is_refused() -> None:
     ("name", "addr", "error"),
     [("a/b", "tcp://h:1", InvalidPluginNameError), ("a", "localhost:80", SpecError)],
 )
-def test_a_plugin_has_a_usable_name_and_address(
+def test_a_plugin_with_an_invalid_name_or_address_is_refused(
     name: str, addr: str, error: type[Exception]
 ) -> None:
     """No plugin can be made that could not be looked up or reached."""
@@ -123,8 +123,8 @@ def test_a_plugin_has_a_usable_name_and_address(
         Plugin(name, addr)
 
 
-def test_the_address_follows_the_text() -> None:
-    """A plugin that is moved is reached at the new address."""
+def test_a_copy_of_a_plugin_with_another_addr_has_the_new_address() -> None:
+    """The parsed ``address`` of the copy is made from its own ``addr``."""
     moved = evolve(Plugin("db", "tcp://h:1"), addr="unix:///run/db.sock")
 
     assert moved.address.path == "/run/db.sock"

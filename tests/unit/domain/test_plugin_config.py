@@ -1,4 +1,4 @@
-"""What is written as ``config.json``, and what an engine would take from one."""
+"""The ``config.json`` of a managed plugin: written, and read as an engine reads it."""
 
 import json
 from typing import Any
@@ -31,16 +31,16 @@ def found(config: Any) -> list[Finding]:
 
 
 @every("name", ["shelf", "mp/shelf", "mp/shelf:1.0", "host:5000/a/b_c:T", "a-b", "a" * 255])
-def test_names_that_engines_take(name: str) -> None:
-    """A path of small letters with a host before it and a tag behind it."""
+def test_a_valid_reference_is_accepted_as_a_plugins_name(name: str) -> None:
+    """A reference is a path in lower case, with an optional host and an optional tag."""
     assert check_reference(name) == name
 
 
 @every(
     "name", ["", "Shelf", "a//b", "../x", "a b", "a:", "a@sha256:0", "-a", "a\n", "ü", "a" * 256]
 )
-def test_other_names_are_refused(name: str) -> None:
-    """Before anything is laid out; the text says what a name is."""
+def test_an_invalid_reference_is_refused_as_a_plugins_name(name: str) -> None:
+    """The error quotes the name and describes the form of a valid one."""
     with pytest.raises(SettingsError) as caught:
         check_reference(name)
 
@@ -60,8 +60,10 @@ def test_other_names_are_refused(name: str) -> None:
         ("a" * 40, "a" * 17 + ".sock"),
     ],
 )
-def test_a_socket_is_called_after_the_plugin_within_22_bytes(reference: str, socket: str) -> None:
-    """An engine dials it below a directory whose name has 64 digits."""
+def test_a_socket_is_named_after_the_plugin_in_at_most_22_bytes(
+    reference: str, socket: str
+) -> None:
+    """The socket's path is limited, and has the plugin's id of 64 digits as a directory."""
     assert socket_for(reference) == socket
     assert socket_concern(socket) == ""
     assert len(socket) <= 22
@@ -81,8 +83,8 @@ def test_a_socket_is_called_after_the_plugin_within_22_bytes(reference: str, soc
         ("a" * 22, ""),
     ],
 )
-def test_sockets_that_no_engine_reaches(socket: str, concern: str) -> None:
-    """Bytes count, and not characters."""
+def test_a_socket_name_that_no_engine_can_reach_is_reported(socket: str, concern: str) -> None:
+    """A socket's name must be a plain file name of at most 22 bytes, not characters."""
     assert socket_concern(socket) == concern
 
 
@@ -99,8 +101,8 @@ WANTED = Wanted(
 )
 
 
-def test_what_is_laid_out_is_read_without_a_finding() -> None:
-    """All that can be asked for, as an engine takes it; the network is empty."""
+def test_a_config_json_with_all_settings_is_read_without_findings() -> None:
+    """Every setting that can be requested is written as an engine accepts it."""
     config = read_config(json.dumps(WANTED.as_json()).encode())
 
     assert config.findings == ()
@@ -119,8 +121,8 @@ def test_what_is_laid_out_is_read_without_a_finding() -> None:
     ]
 
 
-def test_what_is_laid_out_is_written_as_engines_call_it() -> None:
-    """Every key to the letter: an engine takes any case, and other tools do not."""
+def test_a_written_config_json_has_the_documented_keys() -> None:
+    """Engines accept keys in any case, but other tools need the documented one."""
     settable = {"description": "", "settable": ["value"]}
 
     assert WANTED.as_json() == {
@@ -167,8 +169,8 @@ def test_what_is_laid_out_is_written_as_engines_call_it() -> None:
     }
 
 
-def test_what_was_not_asked_for_is_empty_or_left_out() -> None:
-    """The network is empty, and a description is the name where there is none."""
+def test_settings_that_were_not_requested_are_empty_or_omitted() -> None:
+    """The network is empty, and the plugin's name takes the place of a missing description."""
     bare = Wanted(reference="shelf").as_json()
 
     assert bare["description"] == "shelf"
@@ -180,8 +182,8 @@ def test_what_was_not_asked_for_is_empty_or_left_out() -> None:
 
 
 @every("text", ["", "=1", "A B=1", "a-b", "1A", "Aü", "A=\0"])
-def test_variables_that_are_none(text: str) -> None:
-    """A name is what a shell takes for one."""
+def test_an_invalid_environment_variable_is_refused(text: str) -> None:
+    """The name of a variable must be one that a shell accepts."""
     with pytest.raises(SettingsError) as caught:
         variable(text)
 
@@ -189,8 +191,8 @@ def test_variables_that_are_none(text: str) -> None:
 
 
 @every("text", ["/a:/b", "n:/a", "n:a:/b", "n:/a:b", "n:/a:/b:rw", "n:/a:/b:ro:x"])
-def test_mounts_that_are_none(text: str) -> None:
-    """Both paths are absolute; nothing but ``ro`` follows them."""
+def test_an_invalid_mount_is_refused(text: str) -> None:
+    """Both paths of a mount must be absolute, and only ``:ro`` may follow them."""
     with pytest.raises(SettingsError) as caught:
         Mount.parsed(text)
 
@@ -200,15 +202,15 @@ def test_mounts_that_are_none(text: str) -> None:
     )
 
 
-def test_a_variable_has_a_name_and_perhaps_a_value() -> None:
-    """In small letters, too."""
+def test_an_environment_variable_has_a_name_and_optionally_a_value() -> None:
+    """The name may be in lower case; the value begins after the first =."""
     assert variable("a1") == {"name": "a1", "description": "", "settable": ["value"]}
     assert variable("_A=b=c")["value"] == "b=c"
     assert variable("A=")["value"] == ""
 
 
-def test_a_capability_is_a_word() -> None:
-    """In any case, with its prefix or without."""
+def test_a_capability_is_accepted_in_any_case_and_without_its_prefix() -> None:
+    """net_admin becomes CAP_NET_ADMIN; a text that is not one word is refused."""
     for text in ("CAP_NET_ADMIN", "NET_ADMIN", "net_admin", "cap_Net_Admin"):
         assert capability(text) == "CAP_NET_ADMIN"
     with pytest.raises(SettingsError, match=r"^'net admin' is not a capability such as CAP"):
@@ -229,8 +231,8 @@ def test_a_capability_is_a_word() -> None:
         (b"[" * 100_000, ""),
     ],
 )
-def test_what_is_no_configuration_is_one_problem(data: bytes, why: str) -> None:
-    """An engine refuses all of it, so nothing else is judged."""
+def test_a_file_that_is_not_a_json_object_is_a_single_problem(data: bytes, why: str) -> None:
+    """An engine refuses the whole config.json, so no other findings are reported."""
     config = read_config(data)
 
     assert (config.readable, config.fields) == (False, {})
@@ -264,10 +266,10 @@ def test_what_is_no_configuration_is_one_problem(data: bytes, why: str) -> None:
         ({"ipchost": "yes"}, "ipchost", "a string", "a boolean"),
     ],
 )
-def test_a_wrong_type_of_json_is_a_problem(
+def test_a_key_with_a_value_of_the_wrong_json_type_is_a_problem(
     config: Any, where: str, is_now: str, wanted: str
 ) -> None:
-    """An engine cannot decode it; keys count in any case."""
+    """An engine cannot decode such a config.json; the case of keys does not matter."""
     assert found(config) == [
         Finding(
             PROBLEM,
@@ -303,7 +305,7 @@ def test_a_wrong_type_of_json_is_a_problem(
     ],
 )
 def test_an_unknown_key_is_a_warning(config: Any, where: str, said: str) -> None:
-    """At any depth; what was meant is said where it is near."""
+    """Keys are checked at any depth, and a known key with a similar name is suggested."""
     meant = said.partition("did you mean ")[2].rstrip("?")
 
     assert found(config) == [
@@ -317,16 +319,16 @@ def test_an_unknown_key_is_a_warning(config: Any, where: str, said: str) -> None
     ]
 
 
-def test_ids_reach_from_the_superusers_to_the_largest() -> None:
-    """Both are in 32 bits without a sign."""
+def test_user_and_group_ids_from_0_to_4294967295_are_accepted() -> None:
+    """Engines decode both ids as 32 bits without a sign."""
     config = read_config(b'{"user": {"uid": 0, "gid": 4294967295}}')
 
     assert config.findings == ()
     assert config.part("user") == {"uid": 0, "gid": 4294967295}
 
 
-def test_null_in_an_array_is_an_empty_element_and_a_wrong_one_is_left_out() -> None:
-    """As Go decodes them; what follows is read."""
+def test_null_in_an_array_is_an_empty_element_and_a_wrong_type_is_skipped() -> None:
+    """Go decodes null so; the elements after one of the wrong type are still read."""
     config = read_config(
         b'{"entrypoint": ["a", null, 1, "b"], "mounts": [null, 1, {"name": "m"}],'
         b' "interface": {"types": [null, "docker.authz/1.0"]}}'
@@ -342,8 +344,8 @@ def test_null_in_an_array_is_an_empty_element_and_a_wrong_one_is_left_out() -> N
     ]
 
 
-def test_null_is_as_good_as_nothing() -> None:
-    """As Go decodes it."""
+def test_a_key_with_the_value_null_counts_as_absent() -> None:
+    """Go decodes null as an empty value, so there is no finding about its type."""
     nothing = dict.fromkeys(("interface", "entrypoint", "mounts", "env", "linux", "user"))
 
     config = read_config(json.dumps(nothing).encode())
@@ -365,13 +367,13 @@ def test_null_is_as_good_as_nothing() -> None:
         "x.volumedriver/1.0",
     ],
 )
-def test_types_that_no_engine_matches(given: str) -> None:
-    """Its form, its case and its kind count, to the letter."""
+def test_an_interface_type_that_no_engine_looks_for_is_not_matched(given: str) -> None:
+    """The prefix, subsystem, version and case of the type must match exactly."""
     assert matched_kind(given) == ""
 
 
-def test_kinds_are_those_of_the_subsystems() -> None:
-    """All that this library knows, and the two of swarms."""
+def test_the_known_interface_types_are_all_subsystems_and_two_of_swarms() -> None:
+    """The two types, csicontroller and csinode, have no subsystem class."""
     from moby_plugins.domain.plugin_config import KINDS
     from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
@@ -379,8 +381,8 @@ def test_kinds_are_those_of_the_subsystems() -> None:
     assert {*KINDS} == known | {"csicontroller", "csinode"}
 
 
-def test_a_description_is_found_among_what_else_is_printed() -> None:
-    """The last one counts; half a line is none."""
+def test_a_plugins_description_is_found_among_its_other_output() -> None:
+    """The last valid description line counts; malformed ones are ignored."""
     told = Description(("VolumeDriver",), "shelf.sock")
     output = f'hello\n{Description((), "x").line()}\n{told.line()}\nbye\n{{"moby-plugins": 3\n'
 
@@ -392,5 +394,5 @@ def test_a_description_is_found_among_what_else_is_printed() -> None:
 
 
 def test_the_short_name_has_no_host_and_no_tag() -> None:
-    """What a directory is called after."""
+    """The directory of a packaged plugin is named after the short name."""
     assert short_name("host:5000/mp/shelf:1.0") == "shelf"

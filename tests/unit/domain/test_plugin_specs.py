@@ -1,4 +1,4 @@
-"""Specs as files hold them: the reference outcomes, and what errors say."""
+"""Plugin specs read from files: the reference outcomes, and the texts of errors."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ def written(tls: TLSOptions | None) -> dict[str, Any] | None:
 
 @every("row", VECTORS)
 def test_a_spec_has_the_wanted_outcome(row: dict[str, Any]) -> None:
-    """Every row of the vectors gives the plugin it wants, or an error that names the file."""
+    """Every row of the vectors gives the expected plugin, or an error that names the file."""
     file, want = f"/etc/docker/plugins/{row['file']}", row["want"]
 
     if "error" in want:
@@ -54,13 +54,13 @@ def test_a_spec_has_the_wanted_outcome(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("file", ["a.spec", "a", "a.JSON", "a.json.spec"])
-def test_what_is_not_called_json_is_a_bare_address(file: str) -> None:
-    """The file's ending decides how it is read."""
+def test_a_spec_file_whose_name_does_not_end_in_json_holds_a_bare_address(file: str) -> None:
+    """Only the exact suffix .json makes a JSON spec; white space around an address is ignored."""
     assert read_spec("a", file, b" \n tcp://h:1\r\n") == Plugin.local("a", "tcp://h:1")
 
 
 def test_a_full_spec_gives_all_options() -> None:
-    """Every key of ``TLSConfig`` arrives, except the passphrase, which no spec may hold."""
+    """Every key of ``TLSConfig`` is read, except the passphrase, which no spec may hold."""
     tls = {
         "CAFile": "/ca.pem",
         "CertFile": "/c.pem",
@@ -96,7 +96,7 @@ def test_without_a_ca_file_nothing_is_verified(skip: str) -> None:
 
 
 def test_with_a_ca_file_the_plugin_is_verified() -> None:
-    """``InsecureSkipVerify`` is off where there is a CA file, unless the spec says it."""
+    """``InsecureSkipVerify`` is off where there is a CA file, unless the spec turns it on."""
     data = b'{"Addr":"https://h","TLSConfig":{"CAFile":"/ca.pem"}}'
 
     assert read_spec("a", "a.json", data).tls_config == TLSOptions(ca_file="/ca.pem")
@@ -151,8 +151,8 @@ def test_an_unusable_json_spec_says_what_is_wrong(data: bytes, reason: str) -> N
 
 
 @pytest.mark.parametrize("key", ["CAFile", "CertFile", "KeyFile"])
-def test_a_file_of_tls_is_a_string(key: str) -> None:
-    """The error names the key as the documentation spells it, however the spec does."""
+def test_a_tls_file_in_a_spec_that_is_not_a_string_is_an_error(key: str) -> None:
+    """The error names the key as documented, even if the spec has it in another case."""
     data = json.dumps({"Addr": "https://h", "TLSConfig": {key.lower(): 1}}).encode()
 
     with pytest.raises(SpecError) as caught:
@@ -162,8 +162,8 @@ def test_a_file_of_tls_is_a_string(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["InsecureSkipVerify", "ExclusiveRootPools"])
-def test_a_switch_of_tls_is_a_boolean(key: str) -> None:
-    """Neither a number nor a word turns anything on, or leaves it off."""
+def test_a_tls_switch_in_a_spec_that_is_not_a_boolean_is_an_error(key: str) -> None:
+    """A word such as no turns nothing on or off."""
     data = json.dumps({"Addr": "https://h", "TLSConfig": {key.lower(): "no"}}).encode()
 
     with pytest.raises(SpecError) as caught:
@@ -182,7 +182,7 @@ def test_a_switch_of_tls_is_a_boolean(key: str) -> None:
     ],
 )
 def test_an_unusable_bare_spec_says_what_is_wrong(data: bytes, reason: str | None) -> None:
-    """Bytes that are no text, a byte-order mark, a second line and sheer size are errors."""
+    """Bytes that are not UTF-8, a byte-order mark, a second line and a huge file are errors."""
     with pytest.raises(SpecError) as caught:
         read_spec("a", "/etc/a.spec", data)
 
@@ -192,14 +192,14 @@ def test_an_unusable_bare_spec_says_what_is_wrong(data: bytes, reason: str | Non
 
 
 def test_the_largest_spec_is_read() -> None:
-    """A file of exactly the limit is still a spec."""
+    """A file whose size is exactly the limit is still read."""
     data = b"tcp://h:1".ljust(MAX_SPEC_BYTES)
 
     assert read_spec("a", "a.spec", data).addr == "tcp://h:1"
 
 
-def test_a_name_that_is_none_is_refused() -> None:
-    """Reading a spec does not lend a plugin a name that no look-up would take."""
+def test_a_spec_for_an_invalid_plugin_name_is_refused() -> None:
+    """Reading a spec raises SpecError for a name that no look-up would accept."""
     with pytest.raises(SpecError) as caught:
         read_spec("..", "a.spec", b"tcp://h:1")
 

@@ -1,4 +1,4 @@
-"""What is left of a recorded call without its secrets."""
+"""Secrets of recorded calls are masked, and incomplete lines are dropped."""
 
 from moby_plugins.domain.recording import RecordedBody, RecordedCall, masked_call, whole_lines
 
@@ -7,8 +7,8 @@ SECRET = RecordedBody([b'{"Token":', b'"hunter2"}'], omitted=7)
 MASKED = RecordedBody([b'{"Token":"***"}\n'], omitted=7)
 
 
-def test_both_bodies_of_a_call_are_masked() -> None:
-    """Plugins are told secrets, and tell some; all else about the call is kept."""
+def test_secrets_in_both_bodies_of_a_recorded_call_are_masked() -> None:
+    """A request or a response may hold secrets; all other fields of the call are kept."""
     call = RecordedCall("VolumeDriver.Get", SECRET, 200, HARMLESS, at=1.5, took=0.5)
     answer = RecordedCall("VolumeDriver.Get", HARMLESS, 200, SECRET, host_left=True)
 
@@ -20,8 +20,8 @@ def test_both_bodies_of_a_call_are_masked() -> None:
     )
 
 
-def test_a_body_that_is_masked_whole_says_its_whole_size() -> None:
-    """With the bytes that were not recorded; a method and a broken end have no secrets either."""
+def test_a_body_that_is_masked_whole_is_replaced_by_its_full_size() -> None:
+    """Bytes that were not recorded count; secrets in the method and the error are masked, too."""
     cut_off = RecordedCall(
         "AuthZPlugin.AuthZReq?token=hunter2",
         RecordedBody([b'{"User":"eve'], omitted=7),
@@ -35,8 +35,8 @@ def test_a_body_that_is_masked_whole_says_its_whole_size() -> None:
     )
 
 
-def test_a_line_without_its_end_is_left_out() -> None:
-    """A recording may be read while it is written."""
+def test_an_incomplete_last_line_of_a_recording_is_dropped() -> None:
+    """A recording may be read while it is still being written."""
     assert whole_lines(b"one\ntwo\nthr") == b"one\ntwo\n"
     assert whole_lines(b"one\ntwo\n") == b"one\ntwo\n"
     assert whole_lines(b"one") == b""

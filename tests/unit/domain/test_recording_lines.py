@@ -1,4 +1,4 @@
-"""The lines of a recording where they are easily got wrong."""
+"""Lines of a recording: bodies in chunks, times, and what errors say."""
 
 import re
 
@@ -10,15 +10,15 @@ from moby_plugins.domain.recording import RecordedBody, RecordedCall, call_line,
 HEADING = '{"recording": 1, "plugin": "shelf", "masked": true}\n'
 
 
-def test_a_body_in_two_pieces_comes_back_in_two() -> None:
-    """However few they are, pieces are kept apart."""
+def test_a_body_recorded_in_two_chunks_is_read_as_two_chunks() -> None:
+    """The chunks of a request and of a response are kept apart."""
     call = RecordedCall("M.x", RecordedBody([b"a", b"b"]), answer=RecordedBody([b"c", b"d"]))
 
     assert read_recording((HEADING + call_line(call)).encode(), "r").calls == (call,)
 
 
-def test_times_are_written_to_the_microsecond() -> None:
-    """No clock is better, and lines stay short."""
+def test_times_of_recorded_calls_are_written_to_the_microsecond() -> None:
+    """No clock is more exact, and lines stay short."""
     line = call_line(RecordedCall("M.x", at=1 / 3, took=2 / 3))
 
     assert line == '{"at": 0.333333, "took": 0.666667, "method": "M.x"}\n'
@@ -42,23 +42,23 @@ def test_times_are_written_to_the_microsecond() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_full(text: str, why: str) -> None:
-    """A blank line is not a call, not even the last; what may stand there is named."""
+def test_the_error_of_a_malformed_recording_names_file_line_and_reason(text: str, why: str) -> None:
+    """A blank line is an error even at the end; for an unknown key, the known ones are listed."""
     with pytest.raises(RecordingError, match=f"^{re.escape(why)}"):
         read_recording(text.encode(), "r")
 
 
 @pytest.mark.parametrize("took", ["NaN", "Infinity", "1e999", "-1", "1" + "0" * 400])
-def test_times_are_seconds(took: str) -> None:
-    """So that each viewer of the exported trace can read them."""
+def test_a_duration_in_a_recording_must_be_from_0_to_1e9_seconds(took: str) -> None:
+    """Not every viewer of an exported trace can read NaN or infinity."""
     text = f'{HEADING}{{"at": 0, "took": {took}, "method": "M.x"}}\n'
 
     with pytest.raises(RecordingError, match=r"f, line 2: .*took must be seconds from 0 to 1e\+09"):
         read_recording(text.encode(), "f")
 
 
-def test_the_longest_time_is_a_time() -> None:
-    """More is refused, and shown."""
+def test_a_recorded_time_may_be_up_to_1e9_seconds() -> None:
+    """A larger time is refused, and the error shows it."""
     assert RecordedCall("M.x", at=-1e9, took=1e9).took == 1e9
     with pytest.raises(ValueError, match=r"from -1e\+09 to 1e\+09, not 10000000000\.0$"):
         RecordedCall("M.x", at=1e10)

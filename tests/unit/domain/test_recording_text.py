@@ -1,4 +1,4 @@
-"""Recordings as text: written, and read to the letter."""
+"""The text of recordings: it is read as it was written, and anything else is an error."""
 
 import json
 from typing import Any
@@ -36,23 +36,23 @@ def text(recording: Recording) -> str:
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_what_was_written_is_read(*, masked: bool) -> None:
-    """Every kind of call comes back as it was."""
+def test_a_written_recording_is_read_back_unchanged(*, masked: bool) -> None:
+    """Every kind of call is read as it was written."""
     recording = Recording(CALLS, "shelf", masked)
 
     assert read_recording(text(recording).encode(), "r") == recording
 
 
-def test_the_text_is_for_people_too() -> None:
-    """Text stands as text, and what is as usual is left out."""
+def test_a_line_of_a_recording_is_readable_by_people() -> None:
+    """Bodies that are text are written as text, and default values are omitted."""
     assert call_line(CALLS[0]) == (
         '{"at": 0.0, "took": 0.0, "method": "VolumeDriver.List", "request": "{}\\n",'
         ' "status": 200, "answer": "{}"}\n'
     )
 
 
-def test_calls_are_in_the_order_in_which_they_came() -> None:
-    """They are written down when they end, and read by when they began."""
+def test_calls_of_a_recording_are_sorted_by_when_they_began() -> None:
+    """A call is written when it ends, so lines may be in another order."""
     recording = read_recording((HEADING + call_line(CALLS[5]) + call_line(CALLS[3])).encode(), "r")
 
     assert recording.methods == ["M.long", "M.dead?id=1"]
@@ -86,8 +86,8 @@ def call(**changes: Any) -> str:
         ("[" * 100_000, "recursion"),
     ],
 )
-def test_what_is_not_as_it_is_written_is_an_error(line: str, why: str) -> None:
-    """The error names file, line and reason; nothing is guessed."""
+def test_a_malformed_line_of_a_recording_is_an_error(line: str, why: str) -> None:
+    """The error names the file, the line and the reason."""
     with pytest.raises(RecordingError, match=why) as caught:
         read_recording(f"{HEADING}{call()}\n{line}\n{call()}\n".encode(), "calls.jsonl")
 
@@ -107,20 +107,20 @@ def test_what_is_not_as_it_is_written_is_an_error(line: str, why: str) -> None:
         b"7",
     ],
 )
-def test_what_does_not_say_that_it_is_a_recording_is_none(heading: bytes) -> None:
-    """The first line names the format and its version."""
+def test_a_file_without_the_heading_of_a_recording_is_an_error(heading: bytes) -> None:
+    """The first line must have the version of the format, and keys of the right type."""
     with pytest.raises(RecordingError, match=r"^r, line 1: not a recording: "):
         read_recording(heading + b"\n", "r")
 
 
-def test_a_recording_is_bounded() -> None:
-    """A file cannot fill a reader's memory."""
+def test_a_recording_that_is_too_large_is_an_error() -> None:
+    """A recording is read whole, so its size must not fill the reader's memory."""
     with pytest.raises(RecordingError, match=r"^r: the file is larger than 268435456 bytes$"):
         read_recording(bytes(MAX_RECORDING_BYTES + 1), "r")
 
 
 def test_a_masked_call_has_no_secrets() -> None:
-    """A body that holds one is in one piece then; another keeps its pieces."""
+    """The chunks of a body with a secret are joined; any other body keeps its chunks."""
     call = RecordedCall(
         "M.x",
         RecordedBody([b'{"Pass', b'word":"hunter2"}'], omitted=3),
@@ -136,8 +136,8 @@ def test_a_masked_call_has_no_secrets() -> None:
     assert masked.answer == call.answer
 
 
-def test_a_body_knows_its_whole_size() -> None:
-    """What was not kept counts."""
+def test_the_size_of_a_recorded_body_includes_omitted_bytes() -> None:
+    """The data of the body is only what was kept."""
     body = RecordedBody([b"ab", b"c"], omitted=4)
 
     assert (body.data, body.size) == (b"abc", 7)

@@ -59,7 +59,7 @@ def test_the_default_policy_makes_five_attempts_in_fifteen_seconds() -> None:
     [(1.0, [0, 2, 5, 10, 19]), (5.0, [0, 6, 13, 22]), (29.0, [0]), (28.5, [0, 29.5])],
 )
 def test_slow_failures_use_up_the_same_budget(cost: float, moments: list[float]) -> None:
-    """What an attempt takes counts, so slow failures mean fewer attempts."""
+    """The time that attempts take counts, so slow failures mean fewer attempts."""
     assert schedule(RetryPolicy(), cost) == moments
 
 
@@ -71,14 +71,14 @@ def test_an_attempt_at_the_end_of_the_budget_is_not_made() -> None:
     assert policy.next_delay(0, 28.999) == 1
 
 
-def test_never_is_one_attempt() -> None:
+def test_only_one_attempt_is_made_with_retry_policy_never() -> None:
     """``never()`` gives up at the first failure, however soon the second attempt could be."""
     assert RetryPolicy.never().next_delay(0, 0.0) is None
     assert schedule(RetryPolicy.never()) == [0]
     assert schedule(evolve(RetryPolicy.never(), initial=0.001)) == [0]
 
 
-def test_waits_grow_up_to_the_longest() -> None:
+def test_waits_grow_up_to_the_longest_wait() -> None:
     """No wait is longer than ``max_delay``, however many there were."""
     moments = schedule(RetryPolicy(initial=1, factor=3, max_delay=10, budget=60))
 
@@ -88,15 +88,15 @@ def test_waits_grow_up_to_the_longest() -> None:
 
 @pytest.mark.parametrize("retries", [1_000, 100_000])
 @pytest.mark.parametrize("factor", [2, 2.0, 1e300, float("inf")])
-def test_the_wait_stays_finite_for_ever(factor: float, retries: int) -> None:
-    """A policy without an end of its own goes on with the longest wait."""
+def test_the_wait_stays_finite_however_many_retries_there_were(factor: float, retries: int) -> None:
+    """With an infinite budget, attempts go on with the longest wait."""
     policy = RetryPolicy(factor=factor, budget=float("inf"))
 
     assert policy.next_delay(retries, 1e9) == 30.0
 
 
-def test_a_factor_of_one_waits_evenly() -> None:
-    """Waits need not grow."""
+def test_with_a_factor_of_one_all_waits_are_equal() -> None:
+    """Attempts then begin at even intervals."""
     assert schedule(RetryPolicy(initial=5, factor=1, budget=16)) == [0, 5, 10, 15]
 
 
@@ -126,8 +126,8 @@ def test_a_policy_that_would_not_wait_is_refused(name: str, value: object, bound
 @pytest.mark.parametrize(
     ("name", "bound"), [("initial", 1e-3), ("factor", 1), ("max_delay", 1e-3), ("budget", 0)]
 )
-def test_the_least_number_of_a_policy_is_one(name: str, bound: float) -> None:
-    """The bound that the error tells may be used itself, as a whole number too."""
+def test_the_lower_bound_of_each_number_of_a_policy_is_allowed(name: str, bound: float) -> None:
+    """The bound that the error names may be used itself, also as an ``int``."""
     assert getattr(RetryPolicy(**{name: bound}), name) == bound
 
 
@@ -145,16 +145,16 @@ def test_the_least_number_of_a_policy_is_one(name: str, bound: float) -> None:
         (SpecError("no address"), False, False),
     ],
 )
-def test_only_what_was_not_answered_is_tried_again(
+def test_only_a_call_without_a_response_is_retried(
     error: PluginError, *, again: bool, awaited: bool
 ) -> None:
-    """A call is sent again after an unanswered exchange alone; ``get`` also awaits the file."""
+    """``get`` also tries again if the plugin was not found, since it may still appear."""
     assert is_retryable(error) is again
     assert is_worth_waiting_for(error) is awaited
 
 
-def test_a_size_is_a_positive_whole_number() -> None:
-    """One byte is the least."""
+def test_a_size_that_is_not_a_positive_whole_number_is_refused() -> None:
+    """The smallest size is one byte; the error names the argument."""
     assert (size("most", 1), size("most", 2)) == (1, 2)
     for wrong in (0, -1):
         with pytest.raises(ValueError, match=f"^most must be a positive whole number, not {wrong}"):

@@ -1,4 +1,4 @@
-"""What takes a number of seconds takes no NaN: a wait would end at once, or never."""
+"""NaN is refused as a number of seconds: such a wait would end at once, or never."""
 
 import asyncio
 import math
@@ -117,15 +117,15 @@ REFUSED: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
-def test_a_number_of_seconds_is_not_nan(refused: Callable[[], object]) -> None:
-    """It is refused when it is given."""
+def test_nan_is_refused_as_a_number_of_seconds(refused: Callable[[], object]) -> None:
+    """Each public function that takes seconds raises an error at once."""
     with pytest.raises((ValueError, SettingsError, TypeError), match="nan"):
         refused()
 
 
 @pytest.mark.parametrize("moment", [NAN, INF, -INF])
-def test_a_moment_of_a_fake_time_is_finite(moment: float) -> None:
-    """A script at none would never run, or stop the others; a clock at none could not advance."""
+def test_a_moment_of_a_fake_clock_that_is_not_finite_is_refused(moment: float) -> None:
+    """A script at such a moment would never run, and a clock that begins there never advance."""
     clock = FakeClock()
     with pytest.raises(ValueError, match="moment must be a finite number of seconds"):
         clock.at(moment, print)

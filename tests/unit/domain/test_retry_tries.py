@@ -1,4 +1,4 @@
-"""The attempts at one thing, as a value that no clock and no loop is part of."""
+"""The attempts of one operation, counted without a clock and without an event loop."""
 
 import math
 from collections.abc import Iterable
@@ -24,8 +24,8 @@ def delays(tries: Tries, moments: Iterable[float]) -> list[float | None]:
     return [tries.after(TransportError("refused"), now) for now in moments]
 
 
-def test_attempts_are_counted_and_their_time_runs_from_the_first() -> None:
-    """The number is that of the attempt to come; the budget counts from the start."""
+def test_attempts_are_counted_and_their_time_is_measured_from_the_first() -> None:
+    """``number`` is that of the next attempt, and the budget begins with the first attempt."""
     tries = Tries(RetryPolicy(), is_retryable, started=100.0, chance=never_drawn)
 
     assert tries.number == 1
@@ -33,8 +33,8 @@ def test_attempts_are_counted_and_their_time_runs_from_the_first() -> None:
     assert tries.number == 5
 
 
-def test_an_error_is_told_how_often_and_for_how_long_was_tried() -> None:
-    """Each failure counts itself, and the time that passed since the first attempt began."""
+def test_an_error_has_the_number_of_attempts_and_the_time_since_the_first() -> None:
+    """``attempts`` includes the failed attempt, and ``elapsed`` the time that it took."""
     tries = Tries(RetryPolicy(), is_retryable, started=10.0, chance=never_drawn)
     first, second = TransportError("refused"), TransportError("refused")
 
@@ -45,8 +45,8 @@ def test_an_error_is_told_how_often_and_for_how_long_was_tried() -> None:
     assert (second.attempts, second.elapsed) == (2, 2.25)
 
 
-def test_what_is_not_retryable_is_the_last() -> None:
-    """The policy is not asked, and the error still knows its number."""
+def test_an_error_that_is_not_retryable_ends_the_attempts() -> None:
+    """The error has its ``attempts`` and ``elapsed`` all the same."""
     asked: list[PluginError] = []
 
     def never(error: PluginError) -> bool:
@@ -60,8 +60,8 @@ def test_what_is_not_retryable_is_the_last() -> None:
     assert (error.attempts, error.elapsed) == (1, 2.0)
 
 
-def test_what_was_waited_for_a_turn_is_not_held_against_it() -> None:
-    """Seconds that are left out shorten the time of all attempts, and use no budget."""
+def test_time_spent_waiting_for_other_attempts_does_not_use_the_budget() -> None:
+    """``postpone`` excludes these seconds from the budget and from the error's ``elapsed``."""
     error = TransportError("refused")
     tries = Tries(RetryPolicy(budget=10.0), is_retryable, started=0.0, chance=never_drawn)
     tries.postpone(50.0)
@@ -72,36 +72,36 @@ def test_what_was_waited_for_a_turn_is_not_held_against_it() -> None:
 
 @pytest.mark.parametrize(("drawn", "waits"), [(0.0, [1, 2]), (0.5, [2, 3]), (1.0, [3, 4])])
 def test_jitter_is_added_to_each_wait(drawn: float, waits: list[float]) -> None:
-    """So much of it as was drawn."""
+    """A random number from 0 to 1 decides how much of the jitter is added."""
     tries = Tries(RetryPolicy(jitter=2.0), is_retryable, 0.0, lambda: drawn)
 
     assert delays(tries, [0.0] * 2) == waits
 
 
-def test_jitter_is_bounded_as_delays_are() -> None:
-    """By what each clock takes."""
+def test_a_jitter_longer_than_any_clock_accepts_is_refused() -> None:
+    """The longest jitter is 1e9 seconds, like the longest delay."""
     assert RetryPolicy(jitter=1e9).jitter == 1e9
     with pytest.raises(ValueError, match="jitter must be a number, 0 to"):
         RetryPolicy(jitter=1e300)
 
 
-def test_jitter_puts_no_attempt_off_beyond_the_budget() -> None:
-    """What the policy allows is made; after the budget nothing is, jitter or not."""
+def test_jitter_does_not_move_an_attempt_beyond_the_budget() -> None:
+    """An attempt that the policy allows is made within the budget, and none after it."""
     tries = Tries(RetryPolicy(budget=10, jitter=100), is_retryable, 0.0, lambda: 1.0)
 
     assert delays(tries, [0.0, 10.0]) == [10.0, None]
 
 
 class Steady(RetryPolicy):
-    """Every second, five times."""
+    """A policy of five attempts, one in each second."""
 
     def next_delay(self, retries: int, elapsed: float) -> float | None:
-        """By its own rule."""
+        """A second, until four retries were made."""
         return 1.0 if retries < 4 else None
 
 
-def test_a_policy_of_ones_own_decides() -> None:
-    """A subclass's rule counts alone, beyond the budget too, and so does its jitter there."""
+def test_a_subclass_of_retry_policy_decides_when_to_give_up() -> None:
+    """Its ``next_delay`` allows attempts after the budget, and jitter is added there in full."""
     tries = Tries(Steady(budget=2.25, jitter=0.5), is_retryable, 0.0, lambda: 1.0)
 
     assert delays(tries, range(5)) == [1.5, 1.25, 1.5, 1.5, None]
@@ -155,14 +155,14 @@ def delay_of(given: Any) -> float | None:
         (math.inf, 1e9),
     ],
 )
-def test_a_policy_of_ones_own_returns_any_real_number(given: Any, delay: float) -> None:
-    """Of whatever type; what is too long is the longest wait there is."""
+def test_a_subclass_of_retry_policy_may_return_any_real_number(given: Any, delay: float) -> None:
+    """A ``Fraction`` or ``Decimal`` is accepted; a delay of more than 1e9 s becomes 1e9 s."""
     assert delay_of(given) == delay
 
 
 @every("given", [-1, -0.5, -(10**400), math.nan, -math.inf, Index(-1)])
-def test_a_policy_of_ones_own_returns_no_less_than_nothing(given: Any) -> None:
-    """The error shows what it returned."""
+def test_a_negative_or_nan_delay_of_a_retry_policy_is_an_error(given: Any) -> None:
+    """The error shows the value that ``next_delay`` returned."""
     with pytest.raises(ValueError, match="next_delay") as caught:
         delay_of(given)
 
@@ -172,8 +172,8 @@ def test_a_policy_of_ones_own_returns_no_less_than_nothing(given: Any) -> None:
 
 
 @every("given", ["1", [], 1j, object])
-def test_a_policy_of_ones_own_returns_a_number(given: Any) -> None:
-    """The error shows what it returned."""
+def test_a_delay_of_a_retry_policy_that_is_not_a_number_is_an_error(given: Any) -> None:
+    """The error shows the value that ``next_delay`` returned."""
     with pytest.raises(TypeError) as caught:
         delay_of(given)
 

@@ -5,21 +5,21 @@ from tests.cases import every
 
 
 @every("name", ["pass", "DB_PASS", "dbpwd", "pw", "Session-Key", "tls.key", "auths", "jwt", "OTP2"])
-def test_a_name_is_secret_by_its_end(name: str) -> None:
-    """In any case of letters and with any mark between its words."""
+def test_the_end_of_a_name_shows_that_it_names_a_secret(name: str) -> None:
+    """The case of letters and the marks between words, as in tls.key, do not matter."""
     assert is_secret(name)
     assert is_secret(name.upper())
     assert is_flag(f"--{name}")
 
 
 @every("name", ["", "compass", "OLDPWD", "key", "monkey", "assigned", "passage"])
-def test_other_names_are_not(name: str) -> None:
-    """A word that ends like one by chance."""
+def test_a_name_that_ends_like_a_secret_by_chance_is_not_secret(name: str) -> None:
+    """Names such as compass and monkey are harmless, though they end in pass and key."""
     assert not is_secret(name)
 
 
-def test_a_setting_ends_where_the_next_one_begins() -> None:
-    """In a list of options it ends with its option; outside JSON it ends with the line."""
+def test_a_masked_setting_ends_with_its_option_or_its_line() -> None:
+    """SETTING masks up to the next comma, and LOOSE, for text outside JSON, the whole line."""
     text = "a=1,token=hunter2,b=2"
 
     assert mask_settings(text, SETTING) == "a=1,token=***,b=2"
@@ -27,15 +27,15 @@ def test_a_setting_ends_where_the_next_one_begins() -> None:
     assert mask_settings("token: 'a b', c", SETTING) == "token: '***', c"
 
 
-def test_a_scheme_is_masked_by_itself() -> None:
-    """In any case of letters, and without a name before it."""
+def test_credentials_after_basic_or_bearer_are_masked() -> None:
+    """The scheme may be in any case of letters, and needs no name before it."""
     for scheme in ("Basic", "BASIC", "bearer", "Bearer"):
         text = f"{scheme} aHVudGVyMg=="
         assert mask_settings(text, SETTING) == f"{scheme} ***"
 
 
-def test_several_settings_are_masked_each() -> None:
-    """And what is between them is kept, with what only looks like a secret's name."""
+def test_each_of_several_settings_in_a_text_is_masked() -> None:
+    """The words between the settings are kept."""
     text = "x token=a y password=b z pass=c"
 
     assert mask_settings(text, SETTING) == "x token=*** y password=*** z pass=***"

@@ -1,4 +1,4 @@
-"""Calls counted by method: what is an error, and how good the percentiles are."""
+"""Calls counted by method: what is an error, and how exact the percentiles are."""
 
 import math
 
@@ -11,8 +11,8 @@ from moby_plugins.domain.summary import MAX_METHODS, OTHER, Latencies, Summary, 
 
 
 @given(st.lists(st.floats(1e-6, 1e5), min_size=1, max_size=200), st.sampled_from([50, 95, 99]))
-def test_percentiles_are_right_within_a_fortieth(seconds: list[float], percent: int) -> None:
-    """Of microseconds and of days, by nearest rank."""
+def test_percentiles_are_accurate_to_a_fortieth(seconds: list[float], percent: int) -> None:
+    """Latencies from a microsecond to a day are off by at most 2.5 %, by nearest rank."""
     latencies = Latencies()
     for each in seconds:
         latencies.add(each)
@@ -21,8 +21,8 @@ def test_percentiles_are_right_within_a_fortieth(seconds: list[float], percent: 
     assert latencies.percentile(percent) == pytest.approx(exact, rel=0.0251)
 
 
-def test_nothing_counted_has_no_latency() -> None:
-    """And what took no time took a microsecond."""
+def test_the_percentile_of_no_calls_is_zero() -> None:
+    """A call that took no time counts as a microsecond."""
     latencies = Latencies()
     assert latencies.percentile(50) == 0
     latencies.add(0)
@@ -43,13 +43,13 @@ def test_nothing_counted_has_no_latency() -> None:
         (RecordedCall("M.x", status=200, host_left=True), False),
     ],
 )
-def test_what_counts_as_an_error(call: RecordedCall, *, error: bool) -> None:
-    """A status, an ``Err`` in a 200 and half a response do; a host that left does not."""
+def test_failed_calls_count_as_errors(call: RecordedCall, *, error: bool) -> None:
+    """A bad status, an ``Err`` and half a response are errors; a host that left early is not."""
     assert is_error(call) is error
 
 
 def test_calls_are_counted_by_method() -> None:
-    """Without a query, sorted, each with its own errors."""
+    """Queries are ignored; methods are sorted, and each has its own number of errors."""
     summary = Summary()
     for number, took in enumerate([0.1, 0.2, 0.3, 5.0]):
         summary.add(RecordedCall(f"B.x?id={number}", status=200 if number else 500, took=took))
@@ -63,8 +63,8 @@ def test_calls_are_counted_by_method() -> None:
     assert [second.p95, second.p99] == pytest.approx([5, 5], rel=0.025)
 
 
-def test_the_memory_is_bounded() -> None:
-    """A host may call a million methods, and each may take any time."""
+def test_the_memory_of_a_summary_is_bounded() -> None:
+    """Methods beyond the first 200 are counted together, and long names are cut."""
     summary = Summary()
     for number in range(3 * MAX_METHODS):
         summary.add(
@@ -79,7 +79,7 @@ def test_the_memory_is_bounded() -> None:
 
 
 def test_the_percentiles_are_the_50th_the_95th_and_the_99th() -> None:
-    """Of 1000 calls whose latency grows tenfold right behind each of them."""
+    """The latencies of 1000 calls grow tenfold right after each of these ranks."""
     summary = Summary()
     for number in range(1, 1001):
         took = 10.0 ** sum(number > rank for rank in (500, 950, 990))
@@ -89,8 +89,8 @@ def test_the_percentiles_are_the_50th_the_95th_and_the_99th() -> None:
     assert [method.p50, method.p95, method.p99] == pytest.approx([1.0, 10.0, 100.0], rel=0.026)
 
 
-def test_a_rank_is_the_next_whole_one() -> None:
-    """The 99th percentile of 1000 is the 990th."""
+def test_the_99th_percentile_of_1000_latencies_is_the_990th() -> None:
+    """The rank of a percentile is rounded up to a whole number."""
     latencies = Latencies()
     for number in range(1, 1001):
         latencies.add(1.0 if number < 990 else 10.0)

@@ -1,4 +1,4 @@
-"""Text of others, as it is shown."""
+"""Text of plugins, users and other libraries is made safe to show."""
 
 import attrs
 import pytest
@@ -24,8 +24,8 @@ HOSTILE = "\n2026-01-01 CRITICAL sshd: \x1b[2J\r\x9b31m\x7f\u2028\u202e\udcff\0"
         ("back\\slash", "back\\slash"),
     ],
 )
-def test_what_is_not_printable_is_escaped(text: str, printed: str) -> None:
-    """Control characters, ends of lines, overrides of direction and halves of characters."""
+def test_characters_that_are_not_printable_are_escaped(text: str, printed: str) -> None:
+    """Control characters, line ends, direction overrides and lone surrogates are escaped."""
     assert shown(text) == printed
 
 
@@ -66,23 +66,23 @@ def test_a_text_is_cut_at_three_hundred_characters(char: str, length: int) -> No
         ("tcp://h:1 or https://me:pw@h", "tcp://h:1 or https://***@h"),
     ],
 )
-def test_credentials_are_left_out(text: str, printed: str) -> None:
-    """Those of a URL, wherever it stands; an "@" elsewhere is text."""
+def test_the_user_and_password_of_a_url_are_masked_in_any_text(text: str, printed: str) -> None:
+    """An "@" that does not end the credentials of a URL is kept."""
     assert shown(text) == printed
     assert quoted(text) == repr(printed)
 
 
 @every("part", ["://", "a://b", "://@", "@", "://a:", ":\\/\\/a:", "://" + "x" * 1000])
-def test_no_text_takes_long_to_read(part: str) -> None:
-    """Time that grew with the square of the length would be minutes here."""
+def test_a_long_text_of_repeated_url_parts_is_shown_quickly(part: str) -> None:
+    """If the time grew with the square of the length, this test would take minutes."""
     text = part * (100_000 // len(part))
 
     assert len(shown(text)) < 320
     assert shown(text).endswith(f"… of {len(text)}")
 
 
-def test_credentials_are_left_out_where_the_text_is_cut() -> None:
-    """Also where the cut would fall between a password and the "@" behind it."""
+def test_the_credentials_of_a_url_are_masked_where_the_text_is_cut() -> None:
+    """The password is masked even if the cut falls between it and the "@" after it."""
     assert "secret" not in shown("x" * 280 + "https://me:" + "secret" * 20 + "@h")
     assert "secret" not in shown("https://me:" + "secret" * 20_000 + "@h")
 
@@ -97,13 +97,15 @@ def test_credentials_are_left_out_where_the_text_is_cut() -> None:
         (OSError(2, "gone", "x\ny"), "[Errno 2] gone: 'x\\ny'"),
     ],
 )
-def test_other_values_have_a_text(value: object, printed: str) -> None:
-    """An exception its own, anything else that of ``repr``."""
+def test_exceptions_are_shown_as_their_text_and_other_values_as_repr(
+    value: object, printed: str
+) -> None:
+    """Line ends in these texts are escaped."""
     assert shown(value) == printed
 
 
-def test_an_error_of_a_validator_is_its_message() -> None:
-    """Not what the validator looked at: its attribute and all."""
+def test_an_error_of_an_attrs_validator_is_shown_as_its_message() -> None:
+    """The attrs attribute, which the exception holds as well, is not shown."""
     scope = attrs.make_class("Scope", {"scope": attrs.field(validator=attrs.validators.in_("ab"))})
 
     with pytest.raises(ValueError, match="scope") as caught:
@@ -112,8 +114,8 @@ def test_an_error_of_a_validator_is_its_message() -> None:
     assert shown(caught.value) == "'scope' must be in 'ab' (got 'moon')"
 
 
-def test_an_exception_without_a_text_is_named() -> None:
-    """An exception class whose own text fails hides nothing."""
+def test_an_exception_whose_str_fails_is_shown_by_its_class() -> None:
+    """The exception that ``__str__`` raises is not passed on."""
 
     class OddError(Exception):
         def __str__(self) -> str:
@@ -124,26 +126,26 @@ def test_an_exception_without_a_text_is_named() -> None:
 
 @every("text", ["", "shelf", "it's", '"it\'s"', "a\\b", "a\nb", "\udcff\x1b"])
 def test_a_short_text_is_quoted_as_a_literal(text: str) -> None:
-    """As ``repr`` does."""
+    """The quotes and escapes are those of ``repr``."""
     assert quoted(text) == repr(text)
 
 
-def test_a_long_text_is_quoted_as_far_as_it_is_shown() -> None:
-    """The quotes end before what says how long it was."""
+def test_only_the_shown_part_of_a_long_text_is_in_quotes() -> None:
+    """The closing quote stands before … and the length of the whole text."""
     assert quoted("x" * 301) == "'" + "x" * 300 + "'… of 301"
     assert quoted("\n" * 301) == "'" + "\\n" * 150 + "'… of 301"
     assert quoted(7) == "7"
 
 
-def test_a_list_is_one_text() -> None:
-    """A hundred thousand names take no more room than one."""
+def test_a_list_is_shown_as_one_bounded_text() -> None:
+    """Even a list of a hundred thousand names is cut at 300 characters."""
     assert listed(["a", "b\n"]) == "a, b\\n"
     assert listed([]) == "nothing"
     assert listed(["x"] * 100_000) == ("x, " * 100) + "… of 299998"
 
 
-def test_a_sentence_may_hold_a_text_that_was_cut() -> None:
-    """It is not cut a second time; but it has an end too."""
+def test_a_sentence_that_quotes_a_cut_text_is_not_cut_again() -> None:
+    """Sentences have a larger bound of their own, 500 characters."""
     told = f"address {quoted('x' * 1000)} is not of the form scheme://… or unix:/path"
 
     assert sentence(told) == told
@@ -151,14 +153,14 @@ def test_a_sentence_may_hold_a_text_that_was_cut() -> None:
     assert sentence(HOSTILE).isprintable()
 
 
-def test_an_error_that_is_sent_keeps_its_text_up_to_a_bound() -> None:
-    """It is not escaped, for JSON does that; but a host must be able to read it."""
+def test_the_text_of_an_error_response_is_cut_only_if_it_is_very_long() -> None:
+    """A host reads up to 60,000 characters; they are not escaped, since JSON does that."""
     assert bounded("a\nb") == "a\nb"
     assert bounded("x" * 60_000) == "x" * 60_000
     assert bounded("x" * 1_000_000) == "x" * 60_000 + "… of 1000000"
 
 
-def test_a_path_stands_for_bytes_unless_it_has_half_a_pair() -> None:
-    """Python escapes a byte that is no text as one half; of others there are no bytes."""
+def test_a_path_with_a_lone_high_surrogate_cannot_be_encoded() -> None:
+    """Python writes bytes that are not UTF-8 as low surrogates; a high one stands for no byte."""
     assert is_encodable("/a\udcff")
     assert not is_encodable("/a\ud800")

@@ -1,4 +1,4 @@
-"""What a text with a mistake in it was meant to be."""
+"""Suggestions for misspelled texts."""
 
 from moby_plugins.domain.text import nearest
 from tests.cases import every
@@ -21,13 +21,13 @@ KNOWN = ["shelf", "VolumeDriver.List", "VolumeDriver.Mount", "ls", "inspect"]
         ("", ""),
     ],
 )
-def test_the_nearest_is_found(given: str, meant: str) -> None:
-    """Letters that are wrong, missing, doubled, in another order or another case."""
+def test_the_most_similar_known_word_is_suggested(given: str, meant: str) -> None:
+    """Letters may be wrong, missing, doubled, swapped or in another case."""
     assert nearest(given, KNOWN) == meant
     assert nearest(given, []) == ""
 
 
-def test_how_near_it_must_be_can_be_chosen() -> None:
-    """One letter of five is too many where nine tenths must be alike."""
+def test_the_required_similarity_of_a_suggestion_can_be_chosen() -> None:
+    """One of five letters may differ by default, but not where 90 % must be alike."""
     assert nearest("shell", ["shelf"]) == "shelf"
     assert nearest("shell", ["shelf"], 0.9) == ""

@@ -1,4 +1,4 @@
-"""Recordings as trace-event JSON: what Perfetto is given."""
+"""Recordings converted to trace-event JSON, which Perfetto opens."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ def events(*recordings: Recording, phase: str) -> list[dict[str, Any]]:
 
 
 def test_a_call_is_a_slice_of_its_host_and_of_its_plugin() -> None:
-    """Both have its beginning and its length, in microseconds, and an arrow joins them."""
+    """Both slices have the call's beginning and length in microseconds; an arrow joins them."""
     recording = Recording([call("VolumeDriver.Mount", 0.5, 0.002)], "shelf")
 
     host, plugin = events(recording, phase="X")
@@ -34,8 +34,8 @@ def test_a_call_is_a_slice_of_its_host_and_of_its_plugin() -> None:
     assert (begins["pid"], ends["pid"]) == (host["pid"], plugin["pid"])
 
 
-def test_hosts_and_plugins_have_names() -> None:
-    """Each recording adds two processes; one without a plugin's name is counted."""
+def test_hosts_and_plugins_have_names_in_a_trace() -> None:
+    """Each recording adds two processes; a plugin without a name gets a number."""
     recordings = Recording([], "shelf"), Recording([], "")
 
     named = [
@@ -49,7 +49,7 @@ def test_hosts_and_plugins_have_names() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=40))
 def test_slices_of_one_track_never_overlap(times: list[tuple[int, int]]) -> None:
-    """What goes on at one time has tracks of its own, and no more of them than it needs."""
+    """Calls at the same time have separate tracks, and as few of them as possible."""
     recording = Recording([call("M.x", at, took) for at, took in times], "p")
     slices = [event for event in events(recording, phase="X") if event["pid"] == 1002]
     ends: dict[int, float] = {}
@@ -57,12 +57,13 @@ def test_slices_of_one_track_never_overlap(times: list[tuple[int, int]]) -> None
         assert event["ts"] >= ends.get(event["tid"], 0)
         ends[event["tid"]] = event["ts"] + event["dur"]
 
-    most = max((sum(a <= t < a + d for a, d in times) for t, _ in times), default=0)
+    # A call that took no time is running at the moment at which it began.
+    most = max((sum(a == t or a <= t < a + d for a, d in times) for t, _ in times), default=0)
     assert len(ends) <= max(most, 1)
 
 
-def test_what_went_wrong_is_a_mark_at_the_end() -> None:
-    """A plugin that broke off or refused, on its track; a host that left, on the host's."""
+def test_a_failed_call_has_a_mark_at_its_end() -> None:
+    """The mark is on the plugin's track if the plugin failed, on the host's if the host left."""
     calls = [
         call("M.a", 0, 1, status=500),
         call("M.b", 2, 1, status=0, broken="the response's body is cut off"),
@@ -79,8 +80,8 @@ def test_what_went_wrong_is_a_mark_at_the_end() -> None:
     ]
 
 
-def test_secrets_are_masked_though_they_were_recorded() -> None:
-    """A trace is made to be shown."""
+def test_secrets_are_masked_in_a_trace_even_if_they_were_recorded() -> None:
+    """A trace is made to be shown to other people."""
     body = RecordedBody([b'{"Name":"a","Password":"hunter2"}'])
     recording = Recording([call("VolumeDriver.Create", 0, 1, request=body)], "p", masked=False)
 
@@ -90,7 +91,7 @@ def test_secrets_are_masked_though_they_were_recorded() -> None:
     assert "Password" in text
 
 
-def test_a_large_body_is_cut_and_its_size_is_told() -> None:
+def test_a_large_body_is_cut_in_a_trace_and_its_size_is_given() -> None:
     """A slice shows the beginning of each body."""
     body = RecordedBody([b"x" * 1_000_000], omitted=5)
     (first, _) = events(Recording([call("M.x", 0, 1, answer=body)], "p"), phase="X")
@@ -99,8 +100,8 @@ def test_a_large_body_is_cut_and_its_size_is_told() -> None:
     assert first["args"]["answer_bytes"] == 1_000_005
 
 
-def test_the_text_is_json_whatever_is_in_it() -> None:
-    """Names, methods and bodies of others are escaped; no calls are a trace too."""
+def test_the_text_of_a_trace_is_valid_json_for_any_calls() -> None:
+    """Hostile names, methods and bodies are escaped, and there may be no calls."""
     hostile = call("M.x?id=\"'", 0, 1, request=RecordedBody([b"\xff\x00\x1b[2J"]))
 
     one = json.loads("".join(trace_text([Recording([hostile], 'a"\n')])))
@@ -112,8 +113,10 @@ def test_the_text_is_json_whatever_is_in_it() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e-5), st.floats(0, 1e-3)), max_size=40))
-def test_slices_do_not_overlap_by_rounding_either(times: list[tuple[float, float]]) -> None:
-    """A call may begin in the moment in which the one before it has ended."""
+def test_slices_of_one_track_do_not_overlap_after_rounding(
+    times: list[tuple[float, float]],
+) -> None:
+    """A call may begin at the moment at which the call before it has ended."""
     at, calls = 86_400.0, []
     for pause, took in times:
         at += pause
@@ -128,7 +131,7 @@ def test_slices_do_not_overlap_by_rounding_either(times: list[tuple[float, float
 
 
 def named(process: int, what: str, name: str, track: int) -> list[dict[str, Any]]:
-    """What a viewer is told of a participant with two tracks."""
+    """The events that name a participant and its tracks."""
     meta = {"ph": "M", "pid": process}
     return [
         meta | {"name": "process_name", "args": {"name": what}},
@@ -140,8 +143,8 @@ def named(process: int, what: str, name: str, track: int) -> list[dict[str, Any]
     ]
 
 
-def test_a_trace_has_what_viewers_read_and_nothing_else() -> None:
-    """Each event whole, as the format has it; times are microseconds."""
+def test_a_trace_has_exactly_the_events_that_viewers_read() -> None:
+    """Every field of every event is compared; times are in microseconds."""
     listed = call(
         "VolumeDriver.List?a=b",
         0.5,
@@ -182,14 +185,14 @@ def test_a_trace_has_what_viewers_read_and_nothing_else() -> None:
 
 
 def test_arrows_are_numbered_through_all_recordings() -> None:
-    """Two that are alike would join what does not belong together."""
+    """Arrows with the same number would join slices of different calls."""
     recording = Recording([call("M.x", 0, 1), call("M.x", 2, 1)], "p")
 
     assert [each["id"] for each in events(recording, recording, phase="s")] == [1, 2, 3, 4]
 
 
 def test_a_trace_has_one_event_on_each_line() -> None:
-    """Between the lines that every trace has."""
+    """The lines before the first event and after the last are the same in every trace."""
     first, *lines, last, end = "".join(trace_text([Recording([], "p")])).split("\n")
 
     assert (first, last, end) == ('{"displayTimeUnit": "ms", "traceEvents": [', "]}", "")
@@ -200,8 +203,8 @@ def test_a_trace_has_one_event_on_each_line() -> None:
     ]
 
 
-def test_a_body_that_just_fits_is_shown_whole() -> None:
-    """Without the white space around it; one that does not ends with how long it is."""
+def test_a_body_that_just_fits_is_shown_whole_in_a_trace() -> None:
+    """White space around the body is dropped; a longer body is cut and ends with its length."""
     fits, cut = RecordedBody([b"\n" + b"x" * 2000 + b"\n"]), RecordedBody([b"x" * 2001])
     (event, _) = events(Recording([call("M.x", 0, 1, request=fits, answer=cut)], "p"), phase="X")
 
@@ -210,18 +213,18 @@ def test_a_body_that_just_fits_is_shown_whole() -> None:
 
 
 def test_calls_one_after_the_other_share_a_track() -> None:
-    """Also where one begins when the other ends."""
+    """Calls share a track even if one begins at the moment at which the other ends."""
     recording = Recording([call("M.x", 0.0, 1.0), call("M.x", 1.0, 1.0)], "shelf")
     assert {event["tid"] for event in events(recording, phase="X")} == {1}
 
 
-def test_a_category_is_the_subsystem() -> None:
-    """What stands before the first point."""
+def test_the_category_of_a_slice_is_the_subsystem_of_its_call() -> None:
+    """The subsystem is the part of the method before the first dot."""
     assert {e["cat"] for e in events(Recording([call("A.b.c", 0.0, 1.0)], "p"), phase="X")} == {"A"}
 
 
-def test_a_call_without_a_response_is_no_failure_of_a_status() -> None:
-    """It has none."""
+def test_a_call_without_a_response_is_not_marked_with_a_status() -> None:
+    """The only mark says that the host did not wait for the end."""
     left = call("M.x", 0.0, 1.0, status=0, host_left=True)
     (mark,) = events(Recording([left], "p"), phase="i")
     assert mark["name"] == "the host did not wait for the end"

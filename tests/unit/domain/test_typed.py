@@ -1,4 +1,4 @@
-"""Values that are held to their types when they are made, at each door."""
+"""Public values check the types of their fields when they are made."""
 
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -65,7 +65,7 @@ FIVES: Any = [5]
 
 
 def public_values() -> list[type]:
-    """The classes of values at the doors, but for the messages of subsystems."""
+    """The public classes of values, except the messages of subsystems."""
     doors = [import_module(f"moby_plugins{door}") for door in DOORS]
     found = {getattr(door, name) for door in doors for name in door.__all__}
     values = [kind for kind in found if isinstance(kind, type) and attrs.has(kind)]
@@ -111,8 +111,8 @@ def example(kind: Any, **arguments: Any) -> Any:
 
 
 @every("kind", public_values())
-def test_no_value_takes_what_is_of_no_type_of_it(kind: type) -> None:
-    """Each argument alone is given an object that was never right for anything."""
+def test_public_values_refuse_arguments_of_the_wrong_type(kind: type) -> None:
+    """Each argument in turn is given an ``object()``, which has no type that a field takes."""
     assert isinstance(example(kind), kind)
     taken = []
     for field in attrs.fields(cast("Any", kind)):
@@ -158,14 +158,16 @@ def test_no_value_takes_what_is_of_no_type_of_it(kind: type) -> None:
         (lambda: status(500, FIVE), "message must be str, not 5"),
     ],
 )
-def test_what_is_wrong_is_named(make: Callable[[], object], message: str) -> None:
-    """By the argument, and by what it takes, without the insides of attrs."""
+def test_the_error_of_a_wrong_type_names_the_argument_and_the_expected_type(
+    make: Callable[[], object], message: str
+) -> None:
+    """The text of the error has no details of attrs."""
     with pytest.raises(TypeError, match=f"^{message}$"):
         make()
 
 
-def test_what_is_invalidated_has_a_name() -> None:
-    """A number is not a name, at ``invalidate`` as at ``get``."""
+def test_invalidating_a_plugin_by_a_number_is_an_error() -> None:
+    """``invalidate`` refuses an invalid name, as ``get`` does."""
     with pytest.raises(InvalidPluginNameError):
         MemoryHost({}).registry.invalidate(FIVE)
 
@@ -182,8 +184,8 @@ class Even:
             raise ValueError("it is odd")
 
 
-def test_each_field_is_checked_once_and_before_its_own_rule() -> None:
-    """Also where a class inherits it; what a class sets itself is not checked."""
+def test_a_fields_type_is_checked_once_and_before_its_own_validator() -> None:
+    """This holds for inherited fields; a field that is not an argument is not checked."""
 
     def short(_: object, attribute: Any, value: Any) -> None:
         if len(value) > 3:
@@ -209,8 +211,8 @@ def test_each_field_is_checked_once_and_before_its_own_rule() -> None:
         Sub("a", cast("Any", 1))
 
 
-def test_a_rule_of_a_field_is_asked_after_its_type() -> None:
-    """Which it may then rely on."""
+def test_a_validator_of_a_field_runs_after_the_type_check() -> None:
+    """The validator may rely on the type: a value of another type never reaches it."""
     assert Even(2).number == 2
     with pytest.raises(ValueError, match=r"^it is odd$"):
         Even(3)
@@ -219,18 +221,18 @@ def test_a_rule_of_a_field_is_asked_after_its_type() -> None:
 
 
 def numbers() -> list[int]:
-    """A function that says what it returns."""
+    """A function with an annotation of its result."""
     return [1]
 
 
 @wraps(numbers)
 def wrapped() -> str:
-    """One that says what another returns."""
+    """A wrapper with the annotation of another function."""
     return "1"
 
 
 async def awaited() -> int:
-    """One whose result is awaited."""
+    """A coroutine function."""
     return 1
 
 
@@ -252,6 +254,8 @@ def resolved(function: Callable[..., object], name: str) -> Callable[..., object
         (lambda: 1, None),
     ],
 )
-def test_what_a_function_returns_is_known_from_its_annotation(function: Any, kind: object) -> None:
-    """Where that is a class, and the function's own."""
+def test_the_class_of_a_functions_result_is_read_from_its_annotation(
+    function: Any, kind: object
+) -> None:
+    """The class is unknown if the annotation is not a class, or is that of a wrapped function."""
     assert returned_kind(function) is kind

@@ -1,4 +1,4 @@
-"""The text of units, as systemd reads it."""
+"""The text of the systemd units for a plugin."""
 
 import pytest
 
@@ -19,29 +19,29 @@ def unit(**given: object) -> Unit:
     return Unit(**(defaults | given))  # type: ignore[arg-type]
 
 
-def test_each_begins_with_its_path() -> None:
-    """As a comment, so that both can be printed one after the other."""
+def test_each_systemd_unit_begins_with_its_path_in_a_comment() -> None:
+    """The service and the socket can then be printed one after the other."""
     assert unit().service().startswith("# /etc/systemd/system/shelf.service\n[Unit]\n")
     assert unit().socket().startswith("# /etc/systemd/system/shelf.socket\n[Unit]\n")
 
 
-def test_each_is_for_the_plugin_of_its_name() -> None:
-    """It says so, and no line is for what was not given."""
+def test_each_systemd_unit_is_for_the_plugin_that_it_names() -> None:
+    """The description and the socket's path have the name; unset options have no line."""
     assert "Docker plugin shelf\n" in unit().service()
     assert "Docker plugin shelf\n" in unit().socket()
     assert "python3 -m moby_plugins\nTimeoutStopSec" in unit().service()
     assert "ListenStream=/X/shelf.sock\n" in unit(sockets_path="/X/").socket()
 
 
-def test_both_are_there_before_the_engine() -> None:
-    """And neither needs the engine: then each would wait for the other."""
+def test_both_systemd_units_start_before_the_engine() -> None:
+    """Neither requires the engine, since each would then wait for the other."""
     for text in (unit().service(), unit().socket()):
         assert "Before=docker.service\n" in text
         assert "docker.service" not in text.replace("Before=docker.service", "")
 
 
-def test_systemd_is_told_and_waits_longer_than_calls_may_run() -> None:
-    """Ready once connections are taken; killed only after the drain."""
+def test_systemd_stops_the_service_only_after_its_calls_had_time_to_end() -> None:
+    """The stop time-out exceeds the drain time; the service notifies systemd when it is ready."""
     text = unit(drain=29.5).service()
 
     assert "Type=notify\n" in text
@@ -60,13 +60,13 @@ def test_systemd_is_told_and_waits_longer_than_calls_may_run() -> None:
         ("", '""'),
     ],
 )
-def test_words_of_a_command_stand_for_themselves(word: str, written: str) -> None:
-    """No specifier, no variable and no quote of theirs is systemd's."""
+def test_words_of_a_command_are_escaped_for_systemd(word: str, written: str) -> None:
+    """A %, $ or quote in a word is not a specifier, a variable or a quote of systemd."""
     assert f"ExecStart=/bin/x {written}\n" in unit(command=("/bin/x", word)).service()
 
 
-def test_paths_have_no_specifiers() -> None:
-    """In a directory and a socket's path."""
+def test_percent_signs_in_paths_are_escaped_for_systemd() -> None:
+    """A % in the working directory or the socket's path is not a specifier of systemd."""
     made = unit(directory="/a%b", sockets_path="/run/%p/")
 
     assert "WorkingDirectory=/a%%b\n" in made.service()
@@ -74,8 +74,8 @@ def test_paths_have_no_specifiers() -> None:
 
 
 @every("name", ["a b", "a@b", "a\nType=x", "ü", "a" * 241])
-def test_a_name_that_no_unit_has_is_refused(name: str) -> None:
-    """Nothing of it becomes a line of its own."""
+def test_a_name_that_is_not_valid_for_a_systemd_unit_is_refused(name: str) -> None:
+    """A line end in the name, for example, would add a line to the unit."""
     with pytest.raises(SettingsError) as caught:
         unit(name=name)
     assert str(caught.value) == (
@@ -85,14 +85,16 @@ def test_a_name_that_no_unit_has_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b"])
-def test_a_name_that_no_plugin_has_is_refused(name: str) -> None:
-    """As everywhere."""
+def test_a_unit_for_an_invalid_plugin_name_is_refused(name: str) -> None:
+    """An empty name, ``..`` and a name with a slash raise InvalidPluginNameError."""
     with pytest.raises(InvalidPluginNameError):
         unit(name=name)
 
 
 @pytest.mark.parametrize("given", [{"directory": "/a\nb"}, {"command": ("/x", "a\nb")}])
-def test_a_text_that_would_be_two_lines_is_refused(given: dict[str, object]) -> None:
-    """Nothing of it becomes a setting."""
+def test_a_directory_or_command_with_a_line_end_is_refused_for_a_unit(
+    given: dict[str, object],
+) -> None:
+    """The text after the line end would become a setting of the unit."""
     with pytest.raises(SettingsError, match=r"\\nb' has a character that no systemd unit may have"):
         unit(**given)

@@ -40,8 +40,8 @@ def line(text: bytes, number: int = 1) -> LogEntry:
     return LogEntry("stdout", number, text + b"\n")
 
 
-def test_lines_are_read_back(tmp_path: Path, fifo: int) -> None:
-    """All of them, or the last; pieces of one are one."""
+def test_logged_lines_are_read_back(tmp_path: Path, fifo: int) -> None:
+    """All lines can be read, or the last ones; the pieces of a partial line are joined."""
 
     async def use(driver: AsyncLogDriver) -> None:
         assert (await driver.capabilities()).read_logs
@@ -61,8 +61,8 @@ def test_lines_are_read_back(tmp_path: Path, fifo: int) -> None:
     with_driver(tmp_path, use)
 
 
-def test_a_follower_sees_lines_as_they_come(tmp_path: Path, fifo: int) -> None:
-    """And ends with its container."""
+def test_a_reader_that_follows_gets_each_line_as_it_is_logged(tmp_path: Path, fifo: int) -> None:
+    """The response ends when the container's logging is stopped."""
 
     async def use(driver: AsyncLogDriver) -> None:
         await driver.start_logging(str(tmp_path / "out"), INFO)

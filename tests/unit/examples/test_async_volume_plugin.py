@@ -25,7 +25,7 @@ def with_driver(root: Path, use: Callable[[AsyncVolumeDriver], Awaitable[None]])
 
 
 def test_a_volume_is_a_directory(tmp_path: Path) -> None:
-    """Create makes it, get, list and path tell where it is, and remove takes it away."""
+    """Create makes the directory, get, list and path return its path, and remove deletes it."""
 
     async def use(driver: AsyncVolumeDriver) -> None:
         await driver.create("books")
@@ -40,8 +40,8 @@ def test_a_volume_is_a_directory(tmp_path: Path) -> None:
     with_driver(tmp_path, use)
 
 
-def test_mounts_are_counted(tmp_path: Path) -> None:
-    """The same pair several times; what is mounted is not removed."""
+def test_mounts_of_a_volume_are_counted(tmp_path: Path) -> None:
+    """The same id may mount a volume several times; a mounted volume is not removed."""
 
     async def use(driver: AsyncVolumeDriver) -> None:
         await driver.create("books")
@@ -56,8 +56,10 @@ def test_mounts_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-a", "é"])
-def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
-    """Nothing is made."""
+def test_an_invalid_volume_name_and_an_unknown_option_are_refused(
+    tmp_path: Path, name: str
+) -> None:
+    """Create fails with a message that says why, and makes no directory."""
 
     async def use(driver: AsyncVolumeDriver) -> None:
         with pytest.raises(StatusError, match="not a volume's name"):

@@ -52,8 +52,8 @@ def create(body: object = HARMLESS, user: str = "alice", uri: str = "") -> AuthZ
     "uri",
     ["/version", "/v1.41/version", "/v1.41/containers/json?all=1", "/containers/c0ffee/json"],
 )
-def test_what_a_rule_covers_is_allowed(doorman: AuthZPlugin, uri: str) -> None:
-    """The version prefix and the query are no part of the path."""
+def test_a_request_that_a_rule_covers_is_allowed(doorman: AuthZPlugin, uri: str) -> None:
+    """The API version at the beginning and the query are no part of the path that a rule covers."""
     verdict = doorman.authorize_request(AuthZRequest(request_method="GET", request_uri=uri))
 
     assert (verdict.allow, verdict.msg) == (True, "")
@@ -74,8 +74,10 @@ def test_what_a_rule_covers_is_allowed(doorman: AuthZPlugin, uri: str) -> None:
         ("POST", "/images/create"),
     ],
 )
-def test_what_no_rule_covers_is_denied(doorman: AuthZPlugin, method: str, uri: str) -> None:
-    """A pattern covers the whole path, as the engine reads it."""
+def test_a_request_that_no_rule_covers_is_denied(
+    doorman: AuthZPlugin, method: str, uri: str
+) -> None:
+    """A rule's pattern must match the whole path, as the engine reads it."""
     verdict = doorman.authorize_request(AuthZRequest(request_method=method, request_uri=uri))
 
     assert (verdict.allow, verdict.msg) == (False, "the policy does not allow it")
@@ -89,16 +91,16 @@ def test_what_no_rule_covers_is_denied(doorman: AuthZPlugin, method: str, uri: s
         {"image": "busybox", "HOSTCONFIG": {"privileged": False}},
     ],
 )
-def test_a_body_that_says_what_the_rule_wants_is_allowed(
+def test_a_request_with_the_body_values_of_the_rule_is_allowed(
     doorman: AuthZPlugin, body: object
 ) -> None:
-    """Keys are read without case, as the engine reads them."""
+    """Keys in the body are compared without case, as the engine reads them."""
     assert doorman.authorize_request(create(body)).allow
 
 
 @pytest.mark.parametrize("user", ["", "bob", "Alice"])
-def test_a_rule_for_somebody_is_for_nobody_else(doorman: AuthZPlugin, user: str) -> None:
-    """Neither for those without a name."""
+def test_a_rule_with_users_allows_no_other_user(doorman: AuthZPlugin, user: str) -> None:
+    """A request by another user or without a user name is denied."""
     assert not doorman.authorize_request(create(user=user)).allow
 
 
@@ -116,8 +118,10 @@ def test_a_rule_for_somebody_is_for_nobody_else(doorman: AuthZPlugin, user: str)
         None,
     ],
 )
-def test_a_body_that_does_not_say_it_is_denied(doorman: AuthZPlugin, body: object) -> None:
-    """Absent is not false, and neither is zero."""
+def test_a_request_without_the_body_values_of_the_rule_is_denied(
+    doorman: AuthZPlugin, body: object
+) -> None:
+    """Where the rule requires false, a key that is absent, null or 0 is not enough."""
     verdict = doorman.authorize_request(create(body))
 
     assert (verdict.allow, verdict.msg) == (False, "the policy does not allow it")
@@ -137,8 +141,10 @@ def test_a_body_that_does_not_say_it_is_denied(doorman: AuthZPlugin, body: objec
     ],
     ids=["absent", "cut off", "no text", "two", "twice", "twice within", "folded", "deep"],
 )
-def test_a_body_that_is_absent_or_ambiguous_is_denied(doorman: AuthZPlugin, body: bytes) -> None:
-    """What the engine might read in another way is not decided here."""
+def test_a_request_with_an_absent_or_ambiguous_body_is_denied(
+    doorman: AuthZPlugin, body: bytes
+) -> None:
+    """A body that the engine might read in another way, such as one with a key twice, is denied."""
     verdict = doorman.authorize_request(create(body))
 
     assert not verdict.allow
@@ -165,7 +171,7 @@ def test_a_body_that_is_absent_or_ambiguous_is_denied(doorman: AuthZPlugin, body
 def test_a_policy_that_cannot_be_read_allows_nothing(
     doorman: AuthZPlugin, policy: Path, text: str
 ) -> None:
-    """One mistake anywhere closes it: half a policy is none."""
+    """One mistake anywhere in the policy file has all requests denied."""
     policy.write_text(text)
 
     verdict = doorman.authorize_request(AuthZRequest(request_method="GET", request_uri="/version"))
@@ -178,7 +184,7 @@ def test_a_policy_that_cannot_be_read_allows_nothing(
 def test_without_a_policy_nothing_is_allowed(
     doorman: AuthZPlugin, policy: Path, spoil: object
 ) -> None:
-    """A file that is gone, or no text."""
+    """All requests are denied if the policy file is missing or is not UTF-8 text."""
     assert callable(spoil)
     spoil(policy)
 
@@ -186,7 +192,7 @@ def test_without_a_policy_nothing_is_allowed(
 
 
 def test_an_empty_policy_allows_nothing(doorman: AuthZPlugin, policy: Path) -> None:
-    """It is a policy, so there is a decision."""
+    """An empty file is a valid policy without rules, so that each request is decided: denied."""
     policy.write_text("")
 
     verdict = doorman.authorize_request(create())
@@ -194,8 +200,8 @@ def test_an_empty_policy_allows_nothing(doorman: AuthZPlugin, policy: Path) -> N
     assert (verdict.allow, verdict.msg) == (False, "the policy does not allow it")
 
 
-def test_a_changed_policy_counts_at_once(doorman: AuthZPlugin, policy: Path) -> None:
-    """It is read for each request."""
+def test_a_changed_policy_applies_to_the_next_request(doorman: AuthZPlugin, policy: Path) -> None:
+    """The policy file is read for each request."""
     assert doorman.authorize_request(create()).allow
 
     policy.write_text(POLICY.replace("alice", "bob"))
@@ -203,6 +209,6 @@ def test_a_changed_policy_counts_at_once(doorman: AuthZPlugin, policy: Path) -> 
     assert not doorman.authorize_request(create()).allow
 
 
-def test_answers_are_let_through(doorman: AuthZPlugin) -> None:
-    """What was allowed is done; holding its answer back would undo nothing."""
+def test_the_responses_of_the_engine_are_always_allowed(doorman: AuthZPlugin) -> None:
+    """The request has been carried out by then; holding back its response would undo nothing."""
     assert doorman.authorize_response(create()).allow

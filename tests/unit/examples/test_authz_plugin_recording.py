@@ -35,21 +35,21 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_plugin_decides_for_a_real_engine_as_it_did(policy: Path) -> None:
-    """The container is allowed, the privileged one is not, whatever else the engine asks."""
+def test_the_plugin_repeats_its_recorded_decisions_for_a_real_engine(policy: Path) -> None:
+    """The ordinary container is allowed, the privileged one is denied, as in the recording."""
     assert_replayed(RECORDING, PluginApp(Doorman(policy)))
 
 
-def test_another_policy_decides_otherwise(policy: Path) -> None:
-    """The replay would tell: here no user may do anything."""
+def test_a_replay_under_another_policy_fails(policy: Path) -> None:
+    """With an empty policy the plugin denies what it allowed in the recording."""
     policy.write_text("")
 
     with pytest.raises(AssertionError, match=r"\['Allow'\]: expected true, got false"):
         assert_replayed(RECORDING, PluginApp(Doorman(policy)))
 
 
-def test_no_password_was_written_down() -> None:
-    """Not even in the engine's own request, in base64 within what the plugin is asked."""
+def test_the_recording_has_no_password() -> None:
+    """The password is masked even in the user's request, in base64 within the plugin's request."""
     asked = [json.loads(call.request.data or b"{}") for call in load_recording(RECORDING).calls]
     bodies = [b64decode(each["RequestBody"]) for each in asked if "RequestBody" in each]
 

@@ -71,10 +71,10 @@ def read(driver: LogDriver, tail: int = -1) -> list[LogEntry]:
     return list(driver.read_logs(INFO, ReadConfig(tail=tail)))
 
 
-def test_lines_are_json_in_a_file_of_the_container(
+def test_log_lines_are_written_as_json_to_a_file_of_the_container(
     log: Callable[..., None], tmp_path: Path
 ) -> None:
-    """All that came before the end is written when the end is answered."""
+    """All lines that were sent before StopLogging are in the file once StopLogging returns."""
     log(line(1, b"one"), line(2, b"two", "stderr"))
 
     written = (tmp_path / "c0ffee.jsonl").read_text().splitlines()
@@ -85,17 +85,17 @@ def test_lines_are_json_in_a_file_of_the_container(
 
 
 @pytest.mark.parametrize("text", [b"", b"plain", "ümläut ☃".encode(), b"\xff\x00\x80", b'"\\'])
-def test_a_line_is_given_back_with_its_newline(
+def test_a_line_is_read_back_with_a_newline_at_its_end(
     driver: LogDriver, log: Callable[..., None], text: bytes
 ) -> None:
-    """Byte for byte, also where it is not text (B11, trap 16)."""
+    """The bytes of the line are unchanged, also where they are not text (B11, trap 16)."""
     log(line(1, text))
 
     assert read(driver) == [line(1, text + b"\n")]
 
 
-def test_a_long_line_is_put_together(driver: LogDriver, log: Callable[..., None]) -> None:
-    """Its pieces are one line, even with other lines between them."""
+def test_the_pieces_of_a_long_line_are_joined(driver: LogDriver, log: Callable[..., None]) -> None:
+    """The pieces become one line, even with another line between them."""
     text = bytes(range(97, 107)) * 4000
     first, *rest = pieces(text, "a")
 
@@ -104,19 +104,19 @@ def test_a_long_line_is_put_together(driver: LogDriver, log: Callable[..., None]
     assert [entry.line for entry in read(driver)] == [b"between\n", text + b"\n"]
 
 
-def test_pieces_without_a_mark_end_with_a_whole_one(
+def test_pieces_without_metadata_are_joined_with_the_next_complete_entry(
     driver: LogDriver, log: Callable[..., None]
 ) -> None:
-    """Some engines only say that a line goes on."""
+    """Some engines mark an entry as partial, without saying which line it is a piece of."""
     log(evolve(line(1, b"one "), partial=True), line(1, b"line"))
 
     assert [entry.line for entry in read(driver)] == [b"one line\n"]
 
 
-def test_a_line_without_an_end_is_written_in_parts(
+def test_a_line_that_does_not_end_is_written_once_it_reaches_a_limit(
     driver: LogDriver, log: Callable[..., None]
 ) -> None:
-    """Memory is bounded, and nothing is lost."""
+    """The memory for one line is bounded, and no byte of the line is lost."""
     text = b"x" * (LONGEST + PIECE)
 
     log(*pieces(text, "a")[:-1])
@@ -124,20 +124,20 @@ def test_a_line_without_an_end_is_written_in_parts(
     assert [len(entry.line) for entry in read(driver)] == [LONGEST + 1]
 
 
-def test_a_line_that_was_cut_off_is_written_at_the_end(
+def test_an_unfinished_line_is_written_when_logging_stops(
     driver: LogDriver, log: Callable[..., None]
 ) -> None:
-    """The container stopped in the middle of it."""
+    """The container stopped in the middle of the line, after its first piece."""
     log(pieces(b"x" * 40_000, "a")[0])
 
     assert [len(entry.line) for entry in read(driver)] == [PIECE + 1]
 
 
 @pytest.mark.parametrize(("tail", "expected"), [(-1, 5), (0, 0), (2, 2), (9, 5)])
-def test_the_last_lines_can_be_asked_for(
+def test_the_last_lines_alone_can_be_read(
     driver: LogDriver, log: Callable[..., None], tail: int, expected: int
 ) -> None:
-    """-1 is all of them."""
+    """A ``tail`` of N gives the last N lines, and -1 gives all lines."""
     log(*(line(number, b"text") for number in range(1, 6)))
 
     numbers = [entry.time_nano for entry in read(driver, tail)]
@@ -145,32 +145,32 @@ def test_the_last_lines_can_be_asked_for(
     assert numbers == [1, 2, 3, 4, 5][5 - expected :]
 
 
-def test_a_container_that_starts_again_goes_on_in_its_file(
+def test_a_container_that_is_restarted_appends_to_its_log_file(
     driver: LogDriver, log: Callable[..., None]
 ) -> None:
-    """Nothing of its first run is lost."""
+    """The lines of the container's first run can still be read."""
     log(line(1, b"first"))
     log(line(2, b"second"))
 
     assert [entry.line for entry in read(driver)] == [b"first\n", b"second\n"]
 
 
-def test_an_end_without_a_beginning_is_no_error(driver: LogDriver, tmp_path: Path) -> None:
-    """The plugin was restarted in between."""
+def test_stop_logging_without_start_logging_is_no_error(driver: LogDriver, tmp_path: Path) -> None:
+    """This happens if the plugin is restarted while a container runs; no file is made."""
     driver.stop_logging(str(tmp_path / "out"))
 
     assert not list(tmp_path.glob("*.jsonl"))
 
 
-def test_it_says_that_it_can_be_read(driver: LogDriver) -> None:
-    """An engine then keeps no copy of its own."""
+def test_the_driver_reports_that_its_logs_can_be_read(driver: LogDriver) -> None:
+    """An engine then keeps no copy of the logs for ``docker logs``."""
     assert driver.capabilities().read_logs
 
 
 def test_a_fifo_that_is_gone_is_not_created_as_a_file(
     driver: LogDriver, fifo: int, tmp_path: Path
 ) -> None:
-    """An engine that unlinked it before it asks to stop finds nothing in its place."""
+    """If the engine removes the FIFO before it calls StopLogging, no file appears in its place."""
     out = tmp_path / "out"
     driver.start_logging(str(out), INFO)
     os.write(fifo, encode_frame(line(1, b"a")) + encode_frame(LogEntry()))

@@ -26,7 +26,7 @@ def status(driver: VolumeDriver, name: str) -> dict[str, object]:
 
 
 def test_a_volume_is_a_directory(driver: VolumeDriver, tmp_path: Path) -> None:
-    """Create makes it, get, list and path tell where it is, and remove takes it away."""
+    """Create makes the directory, get, list and path return its path, and remove deletes it."""
     driver.create("books")
 
     where = str(tmp_path / "books" / "data")
@@ -44,8 +44,8 @@ def test_a_volume_is_a_directory(driver: VolumeDriver, tmp_path: Path) -> None:
     assert driver.list() == ()
 
 
-def test_creating_twice_keeps_what_is_there(driver: VolumeDriver, tmp_path: Path) -> None:
-    """A create that is sent again, because its answer was lost, does no harm."""
+def test_creating_a_volume_twice_keeps_its_content(driver: VolumeDriver, tmp_path: Path) -> None:
+    """A Create that is sent again, because its response was lost, does no harm."""
     driver.create("books", {"size": "1K"})
     (tmp_path / "books" / "data" / "page").write_text("once upon a time")
 
@@ -55,8 +55,8 @@ def test_creating_twice_keeps_what_is_there(driver: VolumeDriver, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../up", "a\0b", "ümlaut", "-o"])
-def test_a_name_that_is_no_name_is_refused(driver: VolumeDriver, name: str) -> None:
-    """No call leaves the directory."""
+def test_an_invalid_volume_name_is_refused(driver: VolumeDriver, name: str) -> None:
+    """No name leads out of the directory of all volumes."""
     with pytest.raises(StatusError) as caught:
         driver.create(name)
 
@@ -68,13 +68,13 @@ def test_a_name_that_is_no_name_is_refused(driver: VolumeDriver, name: str) -> N
     [("0", 0), ("1", 1), ("10k", 10240), ("10M", 10 << 20), ("2G", 2 << 30), ("1T", 1 << 40)],
 )
 def test_a_size_is_a_number_of_bytes(size: str, expected: int) -> None:
-    """Units are powers of 1024, in either case."""
+    """The units k, M, G and T are powers of 1024, in upper or lower case."""
     assert bytes_of(size) == expected
 
 
 @pytest.mark.parametrize("size", ["", "M", "-1", "1.5G", "10 M", "10X", "1_0", "٣M", "10M\n"])
-def test_a_size_that_is_none_is_refused(driver: VolumeDriver, tmp_path: Path, size: str) -> None:
-    """Nothing is made, and the message says what a size looks like."""
+def test_an_invalid_size_is_refused(driver: VolumeDriver, tmp_path: Path, size: str) -> None:
+    """No volume is made, and the message shows what a size looks like."""
     with pytest.raises(StatusError) as caught:
         driver.create("books", {"size": size})
 
@@ -92,7 +92,7 @@ def test_an_unknown_option_is_refused_by_name(driver: VolumeDriver, tmp_path: Pa
 
 
 def test_mounts_are_counted_by_name_and_id(driver: VolumeDriver) -> None:
-    """The same id mounts twice, and one unmount leaves one (B11, trap 12)."""
+    """An id that mounts a volume twice must unmount it twice (B11, trap 12)."""
     driver.create("books")
     for user in ("a", "a", "b"):
         driver.mount("books", user)
@@ -105,8 +105,8 @@ def test_mounts_are_counted_by_name_and_id(driver: VolumeDriver) -> None:
     assert counts == [3, 2, 1, 0]
 
 
-def test_an_unmount_of_what_is_not_mounted_is_no_error(driver: VolumeDriver) -> None:
-    """Another process of the plugin had mounted it; the count does not go below nothing."""
+def test_unmounting_a_volume_that_is_not_mounted_is_no_error(driver: VolumeDriver) -> None:
+    """An earlier process of the plugin may have mounted the volume; the count stays at 0."""
     driver.create("books")
 
     driver.unmount("books", "a")
@@ -115,8 +115,8 @@ def test_an_unmount_of_what_is_not_mounted_is_no_error(driver: VolumeDriver) -> 
     assert status(driver, "books")["Mounts"] == 1
 
 
-def test_a_volume_in_use_is_not_removed(driver: VolumeDriver, tmp_path: Path) -> None:
-    """Only after its last unmount can it go."""
+def test_a_mounted_volume_is_not_removed(driver: VolumeDriver, tmp_path: Path) -> None:
+    """Remove fails until the volume's last unmount."""
     driver.create("books")
     driver.mount("books", "a")
 
@@ -130,7 +130,7 @@ def test_a_volume_in_use_is_not_removed(driver: VolumeDriver, tmp_path: Path) ->
 
 
 def test_a_volume_over_its_quota_is_not_mounted(driver: VolumeDriver, tmp_path: Path) -> None:
-    """Up to the quota it is; over it the message has both numbers, and nothing is counted."""
+    """Mount fails with used and allowed bytes; a volume of exactly its quota is still mounted."""
     driver.create("books", {"size": "1K"})
     page = tmp_path / "books" / "data" / "chapter" / "page"
     page.parent.mkdir()
@@ -146,16 +146,20 @@ def test_a_volume_over_its_quota_is_not_mounted(driver: VolumeDriver, tmp_path: 
 
 
 @pytest.mark.parametrize("call", ["path", "mount", "remove"])
-def test_a_volume_that_is_not_there_is_an_error(driver: VolumeDriver, call: str) -> None:
-    """Each call that needs one says so."""
+def test_path_mount_and_remove_fail_for_a_volume_that_does_not_exist(
+    driver: VolumeDriver, call: str
+) -> None:
+    """The message of each call names the volume."""
     with pytest.raises(StatusError) as caught:
         getattr(driver, call)("nothing", *(["a"] if call == "mount" else []))
 
     assert caught.value.message == "no such volume: nothing"
 
 
-def test_quotas_outlive_the_process(driver: VolumeDriver, tmp_path: Path) -> None:
-    """Another process finds the volumes, and their quotas."""
+def test_volumes_and_quotas_outlive_the_process_of_the_plugin(
+    driver: VolumeDriver, tmp_path: Path
+) -> None:
+    """A second driver in the same directory finds the volume and its quota."""
     driver.create("books", {"size": "1M"})
 
     found = Shelf(tmp_path).get("books")
@@ -164,8 +168,10 @@ def test_quotas_outlive_the_process(driver: VolumeDriver, tmp_path: Path) -> Non
     assert found.status == {"Used": 0, "Quota": 1 << 20, "Mounts": 0}
 
 
-def test_what_is_no_volume_is_not_listed(driver: VolumeDriver, tmp_path: Path) -> None:
-    """Other files and directories in the same place do no harm."""
+def test_other_files_in_the_directory_are_not_listed_as_volumes(
+    driver: VolumeDriver, tmp_path: Path
+) -> None:
+    """A file or directory that the driver did not make is ignored."""
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "notes").write_text("not a volume")
     driver.create("books")

@@ -18,8 +18,8 @@ RECORDING = Path(__file__).parents[2] / "recordings" / "volume_driver.jsonl"
 ROOT = b"/var/lib/shelf"
 
 
-def test_the_driver_answers_a_real_engine_as_it_did(tmp_path: Path) -> None:
-    """Every answer is the recorded one, in this directory; nothing is left at the end."""
+def test_the_driver_repeats_its_recorded_responses_to_a_real_engine(tmp_path: Path) -> None:
+    """Every response is the recorded one, in this directory, and no volume is left at the end."""
     app = PluginApp(Shelf(tmp_path))
 
     assert_replayed(RECORDING, app, lambda body: body.replace(ROOT, bytes(tmp_path)))
@@ -27,8 +27,8 @@ def test_the_driver_answers_a_real_engine_as_it_did(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_driver_that_forgets_a_volume_is_noticed(tmp_path: Path) -> None:
-    """A replay can fail: this one shows what the engine would have been told."""
+def test_a_replay_fails_for_a_driver_that_does_not_find_its_volume(tmp_path: Path) -> None:
+    """The message shows the recorded response of ``VolumeDriver.Get`` as the expected one."""
 
     class Forgetful(Shelf):
         def get(self, name: str) -> Volume | None:
@@ -42,8 +42,8 @@ def test_a_driver_that_forgets_a_volume_is_noticed(tmp_path: Path) -> None:
         )
 
 
-def test_what_the_engine_asked_is_what_the_protocol_says(tmp_path: Path) -> None:
-    """First Activate, then the calls of each action (protocol.md B2)."""
+def test_the_engine_made_the_calls_that_the_protocol_describes(tmp_path: Path) -> None:
+    """First comes Activate, then the calls of each action (protocol.md B2)."""
     app = PluginApp(Shelf(tmp_path))
     replayed = replay_calls(RECORDING, app, lambda body: body.replace(ROOT, bytes(tmp_path)))
 
@@ -58,8 +58,8 @@ def test_what_the_engine_asked_is_what_the_protocol_says(tmp_path: Path) -> None
     ]
 
 
-def test_the_recorded_driver_plays_its_part_for_a_host() -> None:
-    """The same file the other way round: a host's code is tested against what Docker was told."""
+def test_the_recording_can_stand_in_for_the_driver() -> None:
+    """The same file used the other way round: a host gets the responses that Docker got."""
     plugin = MemoryTransport.replay(RECORDING)
     settings = Settings(transports={"unix": plugin.connect})
     with new_client("unix:///shelf.sock", settings=settings) as client:

@@ -1,4 +1,4 @@
-"""The contract suites as others use them: they fail what breaks a promise, and show how."""
+"""A contract suite fails what breaks a port's promise, and shows the difference."""
 
 import pytest
 
@@ -42,20 +42,20 @@ class Generous(MemoryTransport):
         return Response(200, super().send(request, timeout).body)
 
 
-def test_a_clock_that_breaks_its_promise_fails() -> None:
-    """The looks at the clock are shown as they were compared."""
+def test_the_clock_contract_fails_a_clock_that_runs_backwards() -> None:
+    """The failed assertion shows the times that were compared."""
     with pytest.raises(AssertionError, match=r"assert \[-1.0, -2.0, .*\] == \[-100.0, "):
         ClockContract().test_now_never_runs_backwards(Backwards())
 
 
-def test_a_discovery_that_breaks_its_promise_fails() -> None:
-    """So are the names."""
+def test_the_discovery_contract_fails_a_scan_that_is_not_sorted() -> None:
+    """The failed assertion shows the names that were compared."""
     with pytest.raises(AssertionError, match=r"assert \['ü', .*\] == \['10', "):
         DiscoveryContract().test_a_scan_is_sorted(Unsorted())
 
 
-def test_a_transport_that_breaks_its_promise_fails() -> None:
-    """And the status."""
+def test_the_transport_contract_fails_a_transport_that_hides_an_error_status() -> None:
+    """The failed assertion shows the status of the response and the expected one."""
     with pytest.raises(AssertionError, match="assert 200 == 500"):
         TransportContract().test_any_status_is_an_answer(
             lambda behaviour: Generous(BEHAVIOURS[behaviour])

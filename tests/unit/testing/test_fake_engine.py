@@ -1,4 +1,4 @@
-"""The engine of a test does as engines do."""
+"""``FakeEngine`` behaves as a Docker engine that has managed plugins."""
 
 import json
 
@@ -25,8 +25,8 @@ def asked(engine: FakeEngine, path: str) -> tuple[int, object]:
     return response.status, json.loads(response.body.read(1 << 20))
 
 
-def test_a_plugin_is_found_as_by_an_engine(engine: FakeEngine) -> None:
-    """By name, with and without a tag, quoted or not, and by any beginning of its id."""
+def test_a_plugin_is_found_by_the_names_and_ids_that_an_engine_accepts(engine: FakeEngine) -> None:
+    """A name may lack its tag and may be quoted; the beginning of an id is enough."""
     listed = asked(engine, "v1.47/plugins")[1]
     assert isinstance(listed, list)
     identity = {each["Name"]: each["Id"] for each in listed}["shelf:latest"]
@@ -44,8 +44,8 @@ def test_a_plugin_is_found_as_by_an_engine(engine: FakeEngine) -> None:
     assert engine.requests[0] == "/v1.47/plugins"
 
 
-def test_what_is_installed_again_has_another_id(engine: FakeEngine) -> None:
-    """Enabling and disabling keep it; what is not there is no plugin."""
+def test_a_plugin_that_is_installed_again_has_another_id(engine: FakeEngine) -> None:
+    """Disabling and enabling a plugin keep its id; a change of a missing plugin is a KeyError."""
     before = engine.discovery().lookup("shelf")
     engine.disable("shelf")
     engine.enable("shelf")
@@ -59,8 +59,8 @@ def test_what_is_installed_again_has_another_id(engine: FakeEngine) -> None:
             change("none")
 
 
-def test_it_does_as_it_is_told_and_then_as_it_should(engine: FakeEngine) -> None:
-    """Whatever a plugin of a test can do."""
+def test_answer_with_makes_an_engine_fail_until_called_without_a_reply(engine: FakeEngine) -> None:
+    """Here each request is refused at first; then the engine lists its plugins again."""
     engine.answer_with(refused())
     with pytest.raises(TransportError):
         engine.discovery().scan()
@@ -69,8 +69,8 @@ def test_it_does_as_it_is_told_and_then_as_it_should(engine: FakeEngine) -> None
     assert engine.discovery().scan() == ["shelf:latest"]
 
 
-def test_several_answers_in_turn_are_a_script(engine: FakeEngine) -> None:
-    """Given side by side they are refused, as only one of them would be used."""
+def test_several_replies_of_an_engine_are_given_as_one_script(engine: FakeEngine) -> None:
+    """Replies given side by side are a TypeError, as only one of them would be used."""
     with pytest.raises(TypeError, match=r"takes one reply, not 2: join them by script\(\)$"):
         engine.answer_with(refused(), [])
     engine.answer_with(script(refused(), refused()))
@@ -78,7 +78,7 @@ def test_several_answers_in_turn_are_a_script(engine: FakeEngine) -> None:
         engine.discovery().scan()
 
 
-def test_it_says_what_it_has(engine: FakeEngine) -> None:
-    """In a message of a test that fails."""
+def test_the_repr_of_an_engine_lists_its_plugins(engine: FakeEngine) -> None:
+    """The message of a failed test thus shows which plugins the engine had."""
     assert repr(engine) == "<FakeEngine of mp/shelf:v1, shelf:latest>"
     assert repr(FakeEngine()) == "<FakeEngine of no plugins>"

@@ -1,4 +1,4 @@
-"""A recording that plays a host's part."""
+"""``replay_calls`` and ``assert_replayed``: a recording's calls are sent to a plugin again."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,8 +50,8 @@ def call(method: str, body: bytes, answer: bytes, at: float = 0) -> RecordedCall
 LISTED = b'{"Volumes":[{"Name":"books","Mountpoint":"/mnt/books"}]}'
 
 
-def test_a_driver_that_answers_as_recorded_passes(write: Write) -> None:
-    """The calls are made in their order, however the JSON of the answers is written."""
+def test_a_driver_that_responds_as_recorded_passes(write: Write) -> None:
+    """Calls are made in the recorded order; spaces in the JSON of a response do not matter."""
     path = write(call("List", b"{}", LISTED, at=2), call("Create", b'{"Name":"books"}', b"{ }"))
 
     assert_replayed(path, PluginApp(Volumes()))
@@ -62,8 +62,8 @@ def test_a_driver_that_answers_as_recorded_passes(write: Write) -> None:
     ]
 
 
-def test_another_response_is_named_with_its_difference(write: Write) -> None:
-    """Which call, what it asked, and where the answer is another."""
+def test_a_response_that_differs_is_reported_with_its_call_and_the_difference(write: Write) -> None:
+    """The message has the call's number, method and arguments, and the key whose value differs."""
     path = write(call("Create", b'{"Name":"books"}', b"{}"), call("List", b"{}", LISTED, at=1))
 
     with pytest.raises(AssertionError) as caught:
@@ -76,23 +76,25 @@ def test_another_response_is_named_with_its_difference(write: Write) -> None:
     ]
 
 
-def test_another_status_is_a_difference(write: Write) -> None:
-    """So is an error where there was none."""
+def test_a_status_that_differs_from_the_recorded_one_is_reported(write: Write) -> None:
+    """Here the plugin responds with 404 to a call that was recorded with 200."""
     [replayed] = replay_calls(write(call("Remove", b"{}", b"{}")), PluginApp(Volumes()))
 
     assert replayed.status == 404
     assert replayed.differences()[0] == "status: expected 200, got 404"
 
 
-def test_bodies_can_be_translated(write: Write) -> None:
-    """What was recorded in another directory is compared with this one."""
+def test_a_function_can_translate_the_recorded_bodies_before_they_are_compared(
+    write: Write,
+) -> None:
+    """A recording from another directory then fits a driver in this one."""
     path = write(call("Create", b'{"Name":"books"}', b"{}"), call("List", b"{}", LISTED, at=1))
 
     assert_replayed(path, PluginApp(Volumes("/srv")), lambda body: body.replace(b"/mnt", b"/srv"))
 
 
 def test_masked_secrets_are_sent_as_masks_and_masked_in_responses(write: Write) -> None:
-    """The driver sees that there was one; its answers are compared without theirs."""
+    """The driver gets ``***`` as a secret's value; secrets in its responses are not compared."""
     driver = Volumes()
     app = PluginApp(driver)
     path = write(masked_call(call("Create", b'{"Name":"x","Opts":{"token":"abc"}}', b"{}")))
@@ -104,8 +106,8 @@ def test_masked_secrets_are_sent_as_masks_and_masked_in_responses(write: Write) 
     assert_replayed(answers, lambda _: Response(200, b'{"Token":"tomorrow"}'))
 
 
-def test_what_was_not_answered_is_not_asked_again(write: Write) -> None:
-    """Nor what the host gave up: there is nothing to compare."""
+def test_recorded_calls_without_a_complete_response_are_not_replayed(write: Write) -> None:
+    """A call that failed, or that its host gave up, has no response to compare with."""
     path = write(RecordedCall("M.a", broken="x"), RecordedCall("M.b", status=200, host_left=True))
 
     def never(request: Request) -> Response:
@@ -114,8 +116,8 @@ def test_what_was_not_answered_is_not_asked_again(write: Write) -> None:
     assert replay_calls(path, never) == []
 
 
-def test_a_body_that_was_not_kept_is_an_error(write: Write) -> None:
-    """Half a request is not sent for a whole one."""
+def test_a_call_whose_body_was_not_recorded_completely_cannot_be_replayed(write: Write) -> None:
+    """A RecordingError names the method; half a request is not sent in place of the whole."""
     path = write(RecordedCall("M.a", RecordedBody((), omitted=9), 200))
 
     with pytest.raises(RecordingError, match=r"/calls: a body of M\.a was not recorded completely"):

@@ -59,8 +59,8 @@ def serve(request: Request) -> Response:
     ],
     ids=["an implementation", "an app", "a function", "a table", "a whole table", "a script"],
 )
-def test_a_plugin_is_added_as_it_comes(plugin: object) -> None:
-    """All that can play a plugin's part can be found, activated and called."""
+def test_a_plugin_may_be_an_object_an_app_a_function_a_table_or_a_script(plugin: object) -> None:
+    """Each kind of plugin can be added to the registry, found, activated and called."""
     registry = MemoryRegistry()
     registry.add("shelf", plugin)  # type: ignore[arg-type]  # each of them, as one type
 
@@ -69,7 +69,7 @@ def test_a_plugin_is_added_as_it_comes(plugin: object) -> None:
 
 
 def test_a_table_implements_the_subsystems_whose_methods_it_names() -> None:
-    """Under the names that manifests use, which two subsystems write otherwise."""
+    """The subsystems have the names of manifests: the methods of AuthZPlugin give ``authz``."""
     methods = ("VolumeDriver.List", "VolumeDriver.Get", "AuthZPlugin.AuthZReq", "Mine.Do")
     registry = MemoryRegistry()
     registry.add("shelf", dict.fromkeys(methods))
@@ -79,8 +79,8 @@ def test_a_table_implements_the_subsystems_whose_methods_it_names() -> None:
     assert plugin.manifest.implements == ("VolumeDriver", "authz", "Mine")
 
 
-def test_a_table_that_answers_the_handshake_is_taken_at_its_word() -> None:
-    """An answer to ``Plugin.Activate``, or its failure, is the test's."""
+def test_a_reply_to_plugin_activate_in_a_table_replaces_the_usual_handshake() -> None:
+    """The reply may be a manifest or a failure; here it is status 500."""
     registry = MemoryRegistry()
     registry.add("shelf", {"Plugin.Activate": status(500, "no"), "VolumeDriver.List": {}})
 
@@ -88,8 +88,8 @@ def test_a_table_that_answers_the_handshake_is_taken_at_its_word() -> None:
         registry.get("shelf", "VolumeDriver")
 
 
-def test_what_is_added_tells_its_calls() -> None:
-    """The handshake is one of them."""
+def test_a_plugin_in_memory_records_its_calls() -> None:
+    """The handshake, ``Plugin.Activate``, is one of the recorded calls."""
     registry = MemoryRegistry()
     shelf = registry.add("shelf", Shelves())
 
@@ -100,7 +100,7 @@ def test_what_is_added_tells_its_calls() -> None:
 
 
 def test_a_plugin_can_be_given_an_address() -> None:
-    """For code that looks at it."""
+    """Code under test that reads the plugin's address gets the given one."""
     registry = MemoryRegistry()
     registry.add("shelf", Shelves(), addr="tcp://10.0.0.1:80")
 
@@ -108,8 +108,8 @@ def test_a_plugin_can_be_given_an_address() -> None:
     assert len(volumes(registry)) == 1
 
 
-def test_a_bad_name_is_refused_where_it_is_added() -> None:
-    """As discovery does, and nothing is added."""
+def test_a_plugin_with_an_invalid_name_is_not_added() -> None:
+    """``add`` raises the error that a look-up of such a name raises."""
     registry = MemoryRegistry()
 
     with pytest.raises(InvalidPluginNameError):
@@ -118,8 +118,8 @@ def test_a_bad_name_is_refused_where_it_is_added() -> None:
     assert registry.scan() == []
 
 
-def test_time_is_the_clock_of_the_registry() -> None:
-    """Waiting for a plugin that is not there takes none of the test's."""
+def test_a_registry_in_memory_waits_by_its_fake_clock() -> None:
+    """Waiting for a plugin that is not there takes no real time."""
     registry = MemoryRegistry()
 
     with pytest.raises(PluginNotFoundError):
@@ -128,8 +128,8 @@ def test_time_is_the_clock_of_the_registry() -> None:
     assert registry.clock.sleeps == [1, 2, 4, 8]
 
 
-def test_clock_and_policy_can_be_given() -> None:
-    """To share a clock, or to wait differently."""
+def test_a_registry_takes_a_clock_and_a_retry_policy() -> None:
+    """A test may share one clock, or have the registry try once only."""
     clock = FakeClock(start=100)
     registry = MemoryRegistry(clock=clock, retry=RetryPolicy.never())
     registry.add("shelf", refused())
@@ -140,8 +140,8 @@ def test_clock_and_policy_can_be_given() -> None:
     assert (registry.clock, clock.sleeps, clock.now()) == (clock, [], 100)
 
 
-def test_a_plugin_that_is_removed_is_gone_for_those_who_know_it() -> None:
-    """Its client finds no socket, a look-up finds no plugin; removing nothing is no error."""
+def test_a_removed_plugin_is_neither_found_nor_reached_by_its_clients() -> None:
+    """A client finds no socket, and a look-up no plugin; removing an unknown name is no error."""
     registry = MemoryRegistry(retry=RetryPolicy.never())
     registry.add("shelf", Shelves())
     driver = VolumeDriver(registry.get("shelf", "VolumeDriver").client)
@@ -155,8 +155,8 @@ def test_a_plugin_that_is_removed_is_gone_for_those_who_know_it() -> None:
         registry.lookup("shelf")
 
 
-def test_a_plugin_that_is_added_again_answers_again() -> None:
-    """A restart at the same place: who knows it already reaches the new one."""
+def test_a_client_reaches_the_plugin_that_is_added_again_under_its_name() -> None:
+    """Adding a name again acts as a restart: the old client calls the new plugin."""
     registry = MemoryRegistry()
     registry.add("shelf", Shelves())
     driver = VolumeDriver(registry.get("shelf", "VolumeDriver").client)
@@ -167,8 +167,8 @@ def test_a_plugin_that_is_added_again_answers_again() -> None:
     assert again.calls.methods == ["VolumeDriver.List"]
 
 
-def test_a_restart_can_be_scripted() -> None:
-    """A call that meets a plugin while it is down is tried again until it is up."""
+def test_a_restart_can_be_scripted_on_the_fake_clock() -> None:
+    """A call while the plugin is removed is tried again until the clock has added it."""
     registry = MemoryRegistry(clock=(clock := FakeClock()))
     registry.add("shelf", Shelves())
     driver = VolumeDriver(registry.get("shelf", "VolumeDriver").client)
@@ -179,8 +179,8 @@ def test_a_restart_can_be_scripted() -> None:
     assert clock.now() == 3
 
 
-def test_subsystems_are_asked_for_as_ever() -> None:
-    """A plugin that does not implement what is asked for is told so."""
+def test_a_plugin_without_the_requested_subsystem_is_refused() -> None:
+    """``get`` raises NotImplementedByPluginError, as for a plugin on a real socket."""
     registry = MemoryRegistry()
     registry.add("shelf", Shelves())
 
@@ -188,8 +188,8 @@ def test_subsystems_are_asked_for_as_ever() -> None:
         registry.get("shelf", "authz")
 
 
-def test_transports_are_made_on_one_clock() -> None:
-    """Each has its own replies, and the address that it is given."""
+def test_transports_made_by_one_factory_share_its_clock() -> None:
+    """Each transport has replies and an address of its own."""
     clock = FakeClock()
     make = MemoryTransports(clock)
     one, other = make({"M.x": 1}), make(Shelves(), addr="tcp://host:1")
@@ -205,7 +205,7 @@ def test_transports_are_made_on_one_clock() -> None:
 
 
 def test_only_strict_transports_must_be_used_up() -> None:
-    """What is left over in another is not reported."""
+    """Unused replies of other transports are not reported."""
     make = MemoryTransports(FakeClock())
     make({"M.loose": 1})
     make.assert_used_up()

@@ -7,10 +7,10 @@ from moby_plugins import PluginNotFoundError
 from moby_plugins.testing import FakeClock, MemoryRegistry, MemoryTransports, Request, script
 
 
-def test_the_clock_is_one_for_all_fixtures(
+def test_all_fixtures_share_one_fake_clock(
     fake_clock: FakeClock, memory_transport: MemoryTransports, plugin_registry: MemoryRegistry
 ) -> None:
-    """What waits in one lets time pass in all."""
+    """A registry that waits moves the time of a transport as well."""
     plugin = memory_transport({"M.x": 1})
 
     with pytest.raises(PluginNotFoundError):
@@ -21,13 +21,15 @@ def test_the_clock_is_one_for_all_fixtures(
     assert plugin.calls.times == [15.0]
 
 
-def test_a_clock_starts_anew_with_each_test(fake_clock: FakeClock) -> None:
-    """No test sees another's time."""
+def test_each_test_has_a_new_fake_clock(fake_clock: FakeClock) -> None:
+    """The clock is at 0 and has recorded no sleep, whatever other tests did."""
     assert (fake_clock.now(), fake_clock.sleeps) == (0.0, [])
 
 
-def test_a_strict_transport_that_is_used_up_is_fine(memory_transport: MemoryTransports) -> None:
-    """Nothing is left at the end of this test, so it passes."""
+def test_a_strict_transport_without_unused_replies_passes(
+    memory_transport: MemoryTransports,
+) -> None:
+    """All replies are used at the end of this test, so that its fixture reports nothing."""
     plugin = memory_transport.strict({"M.x": script(1)})
 
     plugin.send(Request("M.x"), None)
@@ -38,7 +40,7 @@ def test_a_strict_transport_that_is_used_up_is_fine(memory_transport: MemoryTran
 def test_the_default_registry_is_in_memory(
     default_registry: MemoryRegistry, plugin_registry: MemoryRegistry
 ) -> None:
-    """``moby_plugins.get`` and the others ask the registry to which the test adds plugins."""
+    """``moby_plugins.get`` and ``scan`` use the registry to which the test adds plugins."""
     default_registry.add("shelf", {"VolumeDriver.List": {"Volumes": []}})
 
     assert default_registry is plugin_registry

@@ -1,4 +1,4 @@
-"""Strategies for messages of one's own, made from their definitions."""
+"""Hypothesis strategies for a user's own messages and methods, made from their definitions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,8 +41,8 @@ class WeatherStation(Subsystem):
 
 
 @given(messages(Forecast, {(Forecast, "celsius"): CELSIUS}))
-def test_a_message_has_fields_of_their_types(forecast: Forecast) -> None:
-    """Fields are drawn by their types, or from what is given for them."""
+def test_a_drawn_message_has_fields_of_their_types(forecast: Forecast) -> None:
+    """Each field is drawn by its type, or from the strategy that is given for it."""
     assert isinstance(forecast, Forecast)
     assert all(isinstance(warning, str) for warning in forecast.warnings)
     assert all(isinstance(hours, list) for hours in forecast.by_hour.values())
@@ -55,8 +55,8 @@ def test_a_message_has_fields_of_their_types(forecast: Forecast) -> None:
         {(Forecast, "celsius"): CELSIUS, (WeatherStation, "forecast.days"): st.integers(1, 7)},
     )
 )
-def test_a_call_has_arguments_and_a_result(call: MethodCall) -> None:
-    """A method's call is drawn by its signature, and its parameters from what is given for them."""
+def test_a_drawn_call_has_arguments_and_a_result(call: MethodCall) -> None:
+    """Both are drawn by the method's signature, or from the strategies that are given for them."""
     city, days = call.arguments
 
     assert isinstance(city, str)
@@ -67,7 +67,7 @@ def test_a_call_has_arguments_and_a_result(call: MethodCall) -> None:
 @pytest.mark.parametrize(
     "make", [lambda: messages(set), lambda: method_calls(WeatherStation, "watch")]
 )
-def test_a_type_that_no_wire_carries_is_an_error(make: Callable[[], Any]) -> None:
-    """It says what to do about it."""
+def test_a_type_without_a_form_in_json_is_an_error(make: Callable[[], Any]) -> None:
+    """The TypeError says to give a strategy for the type in ``fields``."""
     with pytest.raises(TypeError, match="give one in fields"):
         make()

@@ -1,4 +1,4 @@
-"""What is answered to a host where an asynchronous application fails."""
+"""What a host gets as a response if an asynchronous application fails."""
 
 import asyncio
 import json
@@ -12,8 +12,10 @@ from moby_plugins.domain.errors import WireError
 
 
 @pytest.mark.parametrize("given", [None, "ok", (200, b"{}"), {"Err": ""}, AsyncResponse])
-def test_what_is_no_response_is_500(given: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Such as that of an application that forgets to return it: the error says what is wanted."""
+def test_an_app_that_returns_no_response_gets_status_500(
+    given: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An app may forget to return one; the error says what an app must return."""
 
     async def app(_: AsyncRequest) -> Any:
         return given
@@ -33,10 +35,10 @@ def test_what_is_no_response_is_500(given: Any, caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
-def test_a_stream_that_would_end_the_process_is_cut_off(
+def test_a_stream_that_raises_system_exit_or_an_interrupt_is_cut_off(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An event loop ends with what is raised in one of its tasks and is no ``Exception``."""
+    """Raised in a task it would end the event loop, so it becomes a ``WireError``."""
 
     class Pieces:
         async def read(self, size: int, /) -> bytes:

@@ -1,4 +1,4 @@
-"""What an ASGI server is asked for and told, while a host sends its request or leaves."""
+"""What is received from an ASGI server and sent to it, while a host sends or hangs up."""
 
 import asyncio
 from typing import Any
@@ -84,10 +84,10 @@ class Waiting:
 
 
 @pytest.mark.parametrize("ahead", [[], [part(5)], [part(MAX_AHEAD - 1)], [WHOLE]])
-def test_a_handler_is_cancelled_although_it_has_not_read_the_request(
+def test_a_handler_is_cancelled_on_a_hang_up_although_its_request_is_unread(
     loop: FakeTimeLoop, ahead: list[Any]
 ) -> None:
-    """None of it, a part or all; observers are told, and for the server this is no error."""
+    """Observers receive the hang-up, and for the server it is no error."""
     app, server, notes = Waiting(), Server(*ahead, LEFT), Notes()
 
     loop.run(server.serve(observed(app, [notes])))
@@ -97,8 +97,10 @@ def test_a_handler_is_cancelled_although_it_has_not_read_the_request(
     assert notes.of(RequestEnded)[0].hung_up
 
 
-def test_so_much_is_received_ahead_and_no_more(loop: FakeTimeLoop) -> None:
-    """A hang-up behind more is seen once the app reads on."""
+def test_only_a_bounded_part_of_a_request_is_received_before_the_app_reads(
+    loop: FakeTimeLoop,
+) -> None:
+    """A hang-up that comes behind more than ``MAX_AHEAD`` bytes is seen once the app reads on."""
     server = Server(*[part(MAX_AHEAD // 2)] * 8, WHOLE)
     ahead: list[int] = []
 
@@ -116,7 +118,7 @@ def test_so_much_is_received_ahead_and_no_more(loop: FakeTimeLoop) -> None:
 
 
 def test_a_host_that_leaves_while_its_request_is_read_ends_the_reading(loop: FakeTimeLoop) -> None:
-    """The task is cancelled; another task that reads gets an error."""
+    """The app's task is cancelled, and another task that reads the request gets an error."""
     server, ended = Server(part(5)), list[BaseException]()
 
     async def app(request: AsyncRequest) -> AsyncResponse:
@@ -140,8 +142,10 @@ def test_a_host_that_leaves_while_its_request_is_read_ends_the_reading(loop: Fak
     assert [str(error) for error in ended] == ["the request's body cannot be read: it is cut off"]
 
 
-def test_a_host_that_waits_for_100_is_asked_once_the_body_is_read(loop: FakeTimeLoop) -> None:
-    """A server asks for the body when the application receives."""
+def test_a_body_after_expect_100_continue_is_received_once_the_app_reads_it(
+    loop: FakeTimeLoop,
+) -> None:
+    """A server asks the host for the body as soon as the application receives."""
     server = Server(part(5), WHOLE, headers=[*CHUNKED, (b"expect", b"100-continue")])
     received: list[int] = []
 
@@ -156,8 +160,10 @@ def test_a_host_that_waits_for_100_is_asked_once_the_body_is_read(loop: FakeTime
     assert server.body == bytes(5)
 
 
-def test_what_the_server_raises_is_its_own(loop: FakeTimeLoop) -> None:
-    """The app gets an error of reading."""
+def test_an_exception_that_the_server_raises_in_receive_is_raised_to_the_server(
+    loop: FakeTimeLoop,
+) -> None:
+    """The app gets an error of reading, and its host a response with status 400."""
 
     async def app(request: AsyncRequest) -> AsyncResponse:
         return AsyncResponse(200, await request.read())
@@ -170,10 +176,10 @@ def test_what_the_server_raises_is_its_own(loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-def test_a_cancellation_by_the_server_is_not_kept_from_it(
+def test_a_cancellation_by_the_server_ends_its_task_as_cancelled(
     loop: FakeTimeLoop, *, leaves: bool
 ) -> None:
-    """Also where the host leaves at the same time."""
+    """This holds also if the host hangs up at the same time."""
     server, app = Server(part(5)), Waiting()
 
     async def main() -> None:
@@ -193,7 +199,7 @@ def test_a_cancellation_by_the_server_is_not_kept_from_it(
 
 @pytest.mark.parametrize("size", [0, 1 << 16, (1 << 16) + 1, 200_000])
 def test_a_response_is_sent_whole(loop: FakeTimeLoop, size: int) -> None:
-    """With its length, however many messages that takes."""
+    """It has its length, and takes as many messages as needed."""
 
     async def app(request: AsyncRequest) -> AsyncResponse:
         return AsyncResponse(200, bytes(size))

@@ -1,4 +1,4 @@
-"""One connection over a link that follows a script: what it sends, and what errors come to."""
+"""One connection over a link that follows a script: what it sends, and how errors end it."""
 
 import asyncio
 import errno
@@ -159,14 +159,14 @@ TABLE: dict[str, tuple[list[bytes | OSError], type[PluginError], bool, str]] = {
     "a reset in the headers": ([OK, RESET], TransportError, True, "the connection failed"),
     "another error": ([IO], TransportError, False, "Input/output error"),
     "an alert of TLS": ([TLS], TransportError, False, "TLS: "),
-    "no HTTP": ([b"220 mail ready\r\n"], TransportError, False, "malformed answer"),
-    "a bad header": ([OK + b"X : y\r\n\r\n"], TransportError, False, "malformed answer"),
+    "no HTTP": ([b"220 mail ready\r\n"], TransportError, False, "malformed response"),
+    "a bad header": ([OK + b"X : y\r\n\r\n"], TransportError, False, "malformed response"),
     "a bad length": ([OK + b"Content-Length: -5\r\n\r\n"], TransportError, False, "malformed"),
     "an interim answer that is the last": (
         [b"HTTP/1.1 100 X\r\nConnection: close\r\n\r\n"],
         TransportError,
         False,
-        "malformed answer",
+        "malformed response",
     ),
     "the end in the body": ([ENDS_LATER, b""], WireError, True, "cut off"),
     "a reset in the body": ([ENDS_LATER, RESET], TransportError, True, "the connection failed"),
@@ -184,8 +184,8 @@ TABLE: dict[str, tuple[list[bytes | OSError], type[PluginError], bool, str]] = {
 
 
 @every("case", TABLE)
-def test_what_goes_wrong_in_receiving(case: str) -> None:
-    """Each error is translated once, keeps its cause, and closes the connection."""
+def test_an_error_while_receiving_is_translated_and_closes_the_connection(case: str) -> None:
+    """It is translated once, and keeps its cause."""
     script, kind, answered, text = TABLE[case]
 
     async def test() -> None:
@@ -205,8 +205,8 @@ def test_what_goes_wrong_in_receiving(case: str) -> None:
 
 
 @pytest.mark.parametrize("error", [RESET, BROKEN, ssl.SSLEOFError(8, "EOF")], ids=repr)
-def test_a_plugin_that_stops_reading_may_have_responded(error: OSError) -> None:
-    """What sending raises then counts for nothing; the response does, and the connection ends."""
+def test_a_response_counts_although_the_plugin_stopped_reading_the_request(error: OSError) -> None:
+    """The error of sending is ignored, and the connection is closed after the response."""
 
     async def test() -> None:
         for body in (b"", bytes(CHUNK_BYTES + 1), chunks(b"1", b"2")):
@@ -219,8 +219,8 @@ def test_a_plugin_that_stops_reading_may_have_responded(error: OSError) -> None:
 
 
 @pytest.mark.parametrize("error", [IO, TLS, TimeoutError("slow")], ids=repr)
-def test_what_else_goes_wrong_in_sending(error: OSError) -> None:
-    """It is the error of a call that was not answered."""
+def test_any_other_error_while_sending_fails_the_call(error: OSError) -> None:
+    """It is a ``TransportError`` of a call that was not answered."""
 
     async def test() -> None:
         for body in (b"", bytes(CHUNK_BYTES + 1), chunks(b"1", b"2")):
@@ -236,8 +236,8 @@ def test_what_else_goes_wrong_in_sending(error: OSError) -> None:
 
 
 @pytest.mark.parametrize("room", [1, 7, 1 << 20])
-def test_a_request_is_sent_whole(room: int) -> None:
-    """However little room there is; chunks are framed, and empty ones are not the end."""
+def test_a_request_is_sent_whole_however_little_the_socket_takes_at_a_time(room: int) -> None:
+    """Chunks are framed, and an empty chunk does not end the body."""
 
     async def test() -> None:
         for body, sent in (
@@ -260,8 +260,8 @@ def test_a_request_is_sent_whole(room: int) -> None:
 
 
 @pytest.mark.parametrize("others", [0, 1])
-def test_a_task_goes_on_at_once_if_its_call_is_alone(others: int) -> None:
-    """In the callback that has the response; among other calls in the loop's next iteration."""
+def test_a_task_is_resumed_within_the_callback_if_there_is_no_other_call(others: int) -> None:
+    """Otherwise it is resumed in the loop's next iteration."""
 
     async def test() -> None:
         exchange, ended = Exchange(), list[bool]()
@@ -283,7 +283,7 @@ def test_a_task_goes_on_at_once_if_its_call_is_alone(others: int) -> None:
 
 
 def test_a_body_that_is_not_read_stops_the_receiving() -> None:
-    """Once a quarter of a MiB is kept; reading goes on with it."""
+    """Receiving pauses once a quarter of a MiB is kept, and goes on when the body is read."""
     part = bytes(64 << 10)
 
     async def test() -> None:
@@ -303,8 +303,8 @@ def test_a_body_that_is_not_read_stops_the_receiving() -> None:
     run(test())
 
 
-def test_what_was_not_asked_for_closes_an_idle_connection() -> None:
-    """At once; it is not taken for another call."""
+def test_unexpected_data_or_an_end_closes_an_idle_connection_at_once() -> None:
+    """So the connection is not taken for another call."""
 
     async def test() -> None:
         for unasked in (b"", ANSWER, RESET):
@@ -318,8 +318,8 @@ def test_what_was_not_asked_for_closes_an_idle_connection() -> None:
 
 
 @every("case", TABLE)
-def test_a_connection_that_failed_is_no_garbage(case: str) -> None:
-    """Nothing refers back to it: it goes with the last reference."""
+def test_a_failed_connection_is_freed_without_the_garbage_collector(case: str) -> None:
+    """It is in no cycle of references, so it is freed with the last reference."""
     script, kind, _, _ = TABLE[case]
 
     async def test() -> None:

@@ -1,4 +1,4 @@
-"""Requests read out of bytes, without a socket: one outcome, however the bytes come."""
+"""Requests read from bytes, without a socket: the outcome does not depend on their pieces."""
 
 import pytest
 
@@ -35,8 +35,8 @@ def read(sent: bytes, step: int) -> tuple[Head, bytes] | int:
 
 
 @STEPS
-def test_a_head_has_the_outcome_of_the_table(step: int) -> None:
-    """It is that of the threaded end."""
+def test_the_head_of_a_request_is_accepted_or_refused_as_in_the_shared_table(step: int) -> None:
+    """The same table is used for the threaded server."""
     for name, row in ROWS.items():
         if not row.served:
             continue
@@ -56,8 +56,8 @@ def test_a_head_has_the_outcome_of_the_table(step: int) -> None:
 
 
 @STEPS
-def test_chunks_have_the_outcome_of_the_table(step: int) -> None:
-    """What is refused is so before the body's end is believed."""
+def test_chunks_of_a_request_are_accepted_or_refused_as_in_the_shared_table(step: int) -> None:
+    """Chunks that are refused never make a whole body."""
     for name, row in CHUNKS.items():
         sent = POST + b"Transfer-Encoding: chunked\r\n\r\n" + row.of(BODY)
         if len(sent) > LONG and step == 1:
@@ -84,8 +84,8 @@ PLAIN = {
 
 
 @every("case", PLAIN)
-def test_the_plainest_way_reads_what_the_other_reads(case: str) -> None:
-    """A header more that only the slow way takes changes nothing of the others."""
+def test_the_fast_and_the_slow_way_of_reading_headers_give_the_same(case: str) -> None:
+    """A repeated header makes the slow way necessary, and changes no other header."""
     fast = read(POST + LENGTH + PLAIN[case] + b"\r\n" + BODY, 1 << 20)
     slow = read(POST + LENGTH + PLAIN[case] + b"Z: a\r\nZ: b\r\n\r\n" + BODY, 1 << 20)
 
@@ -94,7 +94,7 @@ def test_the_plainest_way_reads_what_the_other_reads(case: str) -> None:
     assert {**fast[0].headers, "Z": "a, b"} == slow[0].headers
 
 
-def test_requests_stand_one_after_the_other() -> None:
+def test_several_requests_in_the_same_bytes_are_read_one_after_the_other() -> None:
     """What follows a request is left for the next."""
     incoming = Incoming()
     chunked = POST + b"Transfer-Encoding: chunked\r\n\r\nC\r\n" + BODY + b"\r\n0\r\n\r\n"
@@ -119,10 +119,10 @@ def test_requests_stand_one_after_the_other() -> None:
         (b"1.0", b"Connection: Keep-Alive\r\n", True),
     ],
 )
-def test_a_head_tells_whether_its_connection_is_kept(
+def test_a_request_head_decides_whether_its_connection_is_kept_open(
     version: bytes, connection: bytes, *, is_kept: bool
 ) -> None:
-    """By its version and its Connection."""
+    """The version of HTTP and the header Connection decide."""
     incoming = Incoming()
     incoming.feed(b"POST /M.x HTTP/%b\r\n%b\r\n" % (version, connection))
 
@@ -144,13 +144,15 @@ def test_a_head_tells_whether_its_connection_is_kept(
         (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     ],
 )
-def test_what_is_no_head_is_refused_before_its_end(sent: bytes, status: int) -> None:
-    """With the status of the threaded end."""
+def test_an_invalid_or_oversized_request_head_is_refused_before_its_end(
+    sent: bytes, status: int
+) -> None:
+    """The status is that of the threaded server: 400, 413 or 414."""
     assert read(sent, 1 << 20) == status
 
 
-def test_a_host_may_wait_to_be_asked_for_the_body() -> None:
-    """In HTTP/1.1."""
+def test_a_host_may_send_expect_100_continue_in_http_1_1_alone() -> None:
+    """In HTTP/1.0 the header means nothing, and the host does not wait."""
     for version, waits in ((b"1.1", True), (b"1.0", False)):
         incoming = Incoming()
         incoming.feed(b"POST /M.x HTTP/%b\r\nExpect: 100-Continue\r\n\r\n" % version)

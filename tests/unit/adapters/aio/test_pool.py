@@ -1,4 +1,4 @@
-"""Turns, deadlines and idle connections of one loop, without a socket."""
+"""Turns, deadlines and idle connections of the calls in one loop, without a socket."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -51,7 +51,7 @@ async def raised(waiting: Awaitable[object]) -> type[BaseException] | None:
 
 
 def test_a_call_ends_at_its_deadline() -> None:
-    """Exactly then, whatever it waits for; and what follows ends at once."""
+    """It ends exactly then and its connection is closed; later waits of it end at once."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         loop = asyncio.get_running_loop()
@@ -69,8 +69,8 @@ def test_a_call_ends_at_its_deadline() -> None:
     in_loop(test)
 
 
-def test_a_call_that_has_ended_has_no_deadline() -> None:
-    """Its timer does not close the connection that another call has by then."""
+def test_the_deadline_of_a_call_that_has_ended_closes_nothing() -> None:
+    """Another call may have its connection by then."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         loop = asyncio.get_running_loop()
@@ -85,7 +85,7 @@ def test_a_call_that_has_ended_has_no_deadline() -> None:
 
 
 def test_each_of_many_calls_ends_at_its_own_deadline() -> None:
-    """In any order of the deadlines, beside calls that end earlier and those without a deadline."""
+    """Deadlines come in any order, beside calls that end earlier or have no deadline."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         loop = asyncio.get_running_loop()
@@ -114,8 +114,8 @@ def test_each_of_many_calls_ends_at_its_own_deadline() -> None:
     in_loop(test)
 
 
-def test_many_deadlines_take_one_timer() -> None:
-    """Which is set again only for an earlier deadline, and to the next when it is due."""
+def test_many_deadlines_share_one_timer() -> None:
+    """It is set again only for an earlier deadline, and for the next one when it is due."""
 
     class Counting(FakeTimeLoop):
         timers = 0
@@ -141,8 +141,8 @@ def test_many_deadlines_take_one_timer() -> None:
         loop.run(test())
 
 
-def test_time_does_not_jump_to_the_deadline_of_a_call_that_has_ended() -> None:
-    """Another call, without a deadline, may wait for a plugin."""
+def test_fake_time_does_not_jump_to_the_deadline_of_a_call_that_has_ended() -> None:
+    """If the only call left has no deadline, the loop is stuck instead."""
     loop = FakeTimeLoop()
 
     async def test() -> None:
@@ -171,8 +171,8 @@ class Interrupted(FakeTimeLoop):
         return super().call_at(when, *args, **more)
 
 
-def test_a_signal_in_the_beginning_of_a_call_leaves_others_their_deadlines() -> None:
-    """Also those that are later than that of the call that did not begin."""
+def test_an_interrupt_as_a_call_begins_does_not_cancel_other_deadlines() -> None:
+    """This holds also for deadlines that are later than that of the interrupted call."""
     loop = Interrupted()
 
     async def test() -> None:
@@ -186,8 +186,8 @@ def test_a_signal_in_the_beginning_of_a_call_leaves_others_their_deadlines() -> 
         loop.run(test())
 
 
-def test_a_signal_as_a_response_comes_leaves_others_theirs() -> None:
-    """Only the call whose response was received then may be lost."""
+def test_an_interrupt_as_a_response_is_received_does_not_affect_other_calls() -> None:
+    """Only the call whose response was being received may be lost."""
 
     class AsItComes(FakeTimeLoop):
         is_interrupting = False
@@ -214,8 +214,8 @@ def test_a_signal_as_a_response_comes_leaves_others_theirs() -> None:
         loop.run(test())
 
 
-def test_a_wait_until_a_moment_returns_then() -> None:
-    """Without an error, where the deadline is later."""
+def test_wait_until_returns_at_its_moment_if_the_deadline_is_later() -> None:
+    """It raises no ``TimeoutError`` then."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         loop = asyncio.get_running_loop()
@@ -227,7 +227,7 @@ def test_a_wait_until_a_moment_returns_then() -> None:
 
 
 def test_a_call_that_is_resumed_goes_on_within_the_callback() -> None:
-    """In its own context and as its own task; also after a wait that was cancelled."""
+    """It does so in its own context and as its own task, even after a wait that was cancelled."""
     asked_by = ContextVar("asked_by", default="")
 
     async def test(pool: LoopPool[Kept]) -> None:
@@ -262,7 +262,7 @@ def test_a_call_that_is_resumed_goes_on_within_the_callback() -> None:
 
 
 def test_calls_are_resumed_together_after_all_callbacks() -> None:
-    """In the order of their responses; also the rest, if one task ends the loop."""
+    """They are resumed in the order of their responses, even if one of them ends the loop."""
     told: list[str] = []
 
     async def wait(pool: LoopPool[Kept], number: int) -> None:
@@ -295,8 +295,8 @@ def test_calls_are_resumed_together_after_all_callbacks() -> None:
     assert told == ["a callback"] * 4 + ["task 0", "task 1", "task 3"]
 
 
-def test_turns_are_given_on_in_order() -> None:
-    """The 65th call waits for the first that ends; one that was cancelled gives its turn on."""
+def test_calls_get_their_turns_in_order() -> None:
+    """The 65th call waits until one ends; a call that is cancelled passes its turn on."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         calls = [pool.begin(None) for _ in range(TURNS)]
@@ -327,8 +327,8 @@ def test_turns_are_given_on_in_order() -> None:
     in_loop(test)
 
 
-def test_each_turn_comes_back() -> None:
-    """After calls that were cancelled before, as and after they got theirs."""
+def test_no_turn_is_lost_to_calls_that_are_cancelled() -> None:
+    """They are cancelled before, as and after they get their turn."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         async def call(moment: float) -> None:
@@ -352,8 +352,8 @@ def test_each_turn_comes_back() -> None:
     in_loop(test)
 
 
-def test_as_many_are_kept_as_have_a_turn() -> None:
-    """The last that came is taken first; one that is readable is closed and not taken."""
+def test_as_many_idle_connections_are_kept_as_calls_can_have_a_turn() -> None:
+    """The last one that came is taken first; one that is readable is closed instead."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         kept = [Kept() for _ in range(TURNS + 1)]
@@ -367,8 +367,8 @@ def test_as_many_are_kept_as_have_a_turn() -> None:
     in_loop(test)
 
 
-def test_other_places_share_the_bound() -> None:
-    """Of two loops, or two plugins: what was used least recently is closed."""
+def test_pools_share_one_bound_on_idle_connections() -> None:
+    """The least recently used connection of all loops and plugins is closed."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         other: LoopPool[Kept] = LoopPool(pool.loop, pool.shared)
@@ -385,8 +385,8 @@ def test_other_places_share_the_bound() -> None:
     in_loop(test, most=2)
 
 
-def test_a_close_ends_all() -> None:
-    """What waits for a turn or a moment, what is idle, and what comes back or begins later."""
+def test_closing_a_pool_ends_all_calls_and_closes_all_connections() -> None:
+    """Waiting calls fail, later ones cannot begin, and connections that come back are closed."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         idle, used = Kept(), Kept()
@@ -413,8 +413,8 @@ def test_a_close_ends_all() -> None:
     in_loop(test)
 
 
-def test_the_first_failure_counts() -> None:
-    """A close after the deadline does not change what the call ended in."""
+def test_the_first_failure_of_a_call_counts() -> None:
+    """A call that has timed out stays so if the pool is closed after that."""
 
     async def test(_: LoopPool[Kept]) -> None:
         call = Call(asyncio.get_running_loop())
@@ -427,8 +427,8 @@ def test_the_first_failure_counts() -> None:
 
 
 @pytest.mark.parametrize("swallows", [False, True])
-def test_an_interrupt_ends_the_block_and_nothing_else(swallows: bool) -> None:  # noqa: FBT001
-    """The task goes on after it, as one that was not cancelled."""
+def test_interrupting_a_call_ends_its_interruptible_block_and_not_the_task(swallows: bool) -> None:  # noqa: FBT001
+    """After the block the task goes on as one that was not cancelled."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         call = pool.begin(None)
@@ -448,8 +448,8 @@ def test_an_interrupt_ends_the_block_and_nothing_else(swallows: bool) -> None:  
     in_loop(test)
 
 
-def test_a_cancellation_passes_through_the_block() -> None:
-    """Also where the call is interrupted at the same time."""
+def test_cancelling_a_task_also_cancels_it_in_an_interruptible_block() -> None:
+    """This holds even if the call is interrupted at the same time."""
 
     async def test(pool: LoopPool[Kept]) -> None:
         call = pool.begin(None)
@@ -470,8 +470,8 @@ def test_a_cancellation_passes_through_the_block() -> None:
     in_loop(test)
 
 
-def test_a_place_of_a_closed_loop_touches_it_no_more() -> None:
-    """Its connections are closed, and its calls left alone."""
+def test_a_pool_of_a_closed_loop_does_not_use_the_loop() -> None:
+    """Closing it closes its connections, and resumes none of its calls."""
     loop = FakeTimeLoop()
 
     async def begin() -> LoopPool[Kept]:
@@ -489,8 +489,8 @@ def test_a_place_of_a_closed_loop_touches_it_no_more() -> None:
     assert [each.closed for each in kept] == [1, 1]
 
 
-def test_a_task_without_context_variables_keeps_those_that_it_sets() -> None:
-    """An empty context is false, and is the task's own nonetheless."""
+def test_a_callback_runs_in_its_context_even_if_that_is_empty() -> None:
+    """An empty context is false, and must not be taken for none."""
     variable, own = ContextVar("variable", default="unset"), Context()
 
     async def test(_: LoopPool[Kept]) -> None:
@@ -518,11 +518,11 @@ class _CancelledBetween(_Waiter):
 
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("step", ["resume", "wake"])
-def test_a_wait_that_a_signal_cancels_as_its_response_comes_ends(
+def test_a_task_that_a_signal_cancels_as_its_response_comes_ends_cancelled(
     before: bool,  # noqa: FBT001
     step: str,
 ) -> None:
-    """Its task is cancelled, and neither lost nor continued twice."""
+    """It is neither lost nor resumed twice."""
 
     async def test(_: LoopPool[Kept]) -> None:
         waiter = _CancelledBetween()

@@ -1,4 +1,4 @@
-"""Discovery on disk: the contract, the reference outcomes, and what goes before what."""
+"""Discovery on disk: the contract, the test vectors, and which file goes before another."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def place(tmp_path: Path) -> PluginDirectories:
 
 
 class TestFilesystemDiscovery(DiscoveryContract):
-    """The disk is a place like any other."""
+    """What every discovery promises, of one on disk."""
 
 
 class Tree:
@@ -70,8 +70,10 @@ def outcome(discovery: Discovery, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("row", VECTORS.values(), ids=VECTORS)
-def test_a_tree_has_the_wanted_outcome(row: dict[str, Any], place: PluginDirectories) -> None:
-    """Every row of the vectors gives the scan and the look-ups that it wants."""
+def test_each_tree_of_the_test_vectors_has_the_outcome_given_there(
+    row: dict[str, Any], place: PluginDirectories
+) -> None:
+    """Each row of ``discovery.json`` gives a tree, and what scans and look-ups find in it."""
     tree, want = Tree(place), row["want"]
     for item in row["tree"]:
         tree.make(item)
@@ -86,7 +88,7 @@ def test_a_tree_has_the_wanted_outcome(row: dict[str, Any], place: PluginDirecto
 
 
 def test_a_look_up_searches_in_the_documented_order(place: PluginDirectories) -> None:
-    """Sockets before specs, one directory after the other, flat before nested."""
+    """Sockets come before specs, one directory after the other, and flat before nested."""
     with pytest.raises(PluginNotFoundError) as caught:
         place.discovery.lookup("a")
 
@@ -108,8 +110,8 @@ def test_a_look_up_searches_in_the_documented_order(place: PluginDirectories) ->
     )
 
 
-def test_whatever_comes_first_decides(place: PluginDirectories) -> None:
-    """Removing what decided brings forth what comes next in order."""
+def test_the_first_file_in_the_documented_order_decides(place: PluginDirectories) -> None:
+    """Once it is removed, the next one in the order decides."""
     run, etc, usr = place.sockets, place.specs, place.more_specs
     contents = {
         etc / "a.spec": "tcp://h:1",
@@ -141,8 +143,10 @@ def test_whatever_comes_first_decides(place: PluginDirectories) -> None:
     ]
 
 
-def test_a_socket_is_not_verified(place: PluginDirectories) -> None:
-    """What lies in the directory of sockets carries "do not verify"."""
+def test_a_plugin_that_is_found_by_its_socket_has_tls_verification_off(
+    place: PluginDirectories,
+) -> None:
+    """A look-up returns what ``Plugin.local`` makes, as for Docker."""
     make_socket(place.sockets / "a.sock")
 
     plugin = place.discovery.lookup("a")
@@ -150,7 +154,7 @@ def test_a_socket_is_not_verified(place: PluginDirectories) -> None:
     assert plugin == Plugin.local("a", f"unix://{place.sockets}/a.sock")
 
 
-def test_a_spec_is_read_with_its_options(place: PluginDirectories) -> None:
+def test_a_json_spec_is_read_with_its_tls_options(place: PluginDirectories) -> None:
     """A JSON spec gives a plugin with its TLS options."""
     spec = '{"Addr": "https://h:1", "TLSConfig": {"CAFile": "/ca.pem"}}'
     (place.more_specs / "a.json").write_text(spec)
@@ -161,8 +165,10 @@ def test_a_spec_is_read_with_its_options(place: PluginDirectories) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["{0}.sock", "{0}/{0}.sock"], ids=["flat", "nested"])
-def test_a_sockets_address_leads_back_to_it(pattern: str, place: PluginDirectories) -> None:
-    """Names that an address must escape are found, listed, and reached at the right path."""
+def test_the_address_of_a_socket_with_an_odd_name_has_the_right_path(
+    pattern: str, place: PluginDirectories
+) -> None:
+    """Names that an address must escape are listed, found and reached."""
     paths = [place.sockets / pattern.format(name) for name in ODD_NAMES]
     for path in paths:
         make_socket(path)
@@ -176,7 +182,7 @@ def test_a_sockets_address_leads_back_to_it(pattern: str, place: PluginDirectori
 
 
 def test_no_name_leads_out_of_the_directories(place: PluginDirectories) -> None:
-    """A spec elsewhere stays unread, however the name points at it."""
+    """A name that is a path is refused, and no spec elsewhere is read."""
     (place.elsewhere / "x.spec").write_text("tcp://evil:1")
     (place.specs / "sub").mkdir()
     (place.specs / "sub" / "x.spec").write_text("tcp://evil:1")
@@ -187,8 +193,10 @@ def test_no_name_leads_out_of_the_directories(place: PluginDirectories) -> None:
     assert place.discovery.scan() == []
 
 
-def test_a_file_whose_name_is_no_plugins_is_not_listed(place: PluginDirectories) -> None:
-    """What no look-up would take, no scan lists."""
+def test_a_file_whose_name_gives_no_valid_plugin_name_is_not_listed(
+    place: PluginDirectories,
+) -> None:
+    """A scan lists only names that a look-up would accept."""
     for file in ["..spec", "...spec", ".spec", "a\\b.spec", ".json"]:
         (place.specs / file).write_text("tcp://h:1")
     for file in [".sock", "..sock", "...sock", "a\\b.sock"]:
@@ -198,7 +206,7 @@ def test_a_file_whose_name_is_no_plugins_is_not_listed(place: PluginDirectories)
 
 
 def test_missing_directories_are_no_error(tmp_path: Path) -> None:
-    """Where no plugin was ever installed there is nothing, and nothing is wrong."""
+    """On a machine without plugins a scan lists nothing, and a look-up finds nothing."""
     file = tmp_path / "file"
     file.write_text("")
     discovery = FilesystemDiscovery(tmp_path / "none", [tmp_path / "nor-this", file])
@@ -208,7 +216,7 @@ def test_missing_directories_are_no_error(tmp_path: Path) -> None:
         discovery.lookup("a")
 
 
-def test_without_directories_of_specs_there_are_sockets(place: PluginDirectories) -> None:
+def test_sockets_are_found_without_any_directory_for_specs(place: PluginDirectories) -> None:
     """An empty list of directories is allowed."""
     make_socket(place.sockets / "a.sock")
     place.add("b", "tcp://h:1")
@@ -216,7 +224,7 @@ def test_without_directories_of_specs_there_are_sockets(place: PluginDirectories
     assert FilesystemDiscovery(place.sockets, ()).scan() == ["a"]
 
 
-def test_the_defaults_are_the_engines_directories() -> None:
+def test_the_default_directories_are_those_of_docker() -> None:
     """Discovery on disk looks where engines look."""
     assert FilesystemDiscovery() == FilesystemDiscovery(
         "/run/docker/plugins",

@@ -30,10 +30,10 @@ def survey(place: PluginDirectories) -> Survey:
     return FilesystemDiscovery(place.sockets, specs, uid_map=str(place.user_ids))
 
 
-def test_candidates_come_in_the_order_in_which_they_decide(
+def test_candidates_are_listed_in_their_order_of_precedence(
     place: PluginDirectories, survey: Survey
 ) -> None:
-    """Sockets before specs, one directory after the other; the first is what a look-up finds."""
+    """Sockets come before specs; the first candidate is what a look-up finds."""
     make_socket(place.sockets / "a.sock")
     for path, text in [
         (place.specs / "a.spec", "tcp://h:1"),
@@ -56,8 +56,10 @@ def test_candidates_come_in_the_order_in_which_they_decide(
     assert candidates[1].plugin == Plugin.local("a", "tcp://h:1")
 
 
-def test_one_that_cannot_be_used_says_why(place: PluginDirectories, survey: Survey) -> None:
-    """It is a candidate all the same, and the others are still told."""
+def test_a_candidate_that_cannot_be_used_has_the_reason(
+    place: PluginDirectories, survey: Survey
+) -> None:
+    """A broken spec is listed too, and so are the candidates after it."""
     place.add("a", "nowhere")
     (place.more_specs / "a.spec").write_text("tcp://h:1")
 
@@ -69,10 +71,10 @@ def test_one_that_cannot_be_used_says_why(place: PluginDirectories, survey: Surv
     assert (whole.plugin, whole.error) == (Plugin.local("a", "tcp://h:1"), None)
 
 
-def test_a_directory_that_cannot_be_read_is_told_for_each_path(
+def test_an_unreadable_directory_gives_a_candidate_with_an_error_for_each_path(
     place: PluginDirectories, survey: Survey
 ) -> None:
-    """What lies there is unknown."""
+    """Which of the files exist is unknown."""
     with unreadable(place.specs):
         candidates = survey.candidates("a")
 
@@ -83,14 +85,16 @@ def test_a_directory_that_cannot_be_read_is_told_for_each_path(
 
 
 def test_a_name_without_files_has_no_candidates(survey: Survey) -> None:
-    """That is no error; a name that cannot be one is."""
+    """The list is empty; only an invalid name is an error."""
     assert survey.candidates("a") == []
     with pytest.raises(InvalidPluginNameError):
         survey.candidates("../a")
 
 
-def test_the_discovery_of_this_machine_looks_where_settings_say(place: PluginDirectories) -> None:
-    """``new_local_discovery`` is what a registry of the same settings finds plugins with."""
+def test_new_local_discovery_looks_in_the_directories_of_the_settings(
+    place: PluginDirectories,
+) -> None:
+    """A registry with the same settings finds plugins by such a discovery."""
     place.add("a", "tcp://h:1")
     paths = (str(place.specs),)
 
@@ -100,6 +104,6 @@ def test_the_discovery_of_this_machine_looks_where_settings_say(place: PluginDir
     assert found.ignored() == []
 
 
-def test_a_candidate_is_a_value() -> None:
-    """Two that say the same are equal."""
+def test_candidates_with_the_same_fields_are_equal() -> None:
+    """A ``Candidate`` is a value, which is compared by its fields."""
     assert Candidate("/a.spec") == Candidate("/a.spec")

@@ -35,10 +35,10 @@ def place(short_path: Path) -> PluginDirectories:
         ("a.json", b"[]", "spec must be an object, not an array"),
     ],
 )
-def test_a_broken_spec_decides_and_is_named(
+def test_a_broken_spec_is_not_passed_over_and_its_error_names_the_file(
     file: str, content: bytes, reason: str, place: PluginDirectories
 ) -> None:
-    """The first spec counts even if it is broken: it is listed, and looking it up says why."""
+    """A scan lists it, and a look-up raises the reason, even if another spec is behind it."""
     path = place.specs / file
     path.write_bytes(content)
     (place.more_specs / "a.spec").write_text("tcp://h:1")
@@ -53,7 +53,7 @@ def test_a_broken_spec_decides_and_is_named(
 
 @pytest.mark.parametrize("size", [MAX_SPEC_BYTES + 1, 1 << 30])
 def test_a_huge_spec_is_an_error(size: int, place: PluginDirectories) -> None:
-    """Not more than the limit is read of a file, however large it is."""
+    """At most 1 MiB of a file is read, however large it is."""
     path = place.specs / "a.spec"
     path.touch()
     os.truncate(path, size)
@@ -78,10 +78,10 @@ def test_a_huge_spec_is_an_error(size: int, place: PluginDirectories) -> None:
     ],
     ids=["directory", "fifo", "socket", "device", "dangling", "loop", "directory link"],
 )
-def test_what_is_no_regular_file_is_no_spec(
+def test_a_spec_that_is_not_a_regular_file_is_ignored(
     make: Callable[[Path], None], place: PluginDirectories, *, nested: bool
 ) -> None:
-    """It is neither listed nor waited for, and hides neither its neighbours nor a later spec."""
+    """A FIFO is not waited for, and a directory or a link to nowhere hides no other spec."""
     directory = place.specs / "odd" if nested else place.specs
     directory.mkdir(exist_ok=True)
     make(directory / "odd.spec")
@@ -99,8 +99,8 @@ def test_what_is_no_regular_file_is_no_spec(
 
 
 @pytest.mark.parametrize("link", ["loop", "loop.sock", "loop.spec"])
-def test_a_link_to_itself_hides_nothing(link: str, place: PluginDirectories) -> None:
-    """A loop among sockets or specs is passed over; all around it is found."""
+def test_a_link_to_itself_hides_no_other_plugin(link: str, place: PluginDirectories) -> None:
+    """Such a loop among sockets or specs is ignored, and all plugins around it are found."""
     for directory in (place.sockets, place.specs):
         (directory / link).symlink_to(link)
     for name in "az":
@@ -119,7 +119,7 @@ def test_a_name_that_is_too_long_is_not_found(place: PluginDirectories) -> None:
 
 
 def test_an_unreadable_spec_is_an_error(place: PluginDirectories) -> None:
-    """It decides as a broken one does: it is listed, and looking it up says why."""
+    """Like a broken spec it is listed and hides others, and a look-up raises the reason."""
     place.add("a", "tcp://h:1")
     path = place.specs / "a.spec"
     (place.more_specs / "a.spec").write_text("tcp://h:2")
@@ -149,8 +149,8 @@ def test_an_unreadable_directory_is_an_error(place: PluginDirectories) -> None:
     assert str(looking_up.value) == f"{place.sockets}/a.sock: {reason}"
 
 
-def test_a_user_namespace_passes_over_what_is_unreadable(place: PluginDirectories) -> None:
-    """There the machine's own directories have an unknown owner, and the others still count."""
+def test_unreadable_directories_are_ignored_in_a_user_namespace(place: PluginDirectories) -> None:
+    """There the machine's own directories have an unknown owner; the others still count."""
     place.enter_user_namespace()
     make_socket(place.sockets / "hidden.sock")
     place.add("a", "tcp://h:1")
@@ -165,8 +165,8 @@ def test_a_user_namespace_passes_over_what_is_unreadable(place: PluginDirectorie
     assert found.addr == "tcp://h:1"
 
 
-def test_without_a_map_of_user_ids_there_is_no_namespace(place: PluginDirectories) -> None:
-    """A kernel that does not tell is taken for the machine itself."""
+def test_without_a_map_of_user_ids_no_user_namespace_is_assumed(place: PluginDirectories) -> None:
+    """An unreadable directory is an error then, as it is outside of a user namespace."""
     place.user_ids.unlink()
 
     with unreadable(place.specs), pytest.raises(SpecError, match="Permission denied"):
@@ -174,8 +174,10 @@ def test_without_a_map_of_user_ids_there_is_no_namespace(place: PluginDirectorie
 
 
 @pytest.mark.parametrize("link", ["out.spec", "out"])
-def test_a_link_to_where_nobody_may_look_hides_nothing(link: str, place: PluginDirectories) -> None:
-    """A scan passes over what it cannot tell; looking that up says why."""
+def test_a_link_into_an_unreadable_directory_hides_no_other_plugin(
+    link: str, place: PluginDirectories
+) -> None:
+    """A scan ignores it, since its target is unknown; a look-up raises the reason."""
     (place.specs / link).symlink_to(place.elsewhere / "out.spec")
     (place.elsewhere / "out.spec").write_text("tcp://h:1")
     place.add("a", "tcp://h:1")
@@ -212,7 +214,7 @@ def everything(directory: Path) -> Iterator[Path]:
             yield from (flat, directory / nested)
 
 
-def test_scan_and_look_up_agree_on_everything(place: PluginDirectories) -> None:
+def test_scans_and_look_ups_agree_on_files_of_every_type(place: PluginDirectories) -> None:
     """A name is listed if, and only if, looking it up finds a plugin or a broken spec."""
     entries = [entry for d in (place.sockets, place.specs) for entry in everything(d)]
     candidates = {name for entry in entries for name in (entry.name, entry.stem)}
@@ -244,7 +246,7 @@ def test_scan_and_look_up_agree_on_everything(place: PluginDirectories) -> None:
 def test_credentials_in_a_spec_are_left_out_with_one_warning(
     file: str, content: str, place: PluginDirectories, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It names the file and no credential; who connects to it then has nothing to warn of."""
+    """The warning names the file and shows no credential; connecting does not warn again."""
     (place.specs / file).write_text(content)
 
     plugin = place.discovery.lookup("a")
@@ -256,10 +258,10 @@ def test_credentials_in_a_spec_are_left_out_with_one_warning(
     assert caplog.messages == [f"{place.specs / file}: {concern}"]
 
 
-def test_a_file_name_is_one_line_of_the_log(
+def test_a_file_name_cannot_forge_a_line_of_the_log(
     place: PluginDirectories, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever characters it has."""
+    """Line breaks and other control characters in it are escaped."""
     name = "a\n2026-01-01 CRITICAL sshd: \x1b[2J"
     (place.specs / f"{name}.spec").write_text("tcp://me@h:1")
 
@@ -269,8 +271,10 @@ def test_a_file_name_is_one_line_of_the_log(
     assert message.isprintable()
 
 
-def test_not_all_of_a_file_that_is_no_spec_is_shown(place: PluginDirectories) -> None:
-    """A link may lead to a file with secrets."""
+def test_an_error_shows_only_the_beginning_of_a_file_that_is_no_spec(
+    place: PluginDirectories,
+) -> None:
+    """A link may lead to a file with secrets, such as /etc/shadow."""
     (place.elsewhere / "shadow").write_text("root:$y$j9T$" + "secret-hash" * 5 + ":19000:0:::\n")
     (place.specs / "a.spec").symlink_to(place.elsewhere / "shadow")
 

@@ -1,4 +1,4 @@
-"""What is seen of a plugin's directory: its program above all, with links resolved inside."""
+"""What is observed of a plugin's directory: above all its program, and files around it."""
 
 import json
 import os
@@ -67,8 +67,10 @@ def program(root: Path, *entrypoint: str, **config: Any) -> Program:
 
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_program_says_its_machine_and_its_loader(root: Path, bits: int, order: str) -> None:
-    """Of 32 and 64 bits, in either order of bytes."""
+def test_the_machine_and_the_loader_of_a_program_are_read_from_its_elf_header(
+    root: Path, bits: int, order: str
+) -> None:
+    """This works for 32 and 64 bits in either order of bytes; a missing loader is a concern."""
     executable(root / "x", elf(183, wide=bits == 64, order=order))
     executable(root / "y", elf(183, "/lib/none.so", wide=bits == 64, order=order))
 
@@ -91,15 +93,17 @@ def test_a_program_says_its_machine_and_its_loader(root: Path, bits: int, order:
         (b"#! /lib64/ld.so\n", "needs '/lib64/ld.so', which is neither a program"),
     ],
 )
-def test_what_the_kernel_would_not_run(root: Path, content: bytes, concern: str) -> None:
-    """Whatever an engine would say of it: the same, of all."""
+def test_a_program_that_the_kernel_would_not_run_is_a_concern(
+    root: Path, content: bytes, concern: str
+) -> None:
+    """It may be no program, be damaged, or be a script without its interpreter."""
     executable(root / "x", content)
 
     assert concern in program(root, "/x").concern
 
 
-def test_a_script_is_as_good_as_its_interpreter(root: Path) -> None:
-    """With arguments, through links."""
+def test_a_script_can_be_run_if_its_interpreter_can(root: Path) -> None:
+    """The interpreter may have arguments, and be found through links."""
     executable(root / "usr/bin/python3", elf())
     (root / "bin").symlink_to("usr/bin")
     executable(root / "x", b"#!/bin/python3 -E\nprint()\n")
@@ -107,8 +111,8 @@ def test_a_script_is_as_good_as_its_interpreter(root: Path) -> None:
     assert program(root, "/x") == Program("/x", machine="x86_64")
 
 
-def test_links_lead_elsewhere_in_the_root_file_system(root: Path) -> None:
-    """Whatever they say: absolute, out of it, in a circle."""
+def test_symbolic_links_are_resolved_inside_the_root_file_system(root: Path) -> None:
+    """Absolute links and ``..`` never lead out of it, and a circle of links is "not in rootfs"."""
     executable(root / "usr/x", elf())
     (root / "absolute").symlink_to("/usr/x")
     (root / "out").symlink_to("../../../../usr/x")
@@ -122,8 +126,8 @@ def test_links_lead_elsewhere_in_the_root_file_system(root: Path) -> None:
         assert program(root, name).concern == "is not in rootfs"
 
 
-def test_what_is_no_file_or_not_executable_is_said(root: Path) -> None:
-    """A FIFO is not waited for."""
+def test_a_program_that_is_no_file_or_is_not_executable_is_a_concern(root: Path) -> None:
+    """A FIFO in its place is not waited for."""
     (root / "plain").write_bytes(elf())
     os.mkfifo(root / "fifo")
 
@@ -132,8 +136,8 @@ def test_what_is_no_file_or_not_executable_is_said(root: Path) -> None:
     assert program(root, "/lib64").concern == "is not a file"
 
 
-def test_a_name_without_a_slash_is_looked_for_as_an_engine_does(root: Path) -> None:
-    """In the usual directories, or in those of the configuration."""
+def test_a_program_without_a_slash_in_its_name_is_searched_for_in_path(root: Path) -> None:
+    """The usual directories are searched, or those of PATH in the configuration."""
     executable(root / "usr/local/bin/tini", elf())
     executable(root / "opt/own", elf())
 
@@ -143,8 +147,8 @@ def test_a_name_without_a_slash_is_looked_for_as_an_engine_does(root: Path) -> N
     assert program(root, "./own", workdir="/opt").concern == ""
 
 
-def test_what_is_mounted_over_it_is_not_judged(root: Path) -> None:
-    """A program or a loader of the host's."""
+def test_a_program_or_loader_that_a_mount_provides_is_not_judged(root: Path) -> None:
+    """It is the host's, and is not in the plugin's directory."""
     executable(root / "x", elf(loader="/other/ld.so"))
     mounts = [{"source": "/usr", "destination": "/usr/", "type": "bind"}]
     loader = [{"source": "/lib", "destination": "/other", "type": "bind"}]
@@ -153,8 +157,8 @@ def test_what_is_mounted_over_it_is_not_judged(root: Path) -> None:
     assert program(root, "/x", mounts=loader).concern == ""
 
 
-def test_sources_that_are_not_here_are_told(root: Path) -> None:
-    """Those of bind mounts alone."""
+def test_sources_of_bind_mounts_that_do_not_exist_are_listed(root: Path) -> None:
+    """Sources of other types of mounts need not exist."""
     mounts = [
         {"source": "/none-of-a-test", "destination": "/a", "type": "bind"},
         {"source": str(root), "destination": "/b", "type": "bind"},
@@ -165,8 +169,8 @@ def test_sources_that_are_not_here_are_told(root: Path) -> None:
     assert see(root, "/x", mounts=mounts).absent == ("/none-of-a-test", "nul\0")
 
 
-def test_sockets_and_fifos_are_odd(root: Path) -> None:
-    """Wherever they are; a loop of links ends."""
+def test_sockets_and_fifos_in_a_root_file_system_are_listed_as_odd(root: Path) -> None:
+    """They are found in any directory, and a loop of links does not hold the search up."""
     os.mkfifo(root / "fifo")
     (root / "loop").symlink_to(".")
     with socket.socket(socket.AF_UNIX) as sock:
@@ -175,8 +179,8 @@ def test_sockets_and_fifos_are_odd(root: Path) -> None:
     assert {*see(root, "/x").odd} == {"fifo", "lib64/s"}
 
 
-def test_looking_is_bounded(root: Path) -> None:
-    """Of a huge root file system the rest is not looked at, and that is told."""
+def test_the_number_of_files_that_are_looked_at_is_bounded(root: Path) -> None:
+    """The rest of a huge root file system is left out, and ``cut`` says so."""
     for number in range(5):
         (root / str(number)).touch()
     directory = str(root.parent)
@@ -187,8 +191,8 @@ def test_looking_is_bounded(root: Path) -> None:
     assert (seen.looked_at, seen.cut) == (3, True)
 
 
-def test_a_configuration_is_read_within_bounds(short_path: Path) -> None:
-    """No FIFO is waited for, no link followed, no gigabyte read."""
+def test_a_config_json_that_is_no_small_regular_file_is_refused(short_path: Path) -> None:
+    """No FIFO is waited for, no link is followed, and no terabyte is read."""
     path = short_path / "config.json"
     cases = []
     cases.append(read_plugin_config(str(short_path)))
@@ -210,8 +214,8 @@ def test_a_configuration_is_read_within_bounds(short_path: Path) -> None:
     assert whats[3] == "it has more than 1,048,576 bytes"
 
 
-def test_python_is_found_where_it_may_be(root: Path) -> None:
-    """An environment of its own first; a version without the short name will do."""
+def test_the_python_of_a_root_file_system_is_found(root: Path) -> None:
+    """A virtual environment in /opt/venv comes first; python3.9 will do if python3 is missing."""
     assert find_python(str(root)) is None
     own = f"{sys.base_prefix}/bin/python3.11"
     executable(root / own[1:], elf())

@@ -1,4 +1,4 @@
-"""Recordings on disk: written as calls come, for their owner's eyes."""
+"""Recordings on disk: written as calls come, and readable by their owner alone."""
 
 import os
 import resource
@@ -18,8 +18,8 @@ from moby_plugins.tracing import (
 )
 
 
-def test_a_call_is_there_as_soon_as_it_is_added(tmp_path: Path) -> None:
-    """What was seen before a crash can be read after it."""
+def test_a_call_is_in_the_file_as_soon_as_it_is_added(tmp_path: Path) -> None:
+    """Calls that were recorded before a crash can be read after it."""
     path = tmp_path / "calls"
 
     with open_recording(path, Recording([RecordedCall("M.a")], "shelf")) as file:
@@ -29,14 +29,14 @@ def test_a_call_is_there_as_soon_as_it_is_added(tmp_path: Path) -> None:
         assert load_recording(path).plugin == "shelf"
 
 
-def test_a_recording_is_for_its_owner(tmp_path: Path) -> None:
-    """Masks know some secrets, and not all."""
+def test_a_recording_can_be_read_by_its_owner_alone(tmp_path: Path) -> None:
+    """Masking finds some secrets, and not all."""
     with open_recording(tmp_path / "calls", Recording()):
         assert (tmp_path / "calls").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_is_there_is_replaced(tmp_path: Path) -> None:
-    """The last recording counts."""
+def test_an_existing_file_is_replaced_by_the_new_recording(tmp_path: Path) -> None:
+    """Nothing of its content is left."""
     (tmp_path / "calls").write_text("something longer than a heading " * 9)
 
     with open_recording(tmp_path / "calls", Recording()):
@@ -45,8 +45,8 @@ def test_a_file_that_is_there_is_replaced(tmp_path: Path) -> None:
     assert load_recording(tmp_path / "calls") == Recording()
 
 
-def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """Before anything is traced."""
+def test_a_recording_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """``open_recording`` raises it, before any call is traced."""
     with (
         pytest.raises(RecordingError, match=r"/calls: cannot be written: No such file"),
         open_recording(tmp_path / "no" / "calls", Recording()),
@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_error() -> None:
-    """The call that does not fit is not lost in silence."""
+    """Otherwise calls that do not fit would be lost silently."""
     with (
         pytest.raises(RecordingError, match=r"/dev/full: cannot be written: No space left"),
         open_recording("/dev/full", Recording()),
@@ -63,8 +63,8 @@ def test_a_full_disk_is_an_error() -> None:
         pass
 
 
-def test_a_recording_is_a_new_file(tmp_path: Path) -> None:
-    """It has neither the mode nor the other names of what it replaces; a link is not followed."""
+def test_a_recording_is_always_a_new_file(tmp_path: Path) -> None:
+    """It has neither mode nor hard links of the file that it replaces, and follows no link."""
     before, linked = tmp_path / "calls", tmp_path / "linked"
     before.write_text("before")
     before.chmod(0o666)
@@ -83,8 +83,8 @@ def test_a_recording_is_a_new_file(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"calls", "second name", "link", "linked"}
 
 
-def test_what_cannot_be_replaced_is_left_alone(tmp_path: Path) -> None:
-    """A FIFO without a reader would hold up hosts; a directory is none of a recording's."""
+def test_a_recording_does_not_replace_a_fifo_or_a_directory(tmp_path: Path) -> None:
+    """Writing to a FIFO without a reader would also hold up the hosts that are traced."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "directory").mkdir()
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_replaced_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_call_that_does_not_fit_is_not_written_in_part(tmp_path: Path) -> None:
-    """Each is whole or not there, also where the disk is full in the middle of one."""
+    """Even if the disk becomes full within it, a call is in the file whole or not at all."""
     path = tmp_path / "calls"
     long = RecordedCall("M.long", RecordedBody([b"x" * 5000]))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

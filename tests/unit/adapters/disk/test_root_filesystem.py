@@ -1,4 +1,4 @@
-"""Root file systems laid out from directories and tars of others, and packed again."""
+"""Root file systems, extracted from directories and tars of others, and packed again."""
 
 import io
 import os
@@ -66,8 +66,8 @@ def lay(
     return writer
 
 
-def test_what_a_tar_holds_is_laid_out(root: Path) -> None:
-    """Files, directories, both kinds of links, with their modes."""
+def test_the_members_of_a_tar_are_extracted(root: Path) -> None:
+    """They are files, directories, and both kinds of links, with their modes."""
     file = tar_of(
         ("./", DIRECTORY),
         ("./usr/bin/x", {"mode": 0o4755}),
@@ -103,10 +103,10 @@ def test_what_a_tar_holds_is_laid_out(root: Path) -> None:
         [("a", {}), ("a/b", {})],
     ],
 )
-def test_a_member_that_leads_out_is_refused(
+def test_a_tar_member_that_leads_out_of_the_directory_is_refused(
     root: Path, members: list[tuple[str, dict[str, object]]]
 ) -> None:
-    """By its name, or through a link that came before; nothing is written outside."""
+    """It may do so by its name or through an earlier link; nothing is written outside."""
     secret = root.parent / "secret"
     secret.write_text("secret")
 
@@ -117,14 +117,14 @@ def test_a_member_that_leads_out_is_refused(
     assert not any(path.samefile(secret) for path in root.rglob("*") if path.is_file())
 
 
-def test_an_absolute_name_is_within(root: Path) -> None:
-    """As every tar program has it."""
+def test_a_tar_member_with_an_absolute_name_is_extracted_inside(root: Path) -> None:
+    """Its leading slash is dropped, as every tar program does."""
     lay(root, tar_of(("/etc/x", {}), content=b"1"))
 
     assert (root / "etc/x").read_bytes() == b"1"
 
 
-def test_a_file_replaces_a_link_and_not_what_it_leads_to(root: Path) -> None:
+def test_a_tar_member_replaces_an_earlier_link_and_not_the_links_target(root: Path) -> None:
     """The last of two members with one name counts."""
     secret = root.parent / "secret"
     secret.write_text("secret")
@@ -136,7 +136,7 @@ def test_a_file_replaces_a_link_and_not_what_it_leads_to(root: Path) -> None:
 
 
 def test_devices_and_fifos_are_left_out(root: Path) -> None:
-    """They have no use in a plugin, and only root could make them."""
+    """They have no use in a plugin, and only root could make devices."""
     file = tar_of(
         ("dev/null", {"type": tarfile.CHRTYPE}),
         ("dev/sda", {"type": tarfile.BLKTYPE}),
@@ -148,8 +148,8 @@ def test_devices_and_fifos_are_left_out(root: Path) -> None:
     assert [*root.iterdir()] == []
 
 
-def test_entries_and_bytes_are_bounded_before_they_are_written(root: Path) -> None:
-    """A tar may say that a file has any size."""
+def test_entries_and_bytes_of_a_tar_are_bounded_before_they_are_written(root: Path) -> None:
+    """A tar may claim any size for a file."""
     with pytest.raises(SpecError, match="more than 2 entries"):
         lay(root, tar_of(*((f"f{n}", {}) for n in range(3))), max_entries=2)
     with pytest.raises(SpecError, match="or 10 bytes"):
@@ -160,7 +160,7 @@ def test_entries_and_bytes_are_bounded_before_they_are_written(root: Path) -> No
 
 @pytest.mark.parametrize("cut", [100, 700, 1500])
 def test_a_tar_that_is_cut_off_is_refused(root: Path, cut: int) -> None:
-    """In a head and in a content."""
+    """It may be cut off within a member's header or within its content."""
     data = tar_of(("a", {}), content=b"x" * 2000).getvalue()[:cut]
 
     with pytest.raises(SpecError, match=r"root\.tar"):
@@ -168,15 +168,15 @@ def test_a_tar_that_is_cut_off_is_refused(root: Path, cut: int) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x1f\x8b\x08\x00garbage", bytes(10)])
-def test_what_is_no_tar_is_refused(root: Path, data: bytes) -> None:
-    """Whatever it is, with its name."""
+def test_a_file_that_is_no_tar_is_refused(root: Path, data: bytes) -> None:
+    """The error names the file, whatever is in it."""
     with pytest.raises(SpecError, match=r"root\.tar: it cannot be read as a tar"):
         lay(root, io.BytesIO(data))
 
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
 def test_a_tar_may_be_compressed(root: Path, suffix: str) -> None:
-    """As the tools that make root file systems write it."""
+    """The formats are gzip, bzip2 and xz, which tools that make root file systems write."""
     plain = tar_of(("x", {}), content=b"1").getvalue()
     module = {"gz": "gzip", "bz2": "bz2", "xz": "lzma"}[suffix]
 
@@ -185,8 +185,8 @@ def test_a_tar_may_be_compressed(root: Path, suffix: str) -> None:
     assert (root / "x").read_bytes() == b"1"
 
 
-def test_names_need_not_be_utf_8(root: Path) -> None:
-    """They pass as they are, in a tar and out again."""
+def test_names_in_a_tar_need_not_be_utf_8(root: Path) -> None:
+    """The bytes of a name are extracted as they are."""
     name = os.fsdecode(b"caf\xe9")
     file = tar_of((name, {}), content=b"1")
 
@@ -195,8 +195,10 @@ def test_names_need_not_be_utf_8(root: Path) -> None:
     assert os.listdir(os.fsencode(root)) == [b"caf\xe9"]
 
 
-def test_a_directory_is_copied_without_following_anything(root: Path, short_path: Path) -> None:
-    """Not a loop of links, not a link out of it; hard links stay so."""
+def test_a_directory_is_copied_without_following_symbolic_links(
+    root: Path, short_path: Path
+) -> None:
+    """They are copied as links, hard links stay hard links, and FIFOs and sockets are left out."""
     source = short_path / "source"
     (source / "deep").mkdir(parents=True)
     (source / "deep" / "file").write_text("content")
@@ -217,8 +219,8 @@ def test_a_directory_is_copied_without_following_anything(root: Path, short_path
     assert (root / "other").samefile(root / "deep" / "file")
 
 
-def test_a_directory_is_made_unless_a_link_is_in_the_way(root: Path) -> None:
-    """What an app's program and mounts need, beside what is there."""
+def test_ensure_makes_directories_unless_a_symbolic_link_is_in_the_way(root: Path) -> None:
+    """A plugin's program and mounts need them; none is made outside of the root file system."""
     writer = EntryWriter(str(root), "root.tar")
     writer.write_all(entries_of_tar(tar_of(("var", link(".."))), "root.tar"))
     writer.ensure("/run/docker/plugins")
@@ -244,8 +246,8 @@ def plugin_in(directory: Path) -> Path:
     return directory
 
 
-def test_what_is_packed_has_the_size_that_was_told(short_path: Path) -> None:
-    """And is a tar of both, without what is not a file, directory or link."""
+def test_the_packed_plugin_has_the_size_that_was_announced(short_path: Path) -> None:
+    """It is a tar of config.json and rootfs, with files, directories and links alone."""
     directory = str(plugin_in(short_path / "p"))
 
     data = b"".join(packed(directory))
@@ -261,8 +263,8 @@ def test_what_is_packed_has_the_size_that_was_told(short_path: Path) -> None:
     assert {member.uid for member in members.values()} == {0}
 
 
-def test_a_file_that_becomes_shorter_ends_the_packing(short_path: Path) -> None:
-    """Its size was told already."""
+def test_a_file_that_becomes_shorter_while_it_is_packed_is_an_error(short_path: Path) -> None:
+    """Its size was announced already."""
     directory = plugin_in(short_path / "p")
     chunks = packed(str(directory))
     seen = b""
@@ -275,8 +277,10 @@ def test_a_file_that_becomes_shorter_ends_the_packing(short_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["config.json", "rootfs"])
-def test_without_both_parts_nothing_is_packed(short_path: Path, missing: str) -> None:
-    """It says which is missing, and what makes both."""
+def test_a_plugin_without_config_json_or_rootfs_is_not_packed(
+    short_path: Path, missing: str
+) -> None:
+    """The error says which one is missing, and which command makes both."""
     directory = plugin_in(short_path / "p")
     (directory / missing).rename(directory / "other")
 
@@ -290,8 +294,8 @@ def test_without_both_parts_nothing_is_packed(short_path: Path, missing: str) ->
         packed_size(str(directory / "none"))
 
 
-def test_only_a_regular_file_is_opened(short_path: Path) -> None:
-    """Nothing else stays open, should it have taken the file's place."""
+def test_open_file_opens_only_regular_files(short_path: Path) -> None:
+    """A FIFO or a directory that has taken the file's place is an error, and is not left open."""
     (short_path / "file").write_bytes(b"a")
     os.mkfifo(short_path / "fifo")
     for other in (short_path, short_path / "fifo"):
@@ -302,8 +306,8 @@ def test_only_a_regular_file_is_opened(short_path: Path) -> None:
         assert file.read() == b"a"
 
 
-def test_a_fifo_is_not_waited_for(short_path: Path) -> None:
-    """In the place of a tar."""
+def test_a_fifo_in_the_place_of_a_tar_is_not_waited_for(short_path: Path) -> None:
+    """It is refused, and so is a path that does not exist."""
     os.mkfifo(short_path / "fifo")
 
     with pytest.raises(SpecError, match="neither a directory nor a file"):
@@ -312,8 +316,8 @@ def test_a_fifo_is_not_waited_for(short_path: Path) -> None:
         open_tar(str(short_path / "none"))
 
 
-def test_a_plugin_that_is_too_large_is_not_sent(short_path: Path) -> None:
-    """A file of a terabyte without content is found before anything is read."""
+def test_a_plugin_that_is_too_large_is_not_packed(short_path: Path) -> None:
+    """A sparse file of a terabyte is found before anything is read."""
     directory = plugin_in(short_path / "p")
     (directory / "rootfs" / "large").touch()
     os.truncate(directory / "rootfs" / "large", 1 << 40)
@@ -325,7 +329,7 @@ def test_a_plugin_that_is_too_large_is_not_sent(short_path: Path) -> None:
 def test_a_large_file_of_a_directory_is_refused_before_it_is_read(
     root: Path, short_path: Path
 ) -> None:
-    """It would fill the disk."""
+    """A copy of a sparse file of a terabyte would fill the disk."""
     (short_path / "source").mkdir()
     (short_path / "source" / "large").touch()
     os.truncate(short_path / "source" / "large", 1 << 40)
@@ -336,8 +340,8 @@ def test_a_large_file_of_a_directory_is_refused_before_it_is_read(
     assert [*root.iterdir()] == []
 
 
-def test_a_path_that_is_too_long_is_an_error_that_says_so(root: Path, short_path: Path) -> None:
-    """And no crash, whichever way it came to be."""
+def test_a_path_that_is_too_long_is_a_spec_error(root: Path, short_path: Path) -> None:
+    """A tree can be deeper than the longest path that the system accepts."""
     at = os.open(short_path, os.O_RDONLY)
     os.mkdir("deep", dir_fd=at)
     for name in ("deep", *(["d" * 200] * 30)):
@@ -351,8 +355,8 @@ def test_a_path_that_is_too_long_is_an_error_that_says_so(root: Path, short_path
         EntryWriter(str(root), "deep").write_all(entries_of_directory(str(short_path / "deep")))
 
 
-def test_a_tree_is_removed_whatever_its_modes(short_path: Path) -> None:
-    """What its links lead to stays as it is."""
+def test_a_tree_is_removed_even_if_its_directories_are_read_only(short_path: Path) -> None:
+    """The targets of its links are left as they are."""
     other = short_path / "other"
     other.mkdir(mode=0o500)
     tree = short_path / "tree"

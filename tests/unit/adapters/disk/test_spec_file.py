@@ -1,4 +1,4 @@
-"""Spec files that a plugin writes of itself."""
+"""Spec files that a plugin writes for itself."""
 
 import json
 import os
@@ -15,8 +15,8 @@ ADDRESS = "tcp://127.0.0.1:4711"
 SECURE = "https://localhost:4711"
 
 
-def test_a_plain_spec_is_the_address(tmp_path: Path) -> None:
-    """A host that looks the plugin up finds the address, in a file that all can read."""
+def test_a_spec_without_tls_holds_only_the_address(tmp_path: Path) -> None:
+    """It is NAME.spec, and all users can read it."""
     write_spec(str(tmp_path / "plugins"), "vol", ADDRESS, None)
 
     path = tmp_path / "plugins" / "vol.spec"
@@ -25,8 +25,8 @@ def test_a_plain_spec_is_the_address(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["vol.spec"]
 
 
-def test_under_tls_the_spec_says_how_to_verify(tmp_path: Path) -> None:
-    """A host finds the https address, and absolute paths of what it verifies by and shows."""
+def test_a_spec_with_tls_says_how_hosts_verify_the_plugin(tmp_path: Path) -> None:
+    """It has the https address, and absolute paths of the CA file and the host's certificate."""
     tls = ServerTLS("s.pem", "s.key", "ca.pem", "clients.pem", "/h.pem", "/h.key")
 
     write_spec(str(tmp_path), "vol", SECURE, tls)
@@ -38,15 +38,15 @@ def test_under_tls_the_spec_says_how_to_verify(tmp_path: Path) -> None:
     )
 
 
-def test_without_a_ca_file_hosts_go_by_their_own_roots(tmp_path: Path) -> None:
-    """An empty CAFile would switch verification off, so no TLSConfig is written at all."""
+def test_a_spec_without_a_ca_file_has_no_tls_config(tmp_path: Path) -> None:
+    """Hosts then verify by their own roots; an empty CAFile would switch verification off."""
     write_spec(str(tmp_path), "vol", SECURE, ServerTLS("s.pem", "s.key"))
 
     assert json.loads((tmp_path / "vol.json").read_text()) == {"Addr": SECURE}
 
 
 def test_an_older_spec_is_replaced(tmp_path: Path) -> None:
-    """What a killed plugin left behind is no hindrance."""
+    """A spec that a killed plugin left behind does not matter."""
     (tmp_path / "vol.spec").write_text("tcp://127.0.0.1:1")
 
     write_spec(str(tmp_path), "vol", ADDRESS, None)
@@ -54,7 +54,7 @@ def test_an_older_spec_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "vol.spec").read_text() == ADDRESS
 
 
-def test_a_spec_that_would_hide_ours_is_an_error(tmp_path: Path) -> None:
+def test_an_older_spec_that_would_hide_the_new_one_is_an_error(tmp_path: Path) -> None:
     """Hosts read NAME.spec before NAME.json, and would call the wrong address in plain text."""
     older = tmp_path / "vol.spec"
     older.write_text(ADDRESS)
@@ -67,8 +67,8 @@ def test_a_spec_that_would_hide_ours_is_an_error(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_the_spec_is_removed(tmp_path: Path) -> None:
-    """What is returned removes the file, and may be called again."""
+def test_the_function_that_write_spec_returns_removes_the_spec(tmp_path: Path) -> None:
+    """A second call of it does nothing."""
     remove = write_spec(str(tmp_path), "vol", ADDRESS, None)
 
     remove()
@@ -77,7 +77,7 @@ def test_the_spec_is_removed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_the_spec_of_another_is_left_alone(tmp_path: Path) -> None:
+def test_a_spec_that_another_plugin_has_written_since_is_not_removed(tmp_path: Path) -> None:
     """A plugin of the same name that started later keeps its spec."""
     remove = write_spec(str(tmp_path), "vol", ADDRESS, None)
     (tmp_path / "vol.spec").write_text(f"{ADDRESS}1")
@@ -87,7 +87,7 @@ def test_the_spec_of_another_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "vol.spec").read_text() == f"{ADDRESS}1"
 
 
-def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+def test_a_directory_for_specs_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     """The error names the spec, and the operating system's reason is its cause."""
     (tmp_path / "file").write_text("")
 
@@ -98,8 +98,8 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     assert isinstance(raised.value.__cause__, NotADirectoryError)
 
 
-def test_a_failed_replacement_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Where the spec cannot take its place, the temporary file goes too."""
+def test_a_spec_that_cannot_be_written_leaves_no_temporary_file(tmp_path: Path) -> None:
+    """One is left neither beside the spec nor in its place."""
     (tmp_path / "vol.spec").mkdir()
 
     with pytest.raises(SpecError, match="cannot be written: Is a directory"):

@@ -7,8 +7,8 @@ import pytest
 from moby_plugins.adapters.http.heads import ResponseHeaders, plain_response
 
 
-def test_each_name_is_there_once_in_one_case() -> None:
-    """Values of a header that came again are joined; names are found in any case."""
+def test_repeated_response_headers_are_joined_and_the_case_of_names_is_ignored() -> None:
+    """Each name is listed once, in one spelling."""
     headers = ResponseHeaders(lambda: [("x-one", "1"), ("Two", "2"), ("X-ONE", "3")])
 
     assert dict(headers) == {"X-One": "1, 3", "Two": "2"}
@@ -16,8 +16,8 @@ def test_each_name_is_there_once_in_one_case() -> None:
     assert len(headers) == 2
 
 
-def test_a_header_that_did_not_come_is_not_there() -> None:
-    """As in any mapping."""
+def test_a_response_header_that_was_not_received_is_a_key_error() -> None:
+    """Response headers are a mapping like any other."""
     headers = ResponseHeaders(lambda: [("A", "1")])
 
     assert "B" not in headers
@@ -26,8 +26,8 @@ def test_a_header_that_did_not_come_is_not_there() -> None:
         headers["B"]
 
 
-def test_headers_are_read_when_they_are_looked_at_and_once() -> None:
-    """Most calls never look."""
+def test_response_headers_are_parsed_once_and_only_when_they_are_used() -> None:
+    """Most calls never use them."""
     read = []
 
     def lines() -> Iterator[tuple[str, str]]:
@@ -44,8 +44,8 @@ def test_headers_are_read_when_they_are_looked_at_and_once() -> None:
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-One: 1\r\n\r\n"
 
 
-def test_a_response_received_whole_needs_no_parser() -> None:
-    """Its status, headers and body are those of the bytes."""
+def test_a_plain_response_that_is_received_whole_needs_no_parser() -> None:
+    """Its status, headers and body are taken from the bytes directly."""
     response = plain_response(HEAD + b"{}", is_new=True)
 
     assert response is not None
@@ -66,6 +66,6 @@ def test_a_response_received_whole_needs_no_parser() -> None:
         b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"{}",
     ],
 )
-def test_any_other_response_is_left_to_the_library(data: bytes) -> None:
-    """A part of one, more than one, and one with a head that decides over the connection."""
+def test_any_other_response_is_left_to_the_http_library(data: bytes) -> None:
+    """Such are a partial one, one with more behind it, and one that ends its connection."""
     assert plain_response(data, is_new=False) is None

@@ -1,4 +1,4 @@
-"""Every exception of httptools and sockets leaves as one of our errors."""
+"""Exceptions of httptools and sockets, translated into errors of this library."""
 
 import errno
 import ssl
@@ -20,8 +20,8 @@ NOT_A_FAILURE = {"HttpParserUpgrade"}
 OF_HTTPTOOLS = sorted(set(errors.__all__) - NOT_A_FAILURE)
 
 
-def test_the_walk_meets_what_httptools_offers() -> None:
-    """Every exception that httptools makes public is in the list below, or is not a failure."""
+def test_every_public_exception_of_httptools_is_tested() -> None:
+    """Each one is tested below, or is known to be no failure."""
     public = {
         name
         for name, kind in vars(httptools).items()
@@ -32,8 +32,8 @@ def test_the_walk_meets_what_httptools_offers() -> None:
 
 
 @every("name", OF_HTTPTOOLS)
-def test_each_of_httptools_is_malformed_or_cut_off(name: str) -> None:
-    """Before there is a status it is no answer, and later a body without its proper end."""
+def test_an_exception_of_httptools_means_a_malformed_head_or_a_body_cut_off(name: str) -> None:
+    """It is a ``TransportError`` before the status line is read, and a ``WireError`` after it."""
     error = getattr(errors, name)("Invalid status code")
 
     before = translate(error, ADDRESS, answered=False)
@@ -41,7 +41,7 @@ def test_each_of_httptools_is_malformed_or_cut_off(name: str) -> None:
 
     assert isinstance(error, ERRORS)
     assert type(before) is TransportError
-    assert (before.reason, before.answered) == ("malformed answer: Invalid status code", False)
+    assert (before.reason, before.answered) == ("malformed response: Invalid status code", False)
     assert type(after) is WireError
     assert after.reason == CUT_OFF
     assert before.address == after.address == "unix:///run/p.sock"
@@ -55,15 +55,15 @@ SOCKETS: dict[str, tuple[Exception, type[TransportError], str]] = {
         TransportError,
         "TLS: certificate verify",
     ),
-    "our own": (RefusedError("too much"), TransportError, "malformed answer: too much"),
+    "our own": (RefusedError("too much"), TransportError, "malformed response: too much"),
 }
 
 
 @pytest.mark.parametrize(("error", "kind", "reason"), SOCKETS.values(), ids=SOCKETS)
-def test_what_a_socket_raises_is_told_in_our_words(
+def test_errors_of_sockets_are_translated_with_the_reasons_of_all_transports(
     error: Exception, kind: type[TransportError], reason: str
 ) -> None:
-    """The words are those that every transport uses."""
+    """A time-out, for example, has the same reason with every HTTP library."""
     ours = translate(error, ADDRESS, answered=False)
 
     assert type(ours) is kind
@@ -72,8 +72,8 @@ def test_what_a_socket_raises_is_told_in_our_words(
     assert not ours.answered
 
 
-def test_what_breaks_in_an_answer_says_so() -> None:
-    """Once a status line has come, a broken connection is another thing than a refused one."""
+def test_a_connection_that_fails_after_the_status_line_counts_as_answered() -> None:
+    """Its reason says that it failed during the response, since it was not refused."""
     ours = translate(OSError(errno.EIO, "Input/output error"), ADDRESS, answered=True)
 
     assert isinstance(ours, TransportError)
@@ -81,7 +81,7 @@ def test_what_breaks_in_an_answer_says_so() -> None:
     assert ours.reason.startswith("the connection failed during the response: ")
 
 
-def test_what_is_not_of_the_network_is_not_translated() -> None:
-    """An unexpected error is not dressed up as one of ours."""
+def test_an_exception_that_is_not_of_the_network_is_not_translated() -> None:
+    """An unexpected exception is raised as it is."""
     with pytest.raises(ZeroDivisionError):
         translate(ZeroDivisionError(), ADDRESS, answered=False)

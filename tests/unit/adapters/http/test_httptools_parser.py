@@ -1,4 +1,4 @@
-"""An answer as httptools parses it: what is kept of it, and what bounds it."""
+"""Responses that httptools parses: what is kept of them, and what bounds them."""
 
 import httptools
 import pytest
@@ -24,8 +24,8 @@ def fed(*parts: bytes) -> ResponseParser:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 @pytest.mark.parametrize("parser", [WHOLE, CHUNKED + b"1\r\n[\r\n2\r\n1]\r\n0\r\nX: y\r\n\r\n"])
-def test_an_answer_is_the_same_however_it_is_cut(parser: bytes, size: int) -> None:
-    """Pieces of any size come to the same answer."""
+def test_a_response_is_parsed_the_same_in_pieces_of_any_size(parser: bytes, size: int) -> None:
+    """Its status, body and completeness do not depend on how its bytes arrive."""
     parts = [parser[start : start + size] for start in range(0, len(parser), size)]
 
     found = fed(*parts)
@@ -34,8 +34,8 @@ def test_an_answer_is_the_same_however_it_is_cut(parser: bytes, size: int) -> No
 
 
 @every("row", [name for name in ROWS if plain_head(ROWS[name].response)])
-def test_a_parser_makes_the_same_of_a_plain_head(row: str) -> None:
-    """A head that comes in two parts, and so is parsed, gives what it gives at once."""
+def test_a_plain_head_is_read_the_same_with_and_without_httptools(row: str) -> None:
+    """One that arrives at once is read without httptools, one that arrives in two parts with it."""
     response = ROWS[row].response
     parsed, plain = fed(response[:20], response[20:]), fed(response)
 
@@ -45,7 +45,7 @@ def test_a_parser_makes_the_same_of_a_plain_head(row: str) -> None:
     assert (plain.complete, plain.reusable) == (parsed.complete, parsed.reusable)
 
 
-def test_headers_that_come_twice_are_joined() -> None:
+def test_headers_that_are_received_twice_are_joined() -> None:
     """Each header has one value, whatever the case of its name."""
     found = fed(OK + b"x-a: 1\r\nX-A: 2\r\nContent-Length: 0\r\n\r\n")
 
@@ -65,16 +65,16 @@ def test_headers_that_come_twice_are_joined() -> None:
         ((WHOLE,), True),
     ],
 )
-def test_it_is_answered_once_a_final_status_line_is_whole(
+def test_a_call_counts_as_answered_once_a_final_status_line_is_whole(
     parts: tuple[bytes, ...], *, answered: bool
 ) -> None:
-    """Interim answers and half a line do not count."""
+    """Interim responses (1xx) and half a status line do not count."""
     assert fed(*parts).answered is answered
 
 
 @pytest.mark.parametrize("rest", [b"HTTP/1.1 200 OK\r\n\r\n", b"garbage", b"\0"])
-def test_what_follows_an_answer_is_nobodys(rest: bytes) -> None:
-    """It is neither part of this answer nor the beginning of the next."""
+def test_after_unexpected_bytes_behind_a_response_the_connection_is_not_reused(rest: bytes) -> None:
+    """They are neither part of the response nor the beginning of the next one."""
     found = fed(WHOLE + rest)
 
     assert (found.take(), found.complete, found.reusable) == (b"[1]", True, False)
@@ -85,13 +85,13 @@ def test_what_follows_an_answer_is_nobodys(rest: bytes) -> None:
     [b"Connection: close\r\nContent-Length: 0\r\n\r\n", b"\r\n[1]"],
     ids=["it says so", "its end is the body's"],
 )
-def test_an_answer_that_ends_its_connection_is_not_followed(head: bytes) -> None:
-    """No other request is sent where the plugin hangs up."""
+def test_a_connection_that_its_response_ends_is_not_reused(head: bytes) -> None:
+    """It ends by ``Connection: close``, or because its end is that of the body."""
     assert not fed(OK + head).reusable
 
 
-def test_a_switch_of_protocols_is_an_answer_without_a_body() -> None:
-    """Status 101 was not asked for: it is told like any other, and the connection given up."""
+def test_status_101_is_a_response_without_a_body() -> None:
+    """It was not asked for, so it is returned like any other, and the connection is not reused."""
     found = fed(b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nmore")
 
     assert (found.status, found.take(), found.complete, found.reusable) == (101, b"", True, False)
@@ -107,8 +107,10 @@ def test_a_switch_of_protocols_is_an_answer_without_a_body() -> None:
         ([OK + b"Transfer-Encoding: gzip\r\n\r\n"], "Transfer-Encoding"),
     ],
 )
-def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
-    """What would go on for ever, or leaves the body's end open, is no answer."""
+def test_a_response_head_that_is_too_large_or_ambiguous_is_refused(
+    parts: list[bytes], told: str
+) -> None:
+    """So are endless interim responses, and a framing that leaves the body's end open."""
     with pytest.raises(RefusedError, match=told):
         fed(*parts)
 
@@ -123,16 +125,16 @@ def test_a_head_is_bounded(parts: list[bytes], told: str) -> None:
     ],
     ids=["size", "extension", "trailer", "no number"],
 )
-def test_a_body_is_bounded_between_its_parts(parts: list[bytes]) -> None:
-    """What is wrong with a body is kept for its reader: the status stands."""
+def test_malformed_or_oversized_framing_of_chunks_fails_the_body_alone(parts: list[bytes]) -> None:
+    """The response keeps its status, and reading the body raises the error."""
     found = fed(CHUNKED, *parts)
 
     assert (found.status, found.complete, found.reusable) == (200, False, False)
     assert isinstance(found.failure, (RefusedError, httptools.HttpParserError))
 
 
-def test_an_interrupt_while_parsing_passes() -> None:
-    """Httptools keeps what a callback raises; what is no error of the answer goes on."""
+def test_a_keyboard_interrupt_while_a_response_is_parsed_is_raised() -> None:
+    """The parser wraps what a callback raises; only errors of the response are translated."""
 
     class Interrupted(ResponseParser):
         def on_header(self, name: bytes, value: bytes) -> None:
@@ -142,8 +144,8 @@ def test_an_interrupt_while_parsing_passes() -> None:
         Interrupted().feed(CHUNKED)
 
 
-def test_a_body_of_known_length_is_counted() -> None:
-    """What lacks is asked for, and what came is handed on as it came."""
+def test_a_body_of_known_length_is_passed_on_without_a_copy() -> None:
+    """Its bytes are counted, and ``room`` is the number of bytes that are missing."""
     found = fed(OK + b"Content-Length: 10\r\n\r\n012")
     rest = b"345678"
 
@@ -155,8 +157,8 @@ def test_a_body_of_known_length_is_counted() -> None:
     assert (found.take(), found.room, found.complete, found.reusable) == (b"9", 0, True, True)
 
 
-def test_what_follows_a_counted_body_is_nobodys() -> None:
-    """It is not part of the answer, and no other request is sent."""
+def test_bytes_behind_a_body_of_known_length_are_not_part_of_it() -> None:
+    """The connection is not reused after them."""
     found = fed(OK + b"Content-Length: 3\r\n\r\n", b"[1]garbage")
 
     assert (found.take(), found.complete, found.reusable) == (b"[1]", True, False)
@@ -166,10 +168,10 @@ def test_what_follows_a_counted_body_is_nobodys() -> None:
     ("parts", "error"),
     [((), ClosedEarlyError), ((b"HTTP/1.1 200 O",), ClosedEarlyError), ((OK,), OSError)],
 )
-def test_an_end_before_the_head_is_an_error(
+def test_a_connection_that_ends_within_the_head_is_an_error(
     parts: tuple[bytes, ...], error: type[Exception]
 ) -> None:
-    """Before a status line is whole nothing was answered; after it the answer broke."""
+    """It is ``ClosedEarlyError`` before a whole status line, and ``OSError`` after it."""
     assert type(fed(*parts).ended()) is error
 
 
@@ -189,10 +191,10 @@ def test_an_end_before_the_head_is_an_error(
     [WHOLE, CHUNKED + b"3\r\n[1]\r\n0\r\n\r\n", WHOLE.replace(b"\r\n", b"\n")],
     ids=["whole", "chunked", "lines that end in LF"],
 )
-def test_a_response_is_read_as_if_it_were_the_first(
+def test_a_parser_keeps_nothing_of_the_previous_response(
     before: tuple[bytes, ...], after: bytes
 ) -> None:
-    """Nothing of the one before is left, whatever its framing was."""
+    """After ``begin`` it reads as a new parser does, however the previous body was framed."""
     found = fed(*before)
     assert (found.complete, found.reusable) == (True, True)
 
@@ -205,8 +207,8 @@ def test_a_response_is_read_as_if_it_were_the_first(
     assert (found.headers(), found.length) == (first.headers(), first.length)
 
 
-def test_chunks_are_read_strictly_in_each_response() -> None:
-    """That lines of a head may end in LF does not make those of chunks looser."""
+def test_lines_of_chunks_must_end_in_crlf_in_every_response() -> None:
+    """Lines of a head may end in LF alone, which must not make the reading of chunks lenient."""
     found = fed(CHUNKED + b"3\r\n[1]\r\n0\r\n\r\n")
     found.begin()
     found.feed(CHUNKED + b"3\n[1]\n0\n\n")

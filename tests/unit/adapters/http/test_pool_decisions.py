@@ -12,7 +12,7 @@ from moby_plugins.domain.http import Request, Response
 
 
 class Quiet:
-    """A connection on which something came, or nothing."""
+    """A connection that is readable or not, as the test says."""
 
     def __init__(self, *, readable: bool) -> None:
         self._readable = readable
@@ -38,15 +38,15 @@ class Quiet:
     [(7, False, False), (7, True, True), (6, False, True)],
     ids=["idle", "an end, or a stray byte", "of a parent process"],
 )
-def test_what_cannot_be_used_is_replaced(
+def test_an_idle_connection_that_cannot_be_used_is_replaced(
     dialled_by: int, *, readable: bool, replaced: bool
 ) -> None:
-    """One that is quiet and of this process serves; any other gives way to a new one."""
+    """It is stale if it is readable, or if another process opened it."""
     assert is_stale((dialled_by, Quiet(readable=readable)), 7) is replaced
 
 
-def test_a_dial_has_a_bound_of_its_own() -> None:
-    """Without a time-out too; one that has passed is an error at once."""
+def test_dialling_is_bounded_even_without_a_timeout() -> None:
+    """A time-out that has passed already is an error at once."""
     assert dial_time(None) == DIAL_TIMEOUT
     with pytest.raises(TimeoutError):
         dial_time(0.0)

@@ -18,7 +18,7 @@ REQUEST = Request("M.x")
 
 
 class FakeSocket:
-    """What is dialled."""
+    """A socket without a descriptor, as the result of dialling."""
 
     def settimeout(self, _: float | None) -> None:
         """Take any."""
@@ -84,8 +84,8 @@ class FakeConnection:
         self.closed = True
 
 
-def test_the_least_recently_used_is_closed_first() -> None:
-    """Over all transports that share a bound, and not only within one."""
+def test_the_least_recently_used_idle_connection_is_closed_first() -> None:
+    """The order is that over all transports that share the bound, and not within one alone."""
     plugins = Plugins(2)
     one, two, three = (plugins.transport() for _ in range(3))
 
@@ -101,8 +101,8 @@ def test_the_least_recently_used_is_closed_first() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-def test_all_are_closed_where_a_descriptor_is_refused_and_the_call_goes_on(number: int) -> None:
-    """Once: where a descriptor is refused again, that is the error of the call."""
+def test_idle_connections_are_closed_for_a_call_that_gets_no_descriptor(number: int) -> None:
+    """The call then goes on; if a descriptor is refused again, that is its error."""
     plugins = Plugins(9)
     transports = [plugins.transport() for _ in range(3)]
     for transport in transports:
@@ -119,8 +119,8 @@ def test_all_are_closed_where_a_descriptor_is_refused_and_the_call_goes_on(numbe
     assert plugins.open == []
 
 
-def test_another_refusal_closes_nothing() -> None:
-    """A plugin that is not there is no reason to hang up on others."""
+def test_a_refused_connection_closes_no_idle_connections() -> None:
+    """A plugin that does not listen is no reason to hang up on others."""
     plugins = Plugins(9)
     other = plugins.transport()
     other.send(REQUEST, None)
@@ -134,8 +134,8 @@ def test_another_refusal_closes_nothing() -> None:
     other.close()
 
 
-def test_a_transport_that_is_closed_closes_its_own() -> None:
-    """And leaves the others theirs."""
+def test_closing_a_transport_closes_its_own_idle_connections_alone() -> None:
+    """Those of other transports stay open."""
     plugins = Plugins(9)
     one, two = plugins.transport(), plugins.transport()
     one.send(REQUEST, None)
@@ -147,7 +147,7 @@ def test_a_transport_that_is_closed_closes_its_own() -> None:
 
 
 def test_threads_never_share_a_connection_nor_lose_one() -> None:
-    """However they take, give back and shed at once, what is open in the end is listed."""
+    """After threads have taken, returned and shed connections at once, all open ones are known."""
     plugins = Plugins(3)
     transports = [plugins.transport() for _ in range(5)]
 

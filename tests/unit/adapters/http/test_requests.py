@@ -44,10 +44,10 @@ def sent(plugin: responses.RequestsMock) -> Any:
 
 
 @pytest.mark.parametrize("status", [200, 404, 500])
-def test_an_answer_is_its_status_headers_and_body(
+def test_a_response_has_its_status_headers_and_unread_body(
     status: int, transport: RequestsTransport, plugin: responses.RequestsMock
 ) -> None:
-    """Whatever its status, an answer is returned with its body unread."""
+    """This holds for every status, those of errors included."""
     plugin.post(URL, b'{"A": 1}', status=status, headers={"X-One": "1"})
 
     response = transport.send(Request("M.x", b"{}"), None)
@@ -61,10 +61,10 @@ def test_an_answer_is_its_status_headers_and_body(
     response.body.close()
 
 
-def test_a_request_is_sent_as_it_is(
+def test_a_request_is_sent_unchanged(
     transport: RequestsTransport, plugin: responses.RequestsMock
 ) -> None:
-    """Method, body and headers are the request's; no encoding of the answer is asked for."""
+    """It has its own query, body and headers, and asks for no compressed response."""
     plugin.post(URL + "?a=b", b"")
 
     transport.send(Request("M.x?a=b", b"{}", {"Host": "h", "User-Agent": "me"}), 3.5).body.close()
@@ -87,7 +87,7 @@ def test_an_iterable_is_sent_with_its_length_or_in_chunks(
     transport: RequestsTransport,
     plugin: responses.RequestsMock,
 ) -> None:
-    """Never both, and never neither."""
+    """The head always says one of the two: a known length, or chunks."""
     plugin.add_callback("POST", URL, lambda request: (200, {}, b"".join(cast("Any", request.body))))
 
     response = transport.send(Request("M.x", [b"so", b"me"], length=length), None)
@@ -99,10 +99,10 @@ def test_an_iterable_is_sent_with_its_length_or_in_chunks(
 
 
 @pytest.mark.parametrize("location", ["http://elsewhere.example/M.x", "/other", "http://[bad"])
-def test_a_redirect_is_an_answer_like_any_other(
+def test_a_redirect_is_returned_and_not_followed(
     location: str, transport: RequestsTransport, plugin: responses.RequestsMock
 ) -> None:
-    """Where it leads is not even looked at, and its body is unread."""
+    """Its Location is not even parsed, and its body is unread."""
     plugin.post(URL, b"over there", status=307, headers={"Location": location})
 
     response = transport.send(Request("M.x", b"{}"), None)
@@ -113,7 +113,7 @@ def test_a_redirect_is_an_answer_like_any_other(
     response.body.close()
 
 
-def test_the_environment_is_not_asked(
+def test_the_environment_does_not_change_a_call(
     transport: RequestsTransport,
     plugin: responses.RequestsMock,
     tmp_path: Path,
@@ -134,7 +134,7 @@ def test_the_environment_is_not_asked(
     assert sent(plugin).req_kwargs["verify"] is True
 
 
-def test_what_the_owner_set_on_the_session_counts(
+def test_options_that_are_set_on_the_session_are_used(
     session: requests.Session, transport: RequestsTransport, plugin: responses.RequestsMock
 ) -> None:
     """The session's own authentication, proxies, hooks and certificates are used."""
@@ -165,14 +165,14 @@ def test_what_the_owner_set_on_the_session_counts(
         (TLSOptions(cert_file="/c", key_file="/k"), "/session.pem", ("/c", "/k")),
     ],
 )
-def test_tls_options_take_the_place_of_the_sessions(
+def test_tls_options_of_a_plugin_override_those_of_the_session(
     options: TLSOptions | None,
     verify: object,
     cert: object,
     session: requests.Session,
     plugin: responses.RequestsMock,
 ) -> None:
-    """What a spec says about TLS counts for its plugin; what it does not say is the session's."""
+    """The session's apply where the plugin's say nothing, and the session is not changed."""
     session.verify, session.cert = "/session.pem", "/session.both"
     plugin.post(SECURE, b"")
     transport = RequestsConnect(session)(Address("https://plugin.example"), options)
@@ -183,7 +183,7 @@ def test_tls_options_take_the_place_of_the_sessions(
     assert (session.verify, session.cert) == ("/session.pem", "/session.both")
 
 
-def test_tls_options_do_not_matter_to_plain_text(
+def test_tls_options_are_ignored_for_plain_text(
     session: requests.Session, plugin: responses.RequestsMock
 ) -> None:
     """For ``tcp`` the session's own settings stay as they are."""
@@ -198,26 +198,26 @@ def test_tls_options_do_not_matter_to_plain_text(
 
 
 @pytest.mark.parametrize("options", [TLSOptions(min_version=772), TLSOptions(passphrase="x")])
-def test_options_that_requests_cannot_keep_are_a_spec_error(
+def test_tls_options_that_requests_cannot_apply_are_a_spec_error(
     options: TLSOptions, session: requests.Session
 ) -> None:
-    """An option is kept or refused, never dropped."""
+    """An option is applied or refused, and never ignored silently."""
     with pytest.raises(SpecError, match="cannot apply MinVersion or a passphrase"):
         RequestsConnect(session)(Address("https://plugin.example"), options)
 
 
-def test_a_unix_socket_needs_an_adapter_of_the_sessions(session: requests.Session) -> None:
-    """Without one that is mounted for ``http+unix``, the address cannot be used."""
+def test_a_unix_socket_needs_an_adapter_in_the_session(session: requests.Session) -> None:
+    """Without one that is mounted for ``http+unix``, the call is a ``SpecError``."""
     transport = RequestsConnect(session)(Address("unix:///run/p.sock"), None)
 
     with pytest.raises(SpecError, match=r"^the session cannot reach unix:///run/p.sock: "):
         transport.send(Request("M.x"), None)
 
 
-def test_a_unix_socket_is_named_by_its_quoted_path(
+def test_the_url_of_a_unix_socket_has_the_quoted_path_as_its_host(
     session: requests.Session, plugin: responses.RequestsMock
 ) -> None:
-    """That is the form that adapters for UNIX sockets take."""
+    """Adapters for UNIX sockets expect that form."""
     plugin.post("http+unix://%2Frun%2Fp.sock/M.x", b"1")
     session.mount("http+unix://", requests.adapters.HTTPAdapter())
 
@@ -229,10 +229,10 @@ def test_a_unix_socket_is_named_by_its_quoted_path(
     response.body.close()
 
 
-def test_the_session_stays_its_owners(
+def test_closing_the_transport_does_not_close_the_session(
     session: requests.Session, transport: RequestsTransport, plugin: responses.RequestsMock
 ) -> None:
-    """To close the transport closes nothing of the session."""
+    """The session belongs to the user, and can still be used."""
     plugin.post(URL, b"")
 
     transport.close()

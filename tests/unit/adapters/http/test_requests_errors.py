@@ -1,4 +1,4 @@
-"""Whatever requests raises leaves the bridge as one of our errors."""
+"""Exceptions of requests, translated into errors of this library."""
 
 import errno
 import ssl
@@ -56,8 +56,8 @@ def refused() -> urllib3.exceptions.NewConnectionError:
 
 
 @every("kind", KINDS)
-def test_every_exception_has_a_translation(kind: type[requests.RequestException]) -> None:
-    """Each class becomes one of ours, with its text, and keeps what it came from."""
+def test_every_exception_of_requests_is_translated(kind: type[requests.RequestException]) -> None:
+    """Each class becomes an error of this library with the same text, and is its cause."""
     decoding = kind is requests.exceptions.JSONDecodeError
     error = kind("said", "doc", 0) if decoding else kind("said")
 
@@ -93,16 +93,16 @@ INNER: dict[str, tuple[Exception, str]] = {
 
 
 @pytest.mark.parametrize(("inner", "reason"), INNER.values(), ids=INNER)
-def test_what_urllib3_said_within_counts(inner: Exception, reason: str) -> None:
-    """The words are those of the engine underneath, the same as without requests."""
+def test_the_reason_is_that_of_the_urllib3_error_inside(inner: Exception, reason: str) -> None:
+    """It is the same as with urllib3 alone, without requests."""
     ours = failure(requests.ConnectionError(inner))
 
     assert type(ours) is TransportError
     assert ours.reason == reason
 
 
-def test_without_an_inner_error_the_text_is_what_requests_said() -> None:
-    """An adapter of the user's own may raise with a text alone."""
+def test_without_an_inner_error_the_reason_is_the_text_of_requests() -> None:
+    """An adapter of the user's own may raise an error with a text alone."""
     ours = failure(requests.ConnectionError("no route through my tunnel"))
 
     assert isinstance(ours, TransportError)
@@ -110,16 +110,18 @@ def test_without_an_inner_error_the_text_is_what_requests_said() -> None:
 
 
 @pytest.mark.parametrize("kind", [requests.ConnectTimeout, requests.ReadTimeout])
-def test_a_time_out_is_one_whatever_is_within(kind: type[requests.Timeout]) -> None:
-    """A time-out of requests is ours, and a ``TimeoutError``."""
+def test_a_timeout_of_requests_stays_a_timeout_whatever_error_is_inside(
+    kind: type[requests.Timeout],
+) -> None:
+    """It becomes a ``TransportTimeoutError``."""
     ours = failure(kind(refused()))
 
     assert isinstance(ours, TransportTimeoutError)
     assert ours.reason == TIMED_OUT
 
 
-def test_an_unknown_exception_passes() -> None:
-    """An error that is not of the network, such as a hook's own, is not translated."""
+def test_an_exception_that_is_not_of_the_network_is_not_translated() -> None:
+    """An exception of a user's hook, for example, is raised as it is."""
     with responses.RequestsMock() as plugin, requests.Session() as session:
         plugin.post(URL, body=KeyError("a hook's own"))
         transport = RequestsConnect(session)(ADDRESS, None)
@@ -131,13 +133,13 @@ def test_an_unknown_exception_passes() -> None:
 @pytest.mark.parametrize(
     "headers", [{"Content-Length": "-5"}, {"Transfer-Encoding": "gzip, chunked"}]
 )
-def test_framing_that_is_open_to_doubt_is_refused(headers: dict[str, str]) -> None:
-    """The bridge is as strict about the end of a body as the engine of our own."""
+def test_a_response_with_ambiguous_framing_is_refused(headers: dict[str, str]) -> None:
+    """The bridge is as strict about the end of a body as this library's own transports."""
     with responses.RequestsMock() as plugin, requests.Session() as session:
         plugin.post(URL, b"12345", headers=headers, auto_calculate_content_length=False)
         transport = RequestsConnect(session)(ADDRESS, None)
 
-        with pytest.raises(TransportError, match="malformed answer: ") as caught:
+        with pytest.raises(TransportError, match="malformed response: ") as caught:
             transport.send(Request("M.x"), None)
 
     assert not caught.value.answered

@@ -1,4 +1,4 @@
-"""The strict reading of HTTP answers, from bytes in memory."""
+"""The strict reading of HTTP responses, from bytes in memory."""
 
 import io
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
@@ -49,15 +49,15 @@ def read(sent: bytes) -> tuple[StrictResponse, bytes]:
         b"HTTP/1.1 100 Continue\r\n\r\n" * 15 + OK + b"Content-Length: 3\r\n\r\n[1]",
     ],
 )
-def test_a_proper_answer_is_read(sent: bytes) -> None:
-    """All framings that HTTP has for a body give that body."""
+def test_a_valid_response_is_read(sent: bytes) -> None:
+    """All framings that HTTP has give the same body."""
     response, body = read(sent)
 
     assert (response.status, body) == (200, b"[1]")
 
 
-def test_headers_are_the_same_whether_a_head_is_plain_or_not() -> None:
-    """The white space around a value is not part of it, whatever reads the head."""
+def test_headers_are_the_same_with_and_without_http_client() -> None:
+    """A plain head is read without ``http.client``; both drop white space around values."""
     lines = b"X-A:\t1 \r\nContent-Length: 0\r\n"
     plain, _ = read(OK + lines + b"\r\n")
     parsed, _ = read(OK + lines.replace(b"\r", b"") + b"\n")
@@ -65,15 +65,15 @@ def test_headers_are_the_same_whether_a_head_is_plain_or_not() -> None:
     assert list(plain.lines()) == list(parsed.lines()) == [("X-A", "1"), ("Content-Length", "0")]
 
 
-def test_switching_protocols_is_final() -> None:
-    """101 is no interim answer: nothing of ours follows it."""
+def test_status_101_is_a_final_response() -> None:
+    """It is no interim response: nothing else follows on the connection."""
     response, body = read(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n")
 
     assert (response.status, body) == (101, b"")
 
 
-def test_interim_answers_are_bounded() -> None:
-    """Sixteen interim responses are as many as will be waited for."""
+def test_interim_responses_are_bounded() -> None:
+    """After sixteen of them, such as 100 Continue, the response is refused."""
     with pytest.raises(HTTPException, match=r"^16 interim responses, and no final one$"):
         read(b"HTTP/1.1 100 Continue\r\n\r\n" * 16 + OK + b"\r\n")
 
@@ -85,14 +85,14 @@ def test_a_line_that_is_no_header_is_refused() -> None:
 
 
 @pytest.mark.parametrize("sent", [OK, OK + b"Content-Length: 1\r\n"])
-def test_headers_that_end_with_the_connection_are_broken(sent: bytes) -> None:
+def test_a_connection_that_ends_within_the_headers_is_an_error(sent: bytes) -> None:
     """``http.client`` would take the end of the connection for that of the headers."""
     with pytest.raises(BrokenHeadersError, match=r"^it was closed within the headers$"):
         read(sent)
 
 
-def test_a_failure_among_the_headers_is_told_from_one_before() -> None:
-    """What a socket raises after the status line is wrapped; before it, it is not."""
+def test_a_socket_error_within_the_headers_is_wrapped_and_one_before_is_not() -> None:
+    """So callers can see whether a status line had been received."""
 
     class Failing(io.BytesIO):
         def peek(self, _: int = 0) -> bytes:
@@ -113,15 +113,15 @@ def test_a_failure_among_the_headers_is_told_from_one_before() -> None:
         wire.file.close()
 
 
-def test_no_answer_at_all_is_a_disconnection() -> None:
-    """Nothing, or only interim responses, is what ``http.client`` calls a disconnection."""
+def test_a_connection_that_ends_without_a_final_response_is_a_disconnection() -> None:
+    """``RemoteDisconnected`` is raised for no bytes, and for interim responses alone."""
     for sent in (b"", b"HTTP/1.1 100 Continue\r\n\r\n"):
         with pytest.raises(RemoteDisconnected):
             read(sent)
 
 
-def test_an_answer_that_is_refused_is_closed() -> None:
-    """The file of an answer with bad framing is not left open."""
+def test_the_file_of_a_refused_response_is_closed() -> None:
+    """A response with bad framing leaves no file open."""
     wire = Wire(OK + b"Content-Length: -1\r\n\r\n1")
 
     with pytest.raises(HTTPException):
@@ -168,8 +168,10 @@ def test_bad_chunks_are_an_incomplete_read(chunks: bytes) -> None:
         (["5"], ["chunked"]),
     ],
 )
-def test_framing_without_doubt_passes(lengths: list[str] | None, codings: list[str] | None) -> None:
-    """One length, or chunks, or neither, leave no doubt."""
+def test_unambiguous_framing_is_accepted(
+    lengths: list[str] | None, codings: list[str] | None
+) -> None:
+    """One length, or chunks, or both, or neither show where the body ends."""
     check_framing(lengths, codings)
 
 
@@ -192,9 +194,9 @@ def test_framing_without_doubt_passes(lengths: list[str] | None, codings: list[s
         (None, ["chunked", "chunked"], "unknown Transfer-Encoding: 'chunked, chunked'"),
     ],
 )
-def test_framing_that_is_open_to_doubt_is_refused(
+def test_ambiguous_framing_is_refused(
     lengths: list[str] | None, codings: list[str] | None, told: str
 ) -> None:
-    """The message shows the header, cut to a readable length."""
+    """The error shows the header, cut to a readable length."""
     with pytest.raises(HTTPException, match=f"^{told}$"):
         check_framing(lengths, codings)

@@ -9,7 +9,7 @@ from moby_plugins.domain.errors import SpecError
 
 @pytest.mark.parametrize("scheme", ["npipe", "ssh"])
 def test_a_scheme_that_cannot_be_dialled_is_a_spec_error(scheme: str) -> None:
-    """The message names the schemes that can be."""
+    """The message names the schemes that can be dialled."""
     with pytest.raises(SpecError) as caught:
         connect(Address(f"{scheme}://somewhere"), None)
 
@@ -22,15 +22,15 @@ def test_a_scheme_that_cannot_be_dialled_is_a_spec_error(scheme: str) -> None:
     "addr", ["unix:///nonexistent/p.sock", "tcp://p.invalid:1", "https://p.invalid:1"]
 )
 def test_a_transport_is_made_without_dialling(addr: str) -> None:
-    """A plugin need not be there yet; closing what was never used is fine, and twice as well."""
+    """The plugin need not exist yet; closing an unused transport, even twice, is no error."""
     transport = connect(Address(addr), TLSOptions(insecure_skip_verify=True))
 
     transport.close()
     transport.close()
 
 
-def test_options_are_read_for_tls_alone() -> None:
-    """TLS files of a plain-text address are not opened; those of ``https`` are, at once."""
+def test_tls_files_are_opened_only_for_https_addresses() -> None:
+    """For ``https`` a missing CA file is an error at once; for plain text it is not looked at."""
     options = TLSOptions(ca_file="/nonexistent/ca.pem")
 
     connect(Address("tcp://localhost:1"), options).close()

@@ -1,4 +1,4 @@
-"""Every exception of urllib3, ``http.client`` and sockets leaves as one of our errors."""
+"""Every exception class of urllib3, ``http.client`` and sockets is translated."""
 
 import errno
 import http.client
@@ -79,8 +79,8 @@ KINDS = sorted(
 )
 
 
-def test_all_of_them_are_looked_at() -> None:
-    """The walk below meets every error that is not a warning or about proxies."""
+def test_every_exception_class_of_urllib3_and_http_client_is_tested() -> None:
+    """Only warnings and an error about proxies are left out."""
     others = {
         kind
         for kind in exceptions_of(urllib3.exceptions) | exceptions_of(http.client)
@@ -92,8 +92,8 @@ def test_all_of_them_are_looked_at() -> None:
 
 
 @pytest.mark.parametrize("answered", [False, True])
-def test_every_exception_has_a_translation(*, answered: bool) -> None:
-    """Each class, bare or as urllib3 wraps it, becomes one of ours, and says where it was."""
+def test_every_exception_class_is_translated(*, answered: bool) -> None:
+    """Bare or wrapped by urllib3, it becomes an error of this library with address and reason."""
     allowed = (TransportError, WireError) if answered else TransportError
     for kind in KINDS:
         error = make(kind)

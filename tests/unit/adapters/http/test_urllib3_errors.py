@@ -1,4 +1,4 @@
-"""What urllib3, ``http.client`` and sockets raise, in our words."""
+"""How errors of urllib3, ``http.client`` and sockets are translated."""
 
 import errno
 import http.client
@@ -73,16 +73,16 @@ NOT_ANSWERED: dict[str, tuple[BaseException, type[TransportError], str]] = {
     "malformed": (
         urllib3.exceptions.ProtocolError("Aborted.", http.client.BadStatusLine("220 mail")),
         TransportError,
-        "malformed answer: 220 mail",
+        "malformed response: 220 mail",
     ),
 }
 
 
 @every(("error", "kind", "reason"), NOT_ANSWERED.values(), ids=NOT_ANSWERED)
-def test_what_ends_an_exchange_before_its_answer(
+def test_an_error_before_the_response_is_translated_as_unanswered(
     error: BaseException, kind: type[TransportError], reason: str
 ) -> None:
-    """The words for each failure are ours, not urllib3's."""
+    """The reason is in this library's words, and not in those of urllib3."""
     ours = translate(error, ADDRESS, answered=False)
 
     assert type(ours) is kind
@@ -108,10 +108,10 @@ ANSWERED: dict[str, tuple[BaseException, type[TransportError | WireError], str]]
 
 
 @every(("error", "kind", "reason"), ANSWERED.values(), ids=ANSWERED)
-def test_what_ends_an_exchange_in_its_body(
+def test_an_error_within_the_body_is_translated_as_answered(
     error: BaseException, kind: type[TransportError | WireError], reason: str
 ) -> None:
-    """After a status line a bad body is a wire error, and a broken connection was answered."""
+    """A bad body is a ``WireError``, and a broken connection an answered ``TransportError``."""
     ours = translate(error, ADDRESS, answered=True)
 
     assert type(ours) is kind
@@ -120,8 +120,8 @@ def test_what_ends_an_exchange_in_its_body(
 
 
 @pytest.mark.parametrize("cause", [TimeoutError("timed out"), ConnectionResetError(104, "reset")])
-def test_what_breaks_among_the_headers_was_answered(cause: OSError) -> None:
-    """A status line had come: so it counts as answered for every reader."""
+def test_an_error_within_the_headers_is_translated_as_answered(cause: OSError) -> None:
+    """A status line had been received by then."""
     error = urllib3.exceptions.ProtocolError("x", caused(BrokenHeadersError("cut"), cause))
 
     ours = translate(error, ADDRESS, answered=False)
@@ -132,7 +132,7 @@ def test_what_breaks_among_the_headers_was_answered(cause: OSError) -> None:
 
 
 def test_an_unrelated_error_is_not_translated() -> None:
-    """What none of them raises is raised as it is."""
+    """An exception that no HTTP library or socket raises is raised as it is."""
     error = ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug") as caught:
@@ -141,8 +141,8 @@ def test_an_unrelated_error_is_not_translated() -> None:
     assert caught.value is error
 
 
-def test_what_the_caller_was_handling_is_no_cause() -> None:
-    """A time-out that happens to be handled while a connection is refused does not count."""
+def test_an_exception_that_the_caller_was_handling_is_no_cause() -> None:
+    """A time-out that was being handled when a connection was refused does not count."""
     error = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
     error.__context__ = TimeoutError("of something else")
 
@@ -150,14 +150,14 @@ def test_what_the_caller_was_handling_is_no_cause() -> None:
 
 
 def test_causes_that_go_in_circles_come_to_an_end() -> None:
-    """Two errors that are each other's cause are no endless loop."""
+    """Two errors that are each other's cause make no endless loop."""
     one, other = OSError("one"), OSError("other")
     one.__cause__, other.__cause__ = other, one
 
     assert {id(error) for error in causes(one)} == {id(one), id(other)}
 
 
-def test_a_guarded_body_is_the_same_body() -> None:
+def test_a_guarded_body_yields_the_same_bytes() -> None:
     """Bytes stay what they are, and an iterable gives the same chunks."""
     body = b"some"
 
@@ -165,8 +165,8 @@ def test_a_guarded_body_is_the_same_body() -> None:
     assert list(guarded([b"so", b"me"])) == [b"so", b"me"]
 
 
-def test_a_guarded_body_hands_its_error_on_under_another_name() -> None:
-    """An error of the caller's iterator is wrapped in a class that cannot be the network's."""
+def test_an_exception_of_a_guarded_body_is_wrapped_in_a_callers_error() -> None:
+    """So an error of the caller's iterator cannot be taken for one of the network."""
     error = BrokenPipeError(errno.EPIPE, "pipe")
 
     def body() -> Iterator[bytes]:

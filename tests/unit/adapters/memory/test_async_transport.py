@@ -1,4 +1,4 @@
-"""A plugin in memory, for tasks: what plays its part, how it ends, and what it notes."""
+"""``AsyncMemoryTransport``: what can be its plugin, how calls end, and what is recorded."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ async def asked(
 
 
 class Shelf(VolumeDriver):
-    """A plugin of threads."""
+    """A plugin whose methods are plain functions."""
 
     def list(self) -> Any:
         return []
@@ -103,10 +103,10 @@ async def chunks() -> AsyncIterator[bytes]:
         ({"M.x": drips(b"abc", every=2)}, "M.x", b"abc", 6.0),
     ],
 )
-def test_what_plays_a_plugins_part(
+def test_a_plugin_in_memory_can_be_an_app_a_coroutine_function_or_a_table(
     plugin: Any, method: str, expected: bytes, seconds: float, loop: FakeTimeLoop
 ) -> None:
-    """A ``PluginApp``, coroutine functions, and all that a table may hold; in the loop's time."""
+    """A table has values, functions, coroutine functions, streams or faults, in fake time."""
     transport = AsyncMemoryTransport(plugin)
 
     assert loop.run(asked(transport, method)) == expected
@@ -114,15 +114,15 @@ def test_what_plays_a_plugins_part(
     assert [str(call) for call in transport.calls] == [f"t = 0, attempt 1: {method} {{}}"]
 
 
-def test_a_value_is_a_reply_more_than_once(loop: FakeTimeLoop) -> None:
-    """Its body is given from its beginning each time."""
+def test_a_response_in_a_table_can_be_given_more_than_once(loop: FakeTimeLoop) -> None:
+    """Its body is read from its beginning each time."""
     transport = AsyncMemoryTransport({"M.x": AsyncResponse(200, b"again")})
 
     assert [loop.run(asked(transport)) for _ in range(2)] == [b"again"] * 2
 
 
-def test_a_method_that_lacks_is_told() -> None:
-    """As of a ``MemoryTransport``."""
+def test_a_call_of_a_method_without_a_reply_is_an_error() -> None:
+    """It names the known methods; an object that cannot be a plugin is a ``TypeError``."""
     with pytest.raises(UnexpectedCallError, match=r"M\.y; known methods: M\.x"):
         asyncio.run(asked(AsyncMemoryTransport({"M.x": 1}), "M.y"))
     with pytest.raises(TypeError, match="plugin must be"):
@@ -145,7 +145,7 @@ async def endless() -> AsyncIterator[bytes]:
 
 
 class TestEnds:
-    """The ends of a call are those of a real transport, whatever the plugin does."""
+    """Calls end as over a real transport, whatever the plugin does."""
 
     @pytest.mark.parametrize(
         ("reply", "answered"),
@@ -157,8 +157,10 @@ class TestEnds:
         ],
         ids=["hangs", "coroutine", "drips", "generator"],
     )
-    def test_a_time_out(self, reply: Any, answered: Any, loop: FakeTimeLoop) -> None:
-        """To the second; ``answered`` tells whether a part came."""
+    def test_a_call_ends_exactly_at_its_timeout(
+        self, reply: Any, answered: Any, loop: FakeTimeLoop
+    ) -> None:
+        """``answered`` says whether a part of the response had come."""
         transport = AsyncMemoryTransport({"M.x": reply})
 
         async def main() -> None:
@@ -171,8 +173,10 @@ class TestEnds:
         loop.run(main())
 
     @pytest.mark.parametrize("reply", [hangs(), hanging, drips(b"01"), lambda _: endless()])
-    def test_closing(self, reply: Any, loop: FakeTimeLoop) -> None:
-        """It ends at once what one client waits for, and others go on."""
+    def test_closing_a_transport_ends_its_calls_at_once(
+        self, reply: Any, loop: FakeTimeLoop
+    ) -> None:
+        """Calls by another transport to the same plugin go on."""
         transport = AsyncMemoryTransport({"M.x": reply, "M.y": 1})
         mine, other = transport.connect(Address(ADDR)), transport.connect(Address("memory://b"))
 
@@ -188,8 +192,10 @@ class TestEnds:
         loop.run(main())
 
     @pytest.mark.parametrize("reply", [hangs(), hanging, drips(b"01"), lambda _: endless()])
-    def test_a_caller_that_is_cancelled(self, reply: Any, loop: FakeTimeLoop) -> None:
-        """It ends at once, and the transport can be used as before."""
+    def test_a_call_whose_caller_is_cancelled_ends_at_once(
+        self, reply: Any, loop: FakeTimeLoop
+    ) -> None:
+        """The transport can be used as before."""
         transport = AsyncMemoryTransport({"M.x": reply, "M.y": 1})
 
         async def main() -> None:
@@ -203,7 +209,7 @@ class TestEnds:
         loop.run(main())
 
     def test_a_plugin_whose_host_has_left_is_cancelled(self, loop: FakeTimeLoop) -> None:
-        """It may clean up in its own time; what it raises then is not the host's."""
+        """It may clean up in its own time; what it raises then does not reach the host."""
         log: list[tuple[str, float]] = []
 
         async def plugin(_: AsyncRequest) -> Any:
@@ -224,8 +230,10 @@ class TestEnds:
         loop.run(main())
         assert log == [("cancelled", 1.0), ("cleaned up", 3.0)]
 
-    def test_a_body_that_is_left_is_closed_in_the_plugin(self, loop: FakeTimeLoop) -> None:
-        """A generator of the plugin runs its ``finally``; ``close`` itself does not wait."""
+    def test_closing_an_unread_body_closes_the_generator_in_the_plugin(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """The generator runs its ``finally``; ``close`` itself does not wait for that."""
         log: list[str] = []
 
         async def body() -> AsyncIterator[bytes]:
@@ -252,7 +260,7 @@ class TestEnds:
     def test_a_plugin_whose_response_is_not_read_is_cancelled(
         self, by: str, loop: FakeTimeLoop
     ) -> None:
-        """At the deadline of the call, and when the transport is closed."""
+        """This happens at the deadline of the call, and when the transport is closed."""
         log: list[tuple[float, bool]] = []
 
         async def body() -> AsyncIterator[bytes]:
@@ -290,8 +298,10 @@ class TestEnds:
         ],
         ids=repr,
     )
-    def test_no_answer(self, reply: Any, kind: type[Exception], loop: FakeTimeLoop) -> None:
-        """Whether a table says so, or the plugin's coroutine raises it."""
+    def test_a_plugin_that_gives_no_response_is_a_transport_error(
+        self, reply: Any, kind: type[Exception], loop: FakeTimeLoop
+    ) -> None:
+        """The plugin's coroutine may return a fault for that, or raise an exception."""
 
         async def raising(_: AsyncRequest) -> Any:
             if isinstance(reply, BaseException):
@@ -301,8 +311,10 @@ class TestEnds:
         with pytest.raises(kind, match=r"without a response|no socket there"):
             loop.run(asked(AsyncMemoryTransport({"M.x": raising})))
 
-    def test_a_body_that_ends_without_its_end(self, loop: FakeTimeLoop) -> None:
-        """It is cut off."""
+    def test_a_body_whose_generator_raises_no_answer_error_is_cut_off(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """The caller gets a ``WireError``."""
 
         async def body() -> AsyncIterator[bytes]:
             yield b"one"
@@ -312,7 +324,7 @@ class TestEnds:
             loop.run(asked(AsyncMemoryTransport({"M.x": lambda _: body()})))
 
     def test_a_mistake_in_the_plugin_reaches_the_test(self, loop: FakeTimeLoop) -> None:
-        """As it was raised."""
+        """Any exception of the plugin's code is raised to the caller as it is."""
 
         async def wrong(_: AsyncRequest) -> Any:
             raise ZeroDivisionError("mine")
@@ -321,7 +333,7 @@ class TestEnds:
             loop.run(asked(AsyncMemoryTransport(wrong)))
 
     def test_a_fault_that_would_block_the_loop_is_refused(self, loop: FakeTimeLoop) -> None:
-        """It says what to do instead."""
+        """The error says to return ``hangs`` instead."""
         fault = Fault("mine", lambda exchange: exchange.pause(3, answered=False))
 
         with pytest.raises(TypeError, match="would block the event loop: return hangs"):
@@ -329,10 +341,12 @@ class TestEnds:
 
 
 class TestUploads:
-    """What is sent as it comes is read within the time-out."""
+    """Requests with an asynchronous iterator as body, which is read within the time-out."""
 
-    def test_it_is_read_whole(self, loop: FakeTimeLoop) -> None:
-        """Chunk by chunk, before the plugin sees the call."""
+    def test_an_upload_is_read_whole_before_a_plain_function_is_called(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """The call is recorded with the whole body, at the time of its last chunk."""
         transport = AsyncMemoryTransport({"M.x": lambda request: request.read().decode()})
 
         async def main() -> bytes:
@@ -342,8 +356,10 @@ class TestUploads:
         assert transport.calls[0].body == b"one two"
         assert transport.calls.times == [2.0]
 
-    def test_its_time_counts(self, loop: FakeTimeLoop) -> None:
-        """A data source that is slower than the time-out ends the call."""
+    def test_an_upload_that_is_too_slow_ends_at_the_timeout_of_its_call(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """The call is not recorded."""
         transport = AsyncMemoryTransport({"M.x": 1})
 
         async def main() -> None:
@@ -354,8 +370,8 @@ class TestUploads:
 
         loop.run(main())
 
-    def test_a_call_that_is_answered_early_is_recorded(self, loop: FakeTimeLoop) -> None:
-        """With what was sent until then, at the time of the response."""
+    def test_a_call_with_an_early_response_is_recorded(self, loop: FakeTimeLoop) -> None:
+        """The record has what was sent until then, and the time of the response."""
 
         async def app(request: AsyncRequest) -> AsyncResponse:
             await asyncio.sleep(1.5)
@@ -370,8 +386,8 @@ class TestUploads:
         loop.run(main())
         assert (transport.calls[0].body, transport.calls.times) == (b"one ", [1.5])
 
-    def test_a_plugin_that_reads_slowly_holds_the_sending_up(self, loop: FakeTimeLoop) -> None:
-        """Once some of the body is unread: as over a socket."""
+    def test_an_upload_waits_for_a_plugin_that_reads_slowly(self, loop: FakeTimeLoop) -> None:
+        """As over a socket, sending pauses while too much of the body is unread."""
         sent: list[float] = []
 
         async def much() -> AsyncIterator[bytes]:
@@ -390,8 +406,10 @@ class TestUploads:
         assert loop.run(main()) == b"614400"
         assert sent == [0.0, 1.0, 1.0]
 
-    def test_what_it_raises_passes(self, loop: FakeTimeLoop) -> None:
-        """A ``TimeoutError`` of its own too."""
+    def test_an_exception_of_an_uploads_iterator_is_raised_by_the_call(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """Even a ``TimeoutError`` is raised as it is, and not as a time-out of the call."""
 
         async def failing() -> AsyncIterator[bytes]:
             yield b"one"
@@ -405,8 +423,8 @@ class TestUploads:
 
         loop.run(main())
 
-    def test_of_what_cannot_be_reached_it_is_not_read(self, loop: FakeTimeLoop) -> None:
-        """So that it is there for the next attempt."""
+    def test_an_upload_to_an_unreachable_plugin_is_not_read(self, loop: FakeTimeLoop) -> None:
+        """So the next attempt can send all of it."""
         transport = AsyncMemoryTransport(missing_socket())
         data = chunks()
 
@@ -419,8 +437,8 @@ class TestUploads:
         assert transport.calls[0].body == b""
 
 
-def test_a_plain_function_is_told_that_its_host_has_left(loop: FakeTimeLoop) -> None:
-    """``hung_up()`` is the event of its call."""
+def test_hung_up_is_set_for_a_plain_function_whose_host_has_left(loop: FakeTimeLoop) -> None:
+    """``hung_up()`` returns the event of the call in which it is called."""
     events = []
 
     def plugin(_: Request) -> Iterator[bytes]:
@@ -438,8 +456,8 @@ def test_a_plain_function_is_told_that_its_host_has_left(loop: FakeTimeLoop) -> 
     loop.run(main())
 
 
-def test_it_plays_a_recording(tmp_path: Path, loop: FakeTimeLoop) -> None:
-    """Each recorded call is answered once."""
+def test_an_asynchronous_transport_replays_a_recording(tmp_path: Path, loop: FakeTimeLoop) -> None:
+    """Each recorded call gives its response once."""
     file = tmp_path / "calls.jsonl"
     with open_recording(file, Recording(plugin="shelf", masked=False)) as recording:
         recording.add(
@@ -451,6 +469,6 @@ def test_it_plays_a_recording(tmp_path: Path, loop: FakeTimeLoop) -> None:
     transport.assert_used_up()
 
 
-def test_it_says_where_it_is() -> None:
-    """Its ``repr`` tells how often it was called."""
+def test_the_repr_of_an_asynchronous_transport_shows_its_address() -> None:
+    """It also shows how often the plugin was called."""
     assert repr(AsyncMemoryTransport({})) == f"<AsyncMemoryTransport at {ADDR}: 0 calls>"

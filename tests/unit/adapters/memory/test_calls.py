@@ -33,8 +33,8 @@ def test_calls_are_a_sequence(calls: Calls) -> None:
         _ = calls[3]
 
 
-def test_calls_equal_what_lists_them_alike(calls: Calls) -> None:
-    """A list, a tuple and other calls compare by what they hold, and nothing else does."""
+def test_calls_equal_a_list_or_a_tuple_of_the_same_calls(calls: Calls) -> None:
+    """They equal other ``Calls`` that hold the same, and nothing else."""
     assert calls == [FIRST, SECOND, THIRD]
     assert calls == (FIRST, SECOND, THIRD)
     assert calls == Calls([FIRST, SECOND, THIRD])
@@ -42,14 +42,14 @@ def test_calls_equal_what_lists_them_alike(calls: Calls) -> None:
     assert calls != 3
 
 
-def test_calls_cannot_be_a_key(calls: Calls) -> None:
-    """What grows has no hash."""
+def test_calls_are_not_hashable(calls: Calls) -> None:
+    """They grow, and so cannot be the key of a dictionary."""
     with pytest.raises(TypeError, match="unhashable"):
         hash(calls)
 
 
-def test_a_slice_can_be_asked_the_same(calls: Calls) -> None:
-    """A part of the calls is calls again."""
+def test_a_slice_of_calls_has_the_same_methods(calls: Calls) -> None:
+    """It is a ``Calls`` again, and not a list."""
     assert calls[1:].attempts == [2, 3]
     calls[1:].assert_not_called("M.x", {"a": 1})
 
@@ -58,23 +58,23 @@ def test_a_slice_can_be_asked_the_same(calls: Calls) -> None:
     ("method", "expected"),
     [("M.x", [FIRST, THIRD]), ("M.x?id=1", [THIRD]), ("M.y", [SECOND]), ("M", [])],
 )
-def test_calls_of_a_method_are_with_and_without_a_query(
+def test_calls_of_a_method_include_those_with_a_query(
     calls: Calls, method: str, expected: list[Call]
 ) -> None:
-    """What follows a question mark is looked at only where it is asked for."""
+    """The query of a call counts only if the given method has one."""
     assert calls.of(method) == expected
 
 
-def test_calls_tell_what_each_was(calls: Calls) -> None:
-    """Methods, arguments, attempts and times are lists in the order of the calls."""
+def test_calls_list_their_methods_arguments_attempts_and_times(calls: Calls) -> None:
+    """Each of these lists is in the order of the calls."""
     assert calls.methods == ["M.x", "M.y", "M.x?id=1"]
     assert calls.arguments == [{"a": 1}, {"b": 2}, [3]]
     assert calls.attempts == [1, 2, 3]
     assert calls.times == [0.0, 1.0, 4.5]
 
 
-def test_what_was_taken_out_does_not_grow(calls: Calls) -> None:
-    """A slice, and the calls of a method, are those until then."""
+def test_a_slice_of_calls_does_not_grow(calls: Calls) -> None:
+    """It has only calls that were made before, and so have the calls of a method."""
     part, of_method = calls[:], calls.of("M.x")
 
     calls.record(FIRST)
@@ -82,13 +82,13 @@ def test_what_was_taken_out_does_not_grow(calls: Calls) -> None:
     assert (len(calls), len(part), len(of_method)) == (4, 3, 2)
 
 
-def test_a_long_body_is_cut_where_a_call_is_shown() -> None:
-    """A failing comparison of calls fits on the screen."""
+def test_the_repr_of_a_call_shows_only_a_part_of_a_long_body() -> None:
+    """So the failure of a comparison of calls fits on the screen."""
     assert len(repr(call(body=b"x" * 10_000))) < 250
 
 
-def test_the_oldest_calls_are_forgotten() -> None:
-    """What is remembered is bounded, and how many are not is told."""
+def test_the_oldest_of_more_than_100_000_calls_are_forgotten() -> None:
+    """``forgotten`` is their number."""
     calls = Calls([FIRST] * 100_000)
     assert calls.forgotten == 0
 
@@ -109,8 +109,8 @@ def test_the_oldest_calls_are_forgotten() -> None:
     ],
     ids=["not called", "called once", "a part"],
 )
-def test_what_was_forgotten_is_not_guessed(ask: Any) -> None:
-    """A question that only all calls can answer fails once some are forgotten."""
+def test_an_assertion_that_depends_on_forgotten_calls_fails(ask: Any) -> None:
+    """One that the calls that were kept can decide still passes."""
     calls = Calls([SECOND, FIRST], forgotten=7)
 
     with pytest.raises(AssertionError, match=r"the first 7 calls were not kept$"):
@@ -118,8 +118,8 @@ def test_what_was_forgotten_is_not_guessed(ask: Any) -> None:
     calls.assert_called("M.y")
 
 
-def test_threads_may_record_while_others_ask() -> None:
-    """Every call is on the list once, and no question meets a list that changes."""
+def test_threads_may_record_calls_while_others_read_them() -> None:
+    """Every call is listed once, and no reader meets a list that changes."""
     plugin = MemoryTransport({"M.x": 1}, clock=FakeClock())
 
     def send_and_ask(number: int) -> int:

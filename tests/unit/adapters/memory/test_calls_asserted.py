@@ -1,4 +1,4 @@
-"""What is asserted of calls, and what a failure says: the nearest call, and where it differs."""
+"""Assertions about calls; a failure shows the nearest call, and where it differs."""
 
 from collections.abc import Callable
 
@@ -38,8 +38,8 @@ def said(complain: Callable[[], None]) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def test_a_call_that_was_made_is_found(calls: Calls) -> None:
-    """By method, by arguments, by how often; each attempt is a call."""
+def test_assert_called_passes_for_a_call_that_was_made(calls: Calls) -> None:
+    """It compares the method, arguments and number of calls; each attempt is a call."""
     calls.assert_called(CREATE)
     calls.assert_called(CREATE, {"Opts": {"size": "1G"}, "Name": "book"})
     calls.assert_called(MOUNT, {"Name": "books"}, times=2)
@@ -47,27 +47,27 @@ def test_a_call_that_was_made_is_found(calls: Calls) -> None:
     calls.assert_called("VolumeDriver.List", times=0)
 
 
-def test_a_call_that_was_not_made_is_missed(calls: Calls) -> None:
-    """By method, or with these arguments."""
+def test_assert_not_called_passes_for_a_call_that_was_not_made(calls: Calls) -> None:
+    """The method was not called, or not with these arguments."""
     calls.assert_not_called("VolumeDriver.List")
     calls.assert_not_called(CREATE, {"Name": "books"})
 
 
-def test_an_expected_value_may_have_its_own_idea_of_equality(calls: Calls) -> None:
-    """A matcher may stand anywhere in the arguments."""
+def test_a_matcher_may_stand_anywhere_in_the_expected_arguments(calls: Calls) -> None:
+    """A matcher is an object whose ``__eq__`` decides what it equals."""
     calls.assert_called(CREATE, {"Name": "book", "Opts": Anything()})
     calls.assert_called(CREATE, Anything())
 
 
-def test_bytes_are_compared_with_the_body(calls: Calls) -> None:
-    """For what is not JSON, and for JSON to the letter."""
+def test_expected_bytes_are_compared_with_the_body(calls: Calls) -> None:
+    """They serve for bodies that are not JSON, and for JSON that must be the same to the letter."""
     calls.assert_called("M.raw", b"\xff\x00")
     calls.assert_called(MOUNT, b'{"Name": "books"}')
     calls.assert_not_called(MOUNT, b'{"Name":"books"}')
 
 
-def test_a_method_that_nobody_called_is_told_with_those_called(calls: Calls) -> None:
-    """A misspelt method is seen at once."""
+def test_the_failure_for_a_method_that_was_not_called_lists_those_called(calls: Calls) -> None:
+    """So a misspelt method is seen at once."""
     assert said(lambda: calls.assert_called("VolumeDriver.create")) == [
         "VolumeDriver.create: was not called",
         f"called: {CREATE} once, {MOUNT} 2 times, M.raw once",
@@ -75,8 +75,8 @@ def test_a_method_that_nobody_called_is_told_with_those_called(calls: Calls) -> 
     assert said(lambda: Calls().assert_called("M.x"))[1:] == ["called: nothing"]
 
 
-def test_other_arguments_are_told_by_the_nearest_call(calls: Calls) -> None:
-    """Each place that differs has a line, and what agrees has none."""
+def test_the_failure_for_other_arguments_shows_the_nearest_call(calls: Calls) -> None:
+    """Each difference has a line, and what is equal has none."""
     calls.record(Call(CREATE, b'{"Name": "journals", "Opts": null}', 1, 2.0, "memory://p"))
     expected = {"Name": "books", "Opts": {"size": "1G", "mode": 7}}
 
@@ -89,8 +89,8 @@ def test_other_arguments_are_told_by_the_nearest_call(calls: Calls) -> None:
     ]
 
 
-def test_too_many_calls_are_told_with_their_times(calls: Calls) -> None:
-    """So that a retry is told from a second call."""
+def test_the_failure_for_too_many_calls_lists_them_with_time_and_attempt(calls: Calls) -> None:
+    """So a retry can be distinguished from a second call."""
     assert said(lambda: calls.assert_called(MOUNT, times=1)) == [
         f"{MOUNT}: expected once, was called 2 times",
         f'  t = 0, attempt 1: {MOUNT} {{"Name": "books"}}',
@@ -98,8 +98,8 @@ def test_too_many_calls_are_told_with_their_times(calls: Calls) -> None:
     ]
 
 
-def test_too_few_calls_are_told_with_the_nearest_other(calls: Calls) -> None:
-    """The one that is missing may be the one that differs."""
+def test_the_failure_for_too_few_calls_shows_the_nearest_other_call(calls: Calls) -> None:
+    """The missing call may be the one that was made with other arguments."""
     calls.record(Call(MOUNT, b'{"Name": "boks"}', 1, 2.0, "memory://p"))
 
     assert said(lambda: calls.assert_called(MOUNT, {"Name": "books"}, times=3))[3:] == [
@@ -109,8 +109,8 @@ def test_too_few_calls_are_told_with_the_nearest_other(calls: Calls) -> None:
     ]
 
 
-def test_a_call_that_should_not_be_is_told(calls: Calls) -> None:
-    """With its time and arguments, or its body where that is not JSON."""
+def test_the_failure_of_assert_not_called_lists_the_calls_that_were_made(calls: Calls) -> None:
+    """Each has its time and arguments, or its body if that is not JSON."""
     assert said(lambda: calls.assert_not_called("M.raw")) == [
         "M.raw was called once:",
         "  t = 1, attempt 1: M.raw b'\\xff\\x00'",
@@ -120,8 +120,8 @@ def test_a_call_that_should_not_be_is_told(calls: Calls) -> None:
     )
 
 
-def test_a_body_that_is_no_json_is_told_as_it_came(calls: Calls) -> None:
-    """Asking for arguments of such a call is a difference, and no other error."""
+def test_a_body_that_is_not_json_is_shown_as_bytes(calls: Calls) -> None:
+    """Comparing it with arguments gives a difference, and no other error."""
     assert said(lambda: calls.assert_called("M.raw", {"a": 1}))[-1] == (
         "    all: expected {\"a\": 1}, got b'\\xff\\x00'"
     )

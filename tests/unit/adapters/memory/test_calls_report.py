@@ -10,12 +10,12 @@ from tests.cases import every
 
 @every("value", [None, 0, "", "a", [], {}, [1, [2, {"a": None}]], {"a": {"b": [True]}}])
 def test_a_value_does_not_differ_from_itself(value: Any) -> None:
-    """Whatever JSON it is."""
+    """``differences`` finds none, for every type of JSON value."""
     assert list(differences(value, value)) == []
 
 
-def test_tuples_are_lists() -> None:
-    """As they are once they were sent."""
+def test_tuples_are_compared_as_lists() -> None:
+    """They are lists once they were sent as JSON."""
     assert list(differences({"a": (1, (2,))}, {"a": [1, [2]]})) == []
 
 
@@ -44,7 +44,7 @@ def test_tuples_are_lists() -> None:
     ],
 )
 def test_each_place_that_differs_has_a_line(expected: Any, actual: Any, lines: list[str]) -> None:
-    """With the way there, what was expected and what came."""
+    """The line has the path of the place, the expected value and the actual one."""
     assert list(differences(expected, actual)) == lines
 
 
@@ -56,11 +56,11 @@ def test_each_place_that_differs_has_a_line(expected: Any, actual: Any, lines: l
         ({1}, "{1}"),
     ],
 )
-def test_a_value_is_shown_as_json_where_it_is(value: Any, text: str) -> None:
-    """And as Python writes it where it is not."""
+def test_a_value_is_shown_as_json_if_it_can_be(value: Any, text: str) -> None:
+    """Otherwise it is shown by its ``repr``."""
     assert shown(value) == text
 
 
 def test_a_long_value_is_cut_in_the_middle() -> None:
-    """Its beginning and its end are told, and how long it is."""
+    """Its beginning, its end and its length are shown."""
     assert shown("a" * 50 + "z" * 50, width=10) == '"aaaa … zzzz" (102 characters)'

@@ -1,4 +1,4 @@
-"""A clock that tests own, as one thread sees it: sleeping, waiting and scripted events."""
+"""A fake clock as one thread sees it: sleeping, waiting and scripted events."""
 
 import threading
 from collections.abc import Callable
@@ -21,14 +21,14 @@ def fail() -> None:
     raise LookupError("scripted")
 
 
-def test_the_clock_begins_where_it_is_told() -> None:
-    """A test chooses the first moment; it is 0 otherwise."""
+def test_a_fake_clock_begins_at_0_or_at_a_given_moment() -> None:
+    """A test can choose the first moment."""
     assert FakeClock().now() == 0.0
     assert FakeClock(1e9).now() == 1e9
 
 
 def test_an_hour_passes_at_once_and_to_the_second() -> None:
-    """A sleep moves the clock by exactly its seconds."""
+    """A sleep moves the clock by exactly its seconds, and takes no real time."""
     clock = FakeClock(10)
 
     clock.sleep(3600)
@@ -36,8 +36,8 @@ def test_an_hour_passes_at_once_and_to_the_second() -> None:
     assert clock.now() == 3610.0
 
 
-def test_every_sleep_asked_for_is_listed_in_order() -> None:
-    """``sleeps`` has each sleep, those of no time included."""
+def test_every_sleep_is_listed_in_order() -> None:
+    """``sleeps`` has the seconds of each sleep, 0 included."""
     clock = FakeClock()
 
     for seconds in (1, 0, 2.5):
@@ -46,8 +46,8 @@ def test_every_sleep_asked_for_is_listed_in_order() -> None:
     assert clock.sleeps == [1, 0, 2.5]
 
 
-def test_a_test_lets_time_pass_without_a_trace() -> None:
-    """``advance`` moves the clock and leaves ``sleeps`` alone."""
+def test_advance_moves_the_clock_and_lists_no_sleep() -> None:
+    """``sleeps`` is for what the library slept, not for time that a test lets pass."""
     clock = FakeClock()
 
     clock.advance(7)
@@ -72,7 +72,7 @@ def test_events_happen_by_moment_and_then_by_the_order_they_were_scripted() -> N
     assert clock.now() == 8.0
 
 
-def test_an_event_goes_before_those_who_sleep_until_it() -> None:
+def test_an_event_happens_before_a_thread_that_sleeps_until_then_goes_on() -> None:
     """At the same moment the event is first and the sleeper second."""
     clock = FakeClock()
     log: list[str] = []
@@ -85,7 +85,7 @@ def test_an_event_goes_before_those_who_sleep_until_it() -> None:
 
 
 def test_an_event_of_the_past_does_not_turn_the_clock_back() -> None:
-    """It happens when time next moves, at the moment that the clock shows."""
+    """Such an event happens when time next moves, at the moment that the clock shows."""
     clock = FakeClock(100)
     seen: list[float] = []
     clock.at(5, lambda: seen.append(clock.now()))
@@ -95,7 +95,7 @@ def test_an_event_of_the_past_does_not_turn_the_clock_back() -> None:
     assert (seen, clock.now()) == ([100.0], 101.0)
 
 
-def test_an_event_may_script_another() -> None:
+def test_a_scripted_event_may_script_another() -> None:
     """What an event adds happens within the same sleep if its moment comes."""
     clock = FakeClock()
     seen: list[float] = []
@@ -121,8 +121,8 @@ def test_an_event_may_use_the_library() -> None:
     assert (seen, clock.now()) == ([1.0], 2.0)
 
 
-def test_an_event_wakes_whoever_waits_for_it() -> None:
-    """A wait ends at the very moment at which a scripted event sets the event."""
+def test_a_scripted_event_wakes_a_thread_that_waits() -> None:
+    """A wait ends at the very moment at which the script sets its ``threading.Event``."""
     clock = FakeClock()
     event = threading.Event()
     clock.at(3, event.set)
@@ -131,7 +131,7 @@ def test_an_event_wakes_whoever_waits_for_it() -> None:
     assert clock.now() == 3.0
 
 
-def test_what_an_event_raises_comes_out_of_the_sleep_and_the_clock_goes_on() -> None:
+def test_sleep_raises_the_exception_of_a_scripted_event_and_the_clock_goes_on() -> None:
     """The sleeper gets the exception at the event's moment, and may sleep again."""
     clock = FakeClock()
     clock.at(4, fail)
@@ -144,8 +144,8 @@ def test_what_an_event_raises_comes_out_of_the_sleep_and_the_clock_goes_on() -> 
     assert clock.now() == 5.0
 
 
-def test_what_an_event_raises_comes_out_of_the_wait_too() -> None:
-    """A waiter gets the exception as a sleeper does."""
+def test_wait_raises_the_exception_of_a_scripted_event_too() -> None:
+    """A waiting thread gets it as a sleeping one does."""
     clock = FakeClock()
     clock.at(4, fail)
 
@@ -158,7 +158,7 @@ def test_what_an_event_raises_comes_out_of_the_wait_too() -> None:
     [lambda clock: clock.sleep(1), lambda clock: clock.wait(threading.Event(), 1)],
     ids=["sleep", "wait"],
 )
-def test_an_event_that_sleeps_is_an_error(block: Callable[[FakeClock], object]) -> None:
+def test_a_scripted_event_that_sleeps_is_an_error(block: Callable[[FakeClock], object]) -> None:
     """A scripted event must take no time: it raises instead of hanging."""
     clock = FakeClock()
     clock.at(1, lambda: block(clock))
@@ -169,8 +169,8 @@ def test_an_event_that_sleeps_is_an_error(block: Callable[[FakeClock], object]) 
         clock.sleep(2)
 
 
-def test_waiting_for_what_never_comes_raises_at_once_and_says_who() -> None:
-    """Where nothing can wake the only thread, it is named in the error, and may go on."""
+def test_a_wait_that_nothing_can_end_raises_at_once_and_names_the_thread() -> None:
+    """After that the thread may use the clock again."""
     clock = FakeClock()
 
     with pytest.raises(ClockStuckError) as caught:
@@ -183,8 +183,8 @@ def test_waiting_for_what_never_comes_raises_at_once_and_says_who() -> None:
     assert clock.now() == 1.0
 
 
-def test_events_that_lead_to_nothing_but_events_are_an_error() -> None:
-    """Where the only thread waits for what never happens: bounded by the watchdog."""
+def test_events_that_lead_only_to_other_events_are_an_error() -> None:
+    """If the only thread waits for ever, the watchdog ends it after some real time."""
     clock = FakeClock(watchdog=0.05)
 
     def again() -> None:
@@ -195,8 +195,8 @@ def test_events_that_lead_to_nothing_but_events_are_an_error() -> None:
         clock.wait(threading.Event())
 
 
-def test_many_events_of_many_moments_are_none() -> None:
-    """A heartbeat of a simulated day disturbs nothing."""
+def test_many_events_at_many_moments_are_no_error() -> None:
+    """A heartbeat every ten seconds of a simulated day does not make the watchdog raise."""
     clock, beats = FakeClock(), 0
 
     def beat() -> None:

@@ -1,4 +1,4 @@
-"""A clock that tests own, over threads: whose turn it is, and what happens when none has it."""
+"""A fake clock over several threads: whose turn it is, and what happens in a deadlock."""
 
 import threading
 import time
@@ -52,7 +52,7 @@ def test_functions_that_run_side_by_side_give_results_and_exceptions() -> None:
 
 
 def test_threads_take_turns_in_the_same_order_every_time() -> None:
-    """Who blocked first goes first, at every moment, however often it is tried."""
+    """The thread that blocked first goes first, at every moment and in every run."""
 
     def order() -> list[str]:
         clock = FakeClock()
@@ -72,7 +72,7 @@ def test_threads_take_turns_in_the_same_order_every_time() -> None:
     assert [order() for _ in range(20)] == [expected] * 20
 
 
-def test_sleepers_of_one_moment_wake_in_the_order_in_which_they_lay_down() -> None:
+def test_threads_that_sleep_until_one_moment_wake_in_the_order_of_their_calls() -> None:
     """Eight threads that sleep until the same moment come back one after the other."""
     clock = FakeClock()
     log: list[int] = []
@@ -86,8 +86,8 @@ def test_sleepers_of_one_moment_wake_in_the_order_in_which_they_lay_down() -> No
     assert log == list(range(8))
 
 
-def test_time_stands_still_while_anyone_works() -> None:
-    """A sleeper is not woken before the thread that works leaves, inner operations aside."""
+def test_time_stands_still_while_a_thread_works() -> None:
+    """No sleeper is woken before it has ended, even if inner ``working`` blocks have ended."""
     clock = FakeClock()
 
     def work() -> float:
@@ -121,8 +121,8 @@ def test_a_thread_that_sets_an_event_keeps_its_turn() -> None:
     assert log == ["done waking", "woken"]
 
 
-def test_an_event_that_is_set_goes_before_time_that_passes() -> None:
-    """A thread that waits for a set event is woken before the clock jumps."""
+def test_a_thread_whose_event_is_set_is_woken_before_time_passes() -> None:
+    """It goes on at the current moment, although another thread sleeps until a later one."""
     clock = FakeClock()
     event = threading.Event()
 
@@ -135,8 +135,8 @@ def test_an_event_that_is_set_goes_before_time_that_passes() -> None:
     assert woken.result() == 0.0
 
 
-def test_a_thread_outside_may_set_an_event() -> None:
-    """A waiter is woken from outside although real work holds the clock back at that time."""
+def test_a_thread_that_does_not_use_the_clock_may_set_an_event() -> None:
+    """The waiting thread is woken even while another thread works and time stands still."""
     clock = FakeClock(watchdog=2)
     event = threading.Event()
     results: list[bool] = []
@@ -150,8 +150,8 @@ def test_a_thread_outside_may_set_an_event() -> None:
         assert (results, clock.now()) == ([True], 0.0)
 
 
-def test_a_scripted_exception_comes_out_where_the_turn_is() -> None:
-    """One thread gets what a scripted event raised; the others sleep on."""
+def test_a_scripted_exception_is_raised_in_the_thread_whose_turn_it_is() -> None:
+    """Only that thread gets it; the others sleep on."""
     clock = FakeClock()
     clock.at(5, [].pop)
 
@@ -165,8 +165,8 @@ def test_a_scripted_exception_comes_out_where_the_turn_is() -> None:
     assert (slept.exception(), clock.now()) == (None, 10.0)
 
 
-def test_a_scripted_exception_is_not_lost_with_a_thread_that_leaves() -> None:
-    """Where a thread that ends has the turn, one that sleeps gets the exception instead."""
+def test_a_scripted_exception_is_not_lost_if_the_thread_with_the_turn_ends() -> None:
+    """A sleeping thread gets the exception instead."""
     clock = FakeClock(watchdog=1)
     clock.at(5, [].pop)
 
@@ -176,8 +176,8 @@ def test_a_scripted_exception_is_not_lost_with_a_thread_that_leaves() -> None:
     assert (ended.result(), clock.now()) == (None, 5.0)
 
 
-def test_threads_that_all_wait_for_nothing_are_named() -> None:
-    """A deadlock raises in every thread that is in it, and the error tells them all."""
+def test_the_error_for_a_deadlock_names_all_its_threads() -> None:
+    """It is raised in every thread that takes part, each time as another object."""
     clock = FakeClock()
     errors: list[BaseException] = []
 
@@ -199,8 +199,8 @@ def test_threads_that_all_wait_for_nothing_are_named() -> None:
     assert len({id(error) for error in [*errors, caught.value]}) == 3
 
 
-def test_the_watchdog_names_a_thread_that_does_something_else() -> None:
-    """A sleeper that a busy thread holds up for too long in real time is told who it is."""
+def test_the_watchdog_names_a_busy_thread_that_holds_up_a_sleeping_one() -> None:
+    """The sleeping thread raises after some real time without progress."""
     clock = FakeClock(watchdog=0.05)
 
     with busy_thread(clock, "busy"), pytest.raises(ClockStuckError) as caught:
@@ -212,7 +212,7 @@ def test_the_watchdog_names_a_thread_that_does_something_else() -> None:
     )
 
 
-def test_the_watchdog_watches_waiters_too() -> None:
+def test_the_watchdog_names_a_busy_thread_that_holds_up_a_waiting_one() -> None:
     """A wait with a time-out is held up by a busy thread in the same way."""
     clock = FakeClock(watchdog=0.05)
 
@@ -223,7 +223,7 @@ def test_the_watchdog_watches_waiters_too() -> None:
 
 
 def test_a_watchdog_may_be_longer_than_the_system_can_wait() -> None:
-    """A watchdog of more seconds than a lock takes is a long one."""
+    """More seconds than a lock accepts as a time-out are no error."""
     clock = FakeClock(watchdog=1e300)
 
     slept = clock.run(lambda: clock.sleep(1), lambda: clock.sleep(2))

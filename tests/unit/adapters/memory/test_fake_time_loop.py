@@ -1,4 +1,4 @@
-"""An event loop whose time tests own: sleeping, time-outs, scripted events, what is stuck."""
+"""An event loop in fake time: sleeps, time-outs, scripted events and stuck tasks."""
 
 import asyncio
 import gc
@@ -50,7 +50,7 @@ def test_sums_of_tenths_are_exact() -> None:
 
 
 def test_a_time_out_is_exact(loop: FakeTimeLoop) -> None:
-    """``asyncio.timeout`` and ``wait_for`` end what they bound at their very moment."""
+    """``asyncio.timeout`` and ``wait_for`` end what they bound exactly when its time is over."""
 
     async def bounded() -> list[float]:
         ends = []
@@ -84,16 +84,16 @@ def test_tasks_of_a_group_sleep_side_by_side(loop: FakeTimeLoop) -> None:
     assert log == [(1.0, "slept 1"), (2.0, "called"), (3.0, "slept 3")]
 
 
-def test_a_second_run_goes_on_with_the_time(loop: FakeTimeLoop) -> None:
-    """Time is the loop's, and not a run's."""
+def test_a_second_run_continues_at_the_time_of_the_first(loop: FakeTimeLoop) -> None:
+    """Time is the loop's, and does not begin at 0 with each run."""
     loop.run(asyncio.sleep(2))
     loop.run(asyncio.sleep(3))
 
     assert loop.time() == 5.0
 
 
-def test_events_go_before_those_that_sleep_until_them(loop: FakeTimeLoop) -> None:
-    """At one moment events come in the order in which they were scripted, then sleepers."""
+def test_events_happen_before_tasks_that_sleep_until_then_go_on(loop: FakeTimeLoop) -> None:
+    """At one moment events happen in the order in which they were scripted, before any task."""
     log: list[tuple[float, str]] = []
 
     async def main() -> None:
@@ -118,8 +118,8 @@ def test_events_go_before_those_that_sleep_until_them(loop: FakeTimeLoop) -> Non
     ]
 
 
-def test_an_event_wakes_what_nothing_else_would(loop: FakeTimeLoop) -> None:
-    """A loop that waits for no timer goes on with the next event."""
+def test_a_scripted_event_wakes_a_loop_that_waits_for_no_timer(loop: FakeTimeLoop) -> None:
+    """Time jumps to the moment of the next event then."""
 
     async def main() -> float:
         happened = asyncio.Event()
@@ -130,8 +130,8 @@ def test_an_event_wakes_what_nothing_else_would(loop: FakeTimeLoop) -> None:
     assert loop.run(main()) == 7.0
 
 
-def test_an_event_that_fails_comes_out_of_run(loop: FakeTimeLoop) -> None:
-    """A test does not pass because its script failed."""
+def test_run_raises_the_exception_of_a_scripted_event(loop: FakeTimeLoop) -> None:
+    """Otherwise a test could pass although its script failed."""
     loop.at(1, fail)
 
     with pytest.raises(LookupError, match="scripted"):
@@ -139,8 +139,10 @@ def test_an_event_that_fails_comes_out_of_run(loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("forever", [math.inf, None])
-def test_a_stuck_loop_names_its_tasks(forever: float | None, loop: FakeTimeLoop) -> None:
-    """All tasks are named by their names; a sleep without an end is stuck too."""
+def test_the_error_for_a_stuck_loop_names_its_tasks(
+    forever: float | None, loop: FakeTimeLoop
+) -> None:
+    """A loop is stuck if all tasks wait for nothing, or sleep without an end."""
 
     async def main() -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -153,8 +155,8 @@ def test_a_stuck_loop_names_its_tasks(forever: float | None, loop: FakeTimeLoop)
         loop.run(main())
 
 
-def test_a_loop_that_was_stuck_runs_again(loop: FakeTimeLoop) -> None:
-    """What was stuck is cancelled, and time is where it was."""
+def test_a_loop_that_was_stuck_can_run_again(loop: FakeTimeLoop) -> None:
+    """The stuck tasks are cancelled, and time goes on where it was."""
     loop.run(asyncio.sleep(1))
     with pytest.raises(LoopStuckError):
         loop.run(never())
@@ -165,8 +167,8 @@ def test_a_loop_that_was_stuck_runs_again(loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 1e-10])
-def test_a_task_that_never_waits_is_reported(seconds: float) -> None:
-    """One that asks again and again ends when the watchdog's time is over; so if time stands."""
+def test_a_task_that_polls_while_time_stands_still_is_reported(seconds: float) -> None:
+    """It sleeps for no time again and again, until the real time of the watchdog is over."""
 
     async def asks() -> None:
         while True:  # noqa: ASYNC110  that is what is reported
@@ -177,8 +179,8 @@ def test_a_task_that_never_waits_is_reported(seconds: float) -> None:
         loop.run(asks())
 
 
-def test_an_event_that_adds_itself_is_reported() -> None:
-    """A script that comes to no end at one moment ends when the watchdog's time is over."""
+def test_an_event_that_scripts_itself_for_the_same_moment_is_reported() -> None:
+    """It would go on for ever, but the real time of the watchdog ends it."""
     with closing(FakeTimeLoop(watchdog=0.02)) as loop:
 
         def again() -> None:
@@ -189,8 +191,8 @@ def test_an_event_that_adds_itself_is_reported() -> None:
             loop.run(never())
 
 
-def test_an_event_comes_while_a_task_keeps_the_loop_busy(loop: FakeTimeLoop) -> None:
-    """An event of this moment, or of one before it, is called in the loop's next turn."""
+def test_a_due_event_happens_while_a_task_keeps_the_loop_busy(loop: FakeTimeLoop) -> None:
+    """An event for now, or for an earlier moment, happens in the loop's next iteration."""
     log: list[float] = []
 
     async def main() -> None:
@@ -223,7 +225,7 @@ async def beside_a_deaf_task(seconds: float) -> None:
 
 @pytest.mark.parametrize("seconds", [1, math.inf])
 def test_a_stuck_loop_ends_although_a_task_swallows_its_cancellation(seconds: float) -> None:
-    """The first error is raised, whether that task then sleeps or waits for ever."""
+    """The error is that for the stuck loop, whether the task then sleeps or waits for ever."""
     with closing(FakeTimeLoop(watchdog=0.1)) as loop:
         loop.set_exception_handler(lambda *_: None)  # the task is destroyed
         with pytest.raises(LoopStuckError, match=r"^all tasks wait, .*: Task-\d+ in .*; deaf in"):
@@ -232,7 +234,7 @@ def test_a_stuck_loop_ends_although_a_task_swallows_its_cancellation(seconds: fl
 
 @pytest.mark.parametrize("seconds", [1, math.inf])
 def test_a_runner_ends_although_a_task_swallows_its_cancellation(seconds: float) -> None:
-    """Its ``close`` names that task."""
+    """``asyncio.Runner.close`` raises an error that names the task."""
     loop = FakeTimeLoop(watchdog=0.1)
     loop.set_exception_handler(lambda *_: None)  # the task is destroyed
     runner = asyncio.Runner(loop_factory=lambda: loop)
@@ -243,8 +245,8 @@ def test_a_runner_ends_although_a_task_swallows_its_cancellation(seconds: float)
     assert loop.is_closed()
 
 
-def test_a_left_task_that_does_not_end_is_reported() -> None:
-    """Although the coroutine itself has returned."""
+def test_a_background_task_that_does_not_end_is_reported() -> None:
+    """``run`` raises, although its coroutine has returned."""
 
     async def main() -> None:
         kept.append(asyncio.create_task(deaf(1), name="deaf"))
@@ -257,7 +259,7 @@ def test_a_left_task_that_does_not_end_is_reported() -> None:
             loop.run(main())
 
 
-def test_tasks_that_are_left_are_cancelled(loop: FakeTimeLoop) -> None:
+def test_background_tasks_are_cancelled_at_the_end_of_run(loop: FakeTimeLoop) -> None:
     """``run`` returns when they have ended, as ``asyncio.run`` does."""
     log: list[str] = []
     tasks: list[asyncio.Task[None]] = []
@@ -278,7 +280,7 @@ def test_tasks_that_are_left_are_cancelled(loop: FakeTimeLoop) -> None:
     assert (log, loop.time(), tasks[0].cancelled()) == (["ended"], 2.0, True)
 
 
-def test_a_left_task_that_fails_is_reported(loop: FakeTimeLoop) -> None:
+def test_a_background_task_that_fails_when_it_is_cancelled_is_reported(loop: FakeTimeLoop) -> None:
     """Its error goes to the loop's exception handler."""
     reported: list[BaseException] = []
     tasks: list[asyncio.Task[None]] = []
@@ -300,7 +302,7 @@ def test_a_left_task_that_fails_is_reported(loop: FakeTimeLoop) -> None:
 
 
 def test_generators_are_closed_at_the_end_of_each_run(loop: FakeTimeLoop) -> None:
-    """An asynchronous generator that is left is closed, in a second run too."""
+    """They are asynchronous generators that were not read to their end."""
     log: list[str] = []
     kept = []
 
@@ -321,8 +323,8 @@ def test_generators_are_closed_at_the_end_of_each_run(loop: FakeTimeLoop) -> Non
     assert log == ["first", "second"]
 
 
-def test_a_loop_that_runs_or_is_closed_runs_nothing_else(loop: FakeTimeLoop) -> None:
-    """A coroutine that is given then is closed, and what runs goes on."""
+def test_run_is_refused_by_a_loop_that_is_running_or_closed(loop: FakeTimeLoop) -> None:
+    """The coroutine that was passed is closed, and one that is running goes on."""
 
     async def main() -> str:
         task = asyncio.create_task(asyncio.sleep(1, "other"))
@@ -336,8 +338,8 @@ def test_a_loop_that_runs_or_is_closed_runs_nothing_else(loop: FakeTimeLoop) -> 
         loop.run(asyncio.sleep(1))
 
 
-def test_an_event_is_a_plain_function_at_a_moment(loop: FakeTimeLoop) -> None:
-    """A coroutine that is never awaited, and a moment that never comes in order, are refused."""
+def test_an_event_must_be_a_plain_function_and_its_moment_a_number(loop: FakeTimeLoop) -> None:
+    """A coroutine function, any other object, and NaN as the moment are refused."""
 
     async def wrong() -> None:
         pass
@@ -352,8 +354,8 @@ def test_an_event_is_a_plain_function_at_a_moment(loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_loop_runs_in_no_other(loop: FakeTimeLoop) -> None:
-    """It says so, and leaves no coroutine that was never awaited."""
+def test_a_loop_cannot_be_run_inside_another(loop: FakeTimeLoop) -> None:
+    """The error says so, and the coroutine that was passed gives no warning."""
 
     async def nothing() -> None:
         pass
@@ -369,8 +371,8 @@ def test_a_loop_runs_in_no_other(loop: FakeTimeLoop) -> None:
     loop.run(main())
 
 
-def test_it_is_a_loop_factory() -> None:
-    """``asyncio.Runner`` runs on it, threads of an executor and all."""
+def test_a_fake_time_loop_can_be_the_loop_of_an_asyncio_runner() -> None:
+    """The class is a loop factory, and ``asyncio.to_thread`` works in such a loop."""
 
     async def main() -> tuple[float, str]:
         await asyncio.sleep(60)
@@ -380,7 +382,7 @@ def test_it_is_a_loop_factory() -> None:
         assert runner.run(main()) == (60.0, "1")
 
 
-def test_it_says_what_time_it_is() -> None:
-    """Its ``repr`` is short."""
+def test_the_repr_of_a_fake_time_loop_shows_its_time() -> None:
+    """It is short: ``<FakeTimeLoop at 2.5 s>``."""
     with closing(FakeTimeLoop(2.5)) as loop:
         assert repr(loop) == "<FakeTimeLoop at 2.5 s>"

@@ -1,4 +1,4 @@
-"""The ways in which a plugin in memory fails: each as a real transport would tell it."""
+"""The ways in which a plugin in memory fails: each gives the error of a real transport."""
 
 import errno
 import os
@@ -76,7 +76,7 @@ def read(response: Response) -> bytes:
         (denied(), "tcp://host:80", os.strerror(errno.EACCES), errno.EACCES),
     ],
 )
-def test_a_plugin_that_cannot_be_reached_says_why(
+def test_the_error_for_an_unreachable_plugin_says_why(
     fault: Fault, addr: str, said: str, number: int, clock: FakeClock
 ) -> None:
     """A failed dial is a ``TransportError``, unanswered, caused by the system's own error."""
@@ -92,10 +92,10 @@ def test_a_plugin_that_cannot_be_reached_says_why(
 
 
 @pytest.mark.parametrize("fault", [missing_socket(), refused(), denied()])
-def test_a_plugin_that_cannot_be_reached_takes_nothing_of_a_streamed_body(
+def test_a_plugin_that_cannot_be_reached_reads_nothing_of_a_streamed_body(
     fault: Fault, clock: FakeClock
 ) -> None:
-    """The attempt is listed, and the body is whole for the next."""
+    """The attempt is listed, and the next attempt can send the whole body."""
     body = iter([b"one", b"two"])
     transport = MemoryTransport({"M.x": script(fault, 1)}, clock=clock)
 
@@ -110,11 +110,13 @@ def test_a_plugin_that_cannot_be_reached_takes_nothing_of_a_streamed_body(
     ("fault", "said"),
     [
         (drops(), "the plugin closed the connection without a response"),
-        (malformed(), "malformed answer"),
+        (malformed(), "malformed response"),
     ],
 )
-def test_a_plugin_that_gives_no_response_says_so(fault: Fault, said: str, clock: FakeClock) -> None:
-    """The request was taken, and nothing that is an answer came back."""
+def test_the_error_for_a_plugin_that_gives_no_valid_response_says_so(
+    fault: Fault, said: str, clock: FakeClock
+) -> None:
+    """The plugin got the request, but the call counts as not answered."""
     transport = MemoryTransport({"M.x": fault}, clock=clock, addr=SOCKET)
 
     with pytest.raises(TransportError) as caught:
@@ -128,7 +130,7 @@ def test_a_plugin_that_gives_no_response_says_so(fault: Fault, said: str, clock:
 
 @pytest.mark.parametrize("seconds", [float("inf"), 3600, 5.0])
 def test_a_plugin_that_hangs_uses_up_the_timeout(seconds: float, clock: FakeClock) -> None:
-    """The time-out comes at its second, and nothing was answered."""
+    """The call ends exactly at its time-out, and counts as not answered."""
     with pytest.raises(TransportTimeoutError) as caught:
         send(hangs(seconds), clock, timeout=5.0)
 
@@ -136,20 +138,20 @@ def test_a_plugin_that_hangs_uses_up_the_timeout(seconds: float, clock: FakeCloc
     assert (caught.value.answered, clock.now()) == (False, 5.0)
 
 
-def test_a_plugin_may_answer_after_hanging(clock: FakeClock) -> None:
-    """Within the time-out, or without one, what comes ``then`` is the reply."""
+def test_a_plugin_may_respond_after_it_has_hung(clock: FakeClock) -> None:
+    """Within the time-out, or without one, the argument ``then`` is the reply."""
     assert read(send(hangs(4, then={"A": 1}), clock, timeout=5.0)) == b'{"A": 1}\n'
     assert send(hangs(4, then=status(503)), clock).status == 503
     assert clock.now() == 8.0
 
 
-def test_hanging_for_ever_without_a_timeout_is_told_by_the_clock(clock: FakeClock) -> None:
+def test_hanging_for_ever_without_a_timeout_is_an_error_of_the_fake_clock(clock: FakeClock) -> None:
     """A test that would never end fails at once instead."""
     with pytest.raises(ClockStuckError, match="MainThread waits for an event"):
         send(hangs(), clock)
 
 
-def test_hanging_leaves_no_trace_among_the_sleeps(clock: FakeClock) -> None:
+def test_a_plugin_that_hangs_adds_nothing_to_the_sleeps_of_the_clock(clock: FakeClock) -> None:
     """``clock.sleeps`` stays the list of what the library slept."""
     send(hangs(4), clock)
 
@@ -160,7 +162,7 @@ def test_hanging_leaves_no_trace_among_the_sleeps(clock: FakeClock) -> None:
 def test_a_body_that_is_cut_off_gives_what_came_first(
     code: int, sent: bytes, clock: FakeClock
 ) -> None:
-    """The answer has its status; reading raises once what was sent is used up."""
+    """The response has its status; reading raises after the bytes that were sent."""
     response = send(drops_mid_body(sent, code), clock)
 
     assert (response.status, response.body.read(100)) == (code, sent)
@@ -170,7 +172,7 @@ def test_a_body_that_is_cut_off_gives_what_came_first(
 
 
 def test_a_body_that_drips_comes_byte_by_byte(clock: FakeClock) -> None:
-    """Each byte takes its seconds on the clock."""
+    """Each byte takes the given seconds of the clock."""
     response = send(drips(b"abc", every=2, status=500), clock)
 
     assert response.status == 500
@@ -183,7 +185,7 @@ def test_a_body_that_drips_comes_byte_by_byte(clock: FakeClock) -> None:
 
 
 def test_a_body_that_drips_runs_into_the_timeout(clock: FakeClock) -> None:
-    """The time-out bounds the whole exchange, and by then there was an answer."""
+    """The time-out bounds the whole exchange, which counts as answered by then."""
     response = send(drips(b"abcdef"), clock, timeout=2.5)
 
     assert [response.body.read(9), response.body.read(9)] == [b"a", b"b"]
@@ -192,8 +194,8 @@ def test_a_body_that_drips_runs_into_the_timeout(clock: FakeClock) -> None:
     assert (caught.value.answered, clock.now()) == (True, 2.5)
 
 
-def test_a_web_page_is_no_json(clock: FakeClock) -> None:
-    """Some other server's page comes with status 200."""
+def test_the_fault_not_json_is_a_web_page_with_status_200(clock: FakeClock) -> None:
+    """Another server at the plugin's address might send it."""
     response = send(not_json(), clock)
 
     assert response.status == 200
@@ -207,7 +209,7 @@ def test_a_web_page_is_no_json(clock: FakeClock) -> None:
         (status(500), (500, b'{"Err": ""}')),
     ],
 )
-def test_another_status_comes_with_its_message(
+def test_the_fault_status_has_its_message_in_the_body(
     fault: Fault, expected: tuple[int, bytes], clock: FakeClock
 ) -> None:
     """The message is in ``Err``, as plugins write it."""
@@ -218,7 +220,7 @@ def test_another_status_comes_with_its_message(
 
 @pytest.mark.parametrize("fault", [refused(), hangs(0), drops(), drops_mid_body(), drips(b"a")])
 def test_a_fault_may_happen_any_number_of_times(fault: Fault, clock: FakeClock) -> None:
-    """A fault is a value: its second time is like its first."""
+    """A fault is a value: the second time it does the same as the first."""
     transport = MemoryTransport({"M.x": fault}, clock=clock)
 
     def happen() -> str:
@@ -230,8 +232,8 @@ def test_a_fault_may_happen_any_number_of_times(fault: Fault, clock: FakeClock) 
     assert happen() == happen()
 
 
-def test_a_call_that_was_not_expected_is_told_in_one_line_of_some_length() -> None:
-    """Whatever the method is called, and however many there are."""
+def test_the_error_for_an_unexpected_call_has_a_bounded_length() -> None:
+    """This holds for a very long name of the method, and for a thousand known methods."""
     plugin = {f"A.{'b' * 50}{number}": None for number in range(1000)}
 
     with pytest.raises(UnexpectedCallError) as caught:

@@ -1,4 +1,4 @@
-"""Replies that a test gave and no call asked for."""
+"""Replies that a test prepared, and that no call used."""
 
 from typing import Any
 
@@ -60,8 +60,8 @@ def test_a_script_is_used_up_once_each_step_was_taken() -> None:
     transport.assert_used_up()
 
 
-def test_a_call_that_does_not_get_through_uses_a_step() -> None:
-    """A refusal is a reply that was asked for."""
+def test_a_call_that_is_refused_uses_up_a_step_of_its_script() -> None:
+    """The refusal is a reply like any other."""
     transport = MemoryTransport({"A.x": script(refused()), "B.y": refused()})
 
     for method in ("A.x", "B.y"):
@@ -71,18 +71,18 @@ def test_a_call_that_does_not_get_through_uses_a_step() -> None:
     transport.assert_used_up()
 
 
-def test_a_script_for_all_methods_has_steps_left() -> None:
-    """It stands in no table, so its steps have a number only."""
+def test_unused_steps_of_a_script_for_all_methods_are_listed_by_number() -> None:
+    """The script is in no table, so there is no method to name."""
     assert leftover(MemoryTransport(script(1, 2))) == ["step 1 of 2: 1", "step 2 of 2: 2"]
 
 
-def test_a_function_has_nothing_to_use_up() -> None:
-    """Whether it was called is asked of ``calls``."""
+def test_assert_used_up_always_passes_for_a_function() -> None:
+    """Whether it was called can be asserted with ``calls``."""
     MemoryTransport(lambda _: Response(200, b"")).assert_used_up()
 
 
-def test_what_is_reached_at_another_address_is_used_up_together() -> None:
-    """A transport that was connected shares the replies."""
+def test_a_reply_that_is_used_at_another_address_is_used_up() -> None:
+    """A transport that ``connect`` returns shares its replies with the first one."""
     transport = MemoryTransport({"A.x": script(1)})
 
     call(transport.connect(Address("tcp://host:1")), "A.x")
@@ -102,5 +102,5 @@ def test_what_is_reached_at_another_address_is_used_up_together() -> None:
     ],
 )
 def test_a_reply_is_shown_as_it_was_written(reply: Any, text: str) -> None:
-    """So that the step is found in the test."""
+    """Its ``repr`` is its code, by which the step is found in the test."""
     assert repr(reply) == text

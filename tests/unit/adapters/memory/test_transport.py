@@ -1,4 +1,4 @@
-"""A plugin in memory: what may be a reply, and what the transport remembers of each call."""
+"""A plugin in memory: what may be a reply, and what the transport records of each call."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -52,10 +52,10 @@ def answer(plugin: Any, body: bytes = b"", method: str = "M.x") -> tuple[int, by
         (lambda _: lambda request: request.method, (200, b'"M.x"\n')),
     ],
 )
-def test_a_reply_is_a_value_or_a_function_that_gives_one(
+def test_a_reply_is_a_value_or_a_function_that_returns_one(
     reply: Any, expected: tuple[int, bytes]
 ) -> None:
-    """JSON values, bytes, responses, faults, and functions of the request that return these."""
+    """Values are JSON, bytes, responses and faults; a function is called with the request."""
     assert answer(reply, b'{"a": 1}') == expected
 
 
@@ -81,8 +81,8 @@ def test_an_iterator_is_sent_as_it_comes_and_closed_with_the_body() -> None:
 
 
 @pytest.mark.parametrize("reply", [{"A": 1}, b"bytes", Response(404, b"gone"), status(500, "no")])
-def test_a_value_may_be_the_reply_twice(reply: Any) -> None:
-    """What was read of one answer is not missing from the next."""
+def test_a_value_may_be_the_reply_to_two_calls(reply: Any) -> None:
+    """What was read of one response is not missing from the next."""
     transport = MemoryTransport({"M.x": reply})
 
     assert answer(transport) == answer(transport)
@@ -94,7 +94,7 @@ def test_a_value_may_be_the_reply_twice(reply: Any) -> None:
     ids=["an exception", "a function that returns one"],
 )
 def test_an_exception_as_a_reply_is_raised(raising: Callable[[Exception], Any]) -> None:
-    """The very exception comes out of ``send``, and the call is on the list."""
+    """``send`` raises this very exception, and the call is listed."""
     error = TransportError("broken")
     transport = MemoryTransport({"M.x": raising(error)})
 
@@ -105,23 +105,23 @@ def test_an_exception_as_a_reply_is_raised(raising: Callable[[Exception], Any]) 
     assert len(transport.calls) == 1
 
 
-def test_what_a_plugin_function_raises_comes_out_of_send() -> None:
-    """A function that fails is seen by the test that wrote it."""
+def test_send_raises_the_exception_of_a_plugin_function() -> None:
+    """So the test that wrote the function sees its mistake."""
     transport = MemoryTransport(lambda _: Response(200, str(1 // 0).encode()))
 
     with pytest.raises(ZeroDivisionError):
         answer(transport)
 
 
-def test_a_function_in_place_of_a_table_answers_all_methods() -> None:
+def test_a_function_in_place_of_a_table_responds_to_all_methods() -> None:
     """A served plugin is a function from request to response, and so is one in memory."""
     transport = MemoryTransport(lambda request: Response(200, request.method.encode()))
 
     assert [answer(transport, method=name)[1] for name in ("A.b", "C.d")] == [b"A.b", b"C.d"]
 
 
-def test_a_method_is_known_with_and_without_its_query() -> None:
-    """What follows a question mark does not choose the reply, and is on the list."""
+def test_the_query_of_a_method_does_not_choose_its_reply() -> None:
+    """It is in the list of calls, however."""
     transport = MemoryTransport({"M.x": 1})
 
     assert answer(transport, method="M.x?page=2") == (200, b"1\n")
@@ -131,10 +131,10 @@ def test_a_method_is_known_with_and_without_its_query() -> None:
 @pytest.mark.parametrize(
     ("table", "known"), [({"B.y": 1, "A.x": 2}, "A.x, B.y"), ({}, "none")], ids=["some", "none"]
 )
-def test_a_method_that_nobody_expected_fails_and_names_those_known(
+def test_an_unexpected_method_is_an_error_that_names_the_known_ones(
     table: Mapping[str, Any], known: str
 ) -> None:
-    """A typing mistake in a test is not taken for a failing plugin, and does not count."""
+    """A typing mistake in a test is not taken for a failing plugin, and is not listed as a call."""
     transport = MemoryTransport(table)
 
     with pytest.raises(UnexpectedCallError) as caught:
@@ -146,7 +146,7 @@ def test_a_method_that_nobody_expected_fails_and_names_those_known(
 
 
 def test_a_script_gives_one_reply_after_the_other_and_ends() -> None:
-    """Each call takes the next step, whatever kind it is; one more is an error."""
+    """Each call takes the next step, whatever kind it is; a call after the last is an error."""
     transport = MemoryTransport({"M.x": script(refused(), b"two", lambda _: 3, script(4))})
 
     with pytest.raises(TransportError):
@@ -164,14 +164,14 @@ def test_a_script_gives_one_reply_after_the_other_and_ends() -> None:
     ids=["for all methods", "from a function"],
 )
 def test_a_script_may_stand_wherever_a_reply_may(nest: Callable[[Script], MemoryTransport]) -> None:
-    """One script can answer all methods, or come out of a function."""
+    """One script can be the reply to all methods, or be returned by a function."""
     transport = nest(script(1, 2))
 
     assert [answer(transport)[1], answer(transport)[1]] == [b"1\n", b"2\n"]
 
 
-def test_threads_share_a_script_without_giving_a_reply_twice() -> None:
-    """As many callers as replies: each gets another one."""
+def test_threads_that_share_a_script_get_no_reply_twice() -> None:
+    """With as many calls as replies, each call gets another one."""
     transport = MemoryTransport({"M.x": script(*range(200))})
 
     with ThreadPoolExecutor(8) as pool:
@@ -182,7 +182,7 @@ def test_threads_share_a_script_without_giving_a_reply_twice() -> None:
 
 
 def test_every_call_is_listed_as_the_plugin_saw_it() -> None:
-    """Method, body, attempt, the clock's time and the address; arguments are the body's JSON."""
+    """It has method, body, attempt, the clock's time and the address; arguments are JSON."""
     clock = FakeClock(100)
     transport = MemoryTransport({"M.x": 1, "M.y": 2}, clock=clock, addr="memory://mine")
 
@@ -220,7 +220,7 @@ def test_one_plugin_may_be_reached_at_many_addresses() -> None:
 
 
 def test_a_plugin_that_takes_too_long_is_a_timeout() -> None:
-    """A function that lets more time pass than the caller has gives no answer."""
+    """A function that takes more time than the call has gives no response."""
     clock = FakeClock()
 
     def slow(_: Request) -> None:
@@ -233,8 +233,8 @@ def test_a_plugin_that_takes_too_long_is_a_timeout() -> None:
     assert transport.send(Request("M.x"), 2.1).status == 200
 
 
-def test_reading_is_within_the_timeout_too() -> None:
-    """A body that is read too late raises, and says that the plugin had answered."""
+def test_reading_the_body_counts_towards_the_timeout_too() -> None:
+    """Reading it too late raises, and the call counts as answered."""
     clock = FakeClock()
     response = MemoryTransport({"M.x": b"abc"}, clock=clock).send(Request("M.x"), 3.0)
 
@@ -246,7 +246,7 @@ def test_reading_is_within_the_timeout_too() -> None:
     assert caught.value.answered
 
 
-def test_without_a_clock_time_is_the_machines() -> None:
+def test_without_a_fake_clock_time_is_real() -> None:
     """A function that waits for real runs into a real time-out."""
     transport = MemoryTransport({"M.x": lambda _: threading.Event().wait(0.002)})
 
@@ -277,7 +277,7 @@ class TestUploads:
         assert len(sent) == 5
         assert len(transport.calls[0].body) == 5 << 16
 
-    def test_a_response_may_be_made_of_its_request(self) -> None:
+    def test_a_response_may_be_generated_from_its_request(self) -> None:
         """A generator that reads the request later still finds all of it."""
 
         def app(request: Request) -> Response:
@@ -290,8 +290,8 @@ class TestUploads:
         assert transport.calls[0].body == b"one two"
 
     @pytest.mark.parametrize("reply", [{"Err": ""}, lambda request: request.read().decode()])
-    def test_its_time_counts(self, reply: Any) -> None:
-        """An iterable that keeps yielding ends the call at the time-out."""
+    def test_an_upload_that_is_too_slow_ends_at_the_timeout_of_its_call(self, reply: Any) -> None:
+        """An iterable that keeps yielding does not prolong it."""
         clock = FakeClock()
 
         def slow() -> Iterator[bytes]:
@@ -305,8 +305,8 @@ class TestUploads:
 
         assert (clock.now(), caught.value.answered, len(transport.calls)) == (5.0, False, 0)
 
-    def test_what_it_raises_is_raised_by_the_call(self) -> None:
-        """Whatever the app makes of a request that is cut off."""
+    def test_an_exception_of_an_uploads_iterator_is_raised_by_the_call(self) -> None:
+        """The app sees a request that is cut off, and its response is dropped."""
         seen: list[BaseException] = []
 
         def failing() -> Iterator[bytes]:

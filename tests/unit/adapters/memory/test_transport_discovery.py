@@ -1,4 +1,4 @@
-"""Discovery in memory, held to the contract, and what it tells a test besides."""
+"""Discovery in memory: it keeps the contract, and counts scans and look-ups for a test."""
 
 import pytest
 
@@ -28,8 +28,8 @@ class TestMemoryDiscovery(DiscoveryContract):
         return InMemory()
 
 
-def test_a_name_alone_has_an_address_in_memory() -> None:
-    """Whatever the name, the plugin can be found, and its address tells it from others."""
+def test_a_plugin_that_is_given_by_name_alone_has_an_address_in_memory() -> None:
+    """It can be found whatever its name is, and no other plugin has its address."""
     discovery = MemoryDiscovery(["a.b-c_d", *ODD_NAMES])
 
     plugins = [discovery.lookup(name) for name in ODD_NAMES]
@@ -40,7 +40,7 @@ def test_a_name_alone_has_an_address_in_memory() -> None:
 
 
 def test_plugins_can_be_given_in_three_forms() -> None:
-    """Names, names with addresses, and plugins with everything."""
+    """They are names, names with addresses, and ``Plugin`` objects."""
     tls = TLSOptions(ca_file="/ca.pem")
     whole = Plugin("c", "https://h:1", tls)
 
@@ -53,16 +53,16 @@ def test_plugins_can_be_given_in_three_forms() -> None:
     ("name", "addr", "error"),
     [("a/b", "", InvalidPluginNameError), ("a", "localhost:80", SpecError)],
 )
-def test_what_cannot_be_a_plugin_cannot_be_added(
+def test_a_plugin_with_an_invalid_name_or_address_cannot_be_added(
     name: str, addr: str, error: type[Exception]
 ) -> None:
-    """A test learns of its mistake where it makes it."""
+    """A test sees its mistake where it makes it."""
     with pytest.raises(error):
         MemoryDiscovery().add(name, addr)
 
 
-def test_removing_what_is_not_there_is_no_error() -> None:
-    """A test may clean up without asking."""
+def test_removing_a_plugin_that_does_not_exist_is_no_error() -> None:
+    """A test may clean up without checking first."""
     discovery = MemoryDiscovery(["a"])
 
     discovery.remove("b")
@@ -70,8 +70,8 @@ def test_removing_what_is_not_there_is_no_error() -> None:
     assert discovery.scan() == ["a"]
 
 
-def test_what_was_asked_is_counted() -> None:
-    """``scans`` and ``lookups`` tell what crossed the port, failures included."""
+def test_scans_and_look_ups_are_counted() -> None:
+    """``scans`` and ``lookups`` include look-ups that fail, but not those of invalid names."""
     discovery = MemoryDiscovery(["a"])
 
     discovery.scan()

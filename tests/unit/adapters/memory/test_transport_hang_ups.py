@@ -1,4 +1,4 @@
-"""What a plugin in memory is told of a caller that leaves."""
+"""What ``hung_up`` returns in a plugin in memory, and when a caller that leaves sets it."""
 
 import threading
 from collections.abc import Iterator
@@ -8,11 +8,8 @@ from moby_plugins.serving import hung_up
 from moby_plugins.testing import MemoryTransport
 
 
-def test_a_caller_that_closes_a_response_early_has_hung_up() -> None:
-    """The event is the call's own, in the function and in the generator; a whole answer sets none.
-
-    The plugin is told before its generator is closed.
-    """
+def test_hung_up_is_set_when_a_caller_closes_a_response_early() -> None:
+    """The plugin's event is set before its generator is closed, but not after a whole response."""
     events: list[threading.Event] = []
     at_the_end: list[bool] = []
 
@@ -40,14 +37,14 @@ def test_a_caller_that_closes_a_response_early_has_hung_up() -> None:
     assert [event.is_set() for event in events] == at_the_end == [False, True]
 
 
-def test_outside_a_call_it_is_an_event_that_is_never_set() -> None:
-    """So a method can be called by itself, in a test of its author's."""
+def test_outside_of_a_call_hung_up_returns_an_event_that_is_never_set() -> None:
+    """So a plugin's author can call a method directly in a test."""
     assert not hung_up().is_set()
     assert hung_up() is not hung_up()
 
 
-def test_a_call_in_a_call_has_its_own() -> None:
-    """A plugin may be a host of another one."""
+def test_a_call_within_a_call_has_its_own_hung_up_event() -> None:
+    """A plugin may itself be the host of another one."""
     inner = MemoryTransport(lambda _: Response(200, b"" if hung_up() is outer[0] else b"own"))
     outer: list[threading.Event] = []
 

@@ -20,15 +20,15 @@ from moby_plugins.adapters.observing.attributes import (
 from tests.cases import every
 
 
-def test_the_first_texts_count_by_themselves() -> None:
-    """The rest is one; what was kept stays."""
+def test_texts_beyond_the_limit_share_one_label() -> None:
+    """The first texts keep labels of their own; each later one becomes ``OTHER``."""
     labels = Labels(2)
 
     assert [labels(text) for text in ("a", "b", "c", "a", "d")] == ["a", "b", OTHER, "a", OTHER]
 
 
-def test_a_text_is_printable_and_short() -> None:
-    """Whatever it is made of."""
+def test_a_label_is_printable_and_short() -> None:
+    """Line breaks are escaped, and a long text is shortened."""
     labels = Labels(2)
 
     assert labels("a\nb") == "a\\nb"
@@ -36,7 +36,7 @@ def test_a_text_is_printable_and_short() -> None:
 
 
 def test_the_name_of_an_errors_class_is_printable_and_short() -> None:
-    """Also if the class claims to be Python's own."""
+    """This holds also for a class whose ``__module__`` claims to be Python's own."""
     odd: Any = type("Odd\n" + "x" * 5_000, (Exception,), {"__module__": "json"})
 
     kind = error_kind(odd())
@@ -46,11 +46,11 @@ def test_the_name_of_an_errors_class_is_printable_and_short() -> None:
 
 
 class OddError(TransportTimeoutError):
-    """Of a program's own."""
+    """An error of a program's own, derived from one of this library."""
 
 
 class StrangeError(Exception):
-    """Of a program's own, too."""
+    """An error of a program's own, derived from ``Exception`` alone."""
 
 
 @every(
@@ -67,13 +67,13 @@ class StrangeError(Exception):
         (gaierror(), "gaierror"),
     ],
 )
-def test_an_error_counts_as_a_class_that_is_known(error: Any, kind: str) -> None:
-    """The library's or Python's: so there are only so many."""
+def test_an_error_is_counted_as_its_nearest_known_class(error: Any, kind: str) -> None:
+    """Known classes are the library's and Python's, so that there is a bounded number of them."""
     assert error_kind(error) == kind
 
 
-def test_the_type_of_a_response_that_is_an_error_is_its_status() -> None:
-    """As OpenTelemetry has it."""
+def test_the_error_type_of_a_response_with_an_error_status_is_that_status() -> None:
+    """The conventions of OpenTelemetry say so; the type of any other error is its class."""
     assert error_type(StatusError(503, "M.x", "")) == "503"
     assert error_type(OddError("x")) == "TransportTimeoutError"
 
@@ -99,9 +99,9 @@ def test_the_type_of_a_response_that_is_an_error_is_its_status() -> None:
         ("exec:///bin/x", {"server.address": "/bin/x"}, "exec:///bin/x/M.x"),
     ],
 )
-def test_an_address_is_told_as_the_conventions_have_it(
+def test_an_address_is_exported_as_the_opentelemetry_conventions_say(
     address: str, attributes: dict[str, Any], full: str
 ) -> None:
-    """A socket by its path, a host with its port, and another scheme as it is."""
+    """A socket has its path, a host its port, and another scheme is exported as it is."""
     assert peer(address) == attributes
     assert url(address, "M.x") == full

@@ -55,8 +55,8 @@ def call(replies: Any, method: str, observer: LoggingObserver, **options: Any) -
 Records = Callable[[], list[logging.LogRecord]]
 
 
-def test_a_call_that_succeeds_is_a_line_with_attributes(records: Records) -> None:
-    """Method, address, attempt, status, seconds and bytes, for a formatter that writes JSON."""
+def test_a_successful_call_is_one_log_record_with_attributes(records: Records) -> None:
+    """They are method, address, attempt, status, seconds and bytes, for JSON formatters."""
     call({"M.x": hangs(2, then={"a": 1})}, "M.x", LoggingObserver())
 
     [record] = records()
@@ -71,7 +71,7 @@ def test_a_call_that_succeeds_is_a_line_with_attributes(records: Records) -> Non
 
 
 def test_failures_and_retries_have_levels_of_their_own(records: Records) -> None:
-    """Each attempt that failed, what is tried again, and how it ended."""
+    """A failed attempt, its retry and the final success are each logged at their given level."""
     call({"M.x": script(refused(), {})}, "M.x", LoggingObserver(ok="DEBUG", retry=25, failure=35))
 
     assert [(vars(each)["event"], each.levelno) for each in records()] == [
@@ -85,16 +85,18 @@ def test_failures_and_retries_have_levels_of_their_own(records: Records) -> None
     assert (vars(retry)["delay"], vars(retry)["attempt"]) == (1.0, 1)
 
 
-def test_what_has_no_level_is_not_logged(records: Records) -> None:
-    """``None`` for what is of no interest."""
+def test_events_whose_level_is_none_are_not_logged(records: Records) -> None:
+    """With ``ok=None`` and ``retry=None`` only failures are logged."""
     quiet = LoggingObserver(ok=None, retry=None)
     call({"M.x": script(refused(), {})}, "M.x", quiet)
 
     assert [vars(each)["event"] for each in records()] == ["call"]
 
 
-def test_a_line_is_logged_although_the_program_sets_the_same_attribute(records: Records) -> None:
-    """Without attributes."""
+def test_a_call_is_logged_although_the_program_sets_the_same_record_attribute(
+    records: Records,
+) -> None:
+    """The record then has the program's attribute, and none of the observer's."""
     usual = logging.getLogRecordFactory()
 
     def factory(*args: Any, **named: Any) -> logging.LogRecord:
@@ -113,8 +115,8 @@ def test_a_line_is_logged_although_the_program_sets_the_same_attribute(records: 
     assert vars(record)["plugin"] == "mine"
 
 
-def test_a_handler_that_raises_key_error_makes_no_line_twice(records: Records) -> None:
-    """The line was logged; what another handler then raises is logged as the observer's failure."""
+def test_a_handler_that_raises_key_error_receives_the_record_once(records: Records) -> None:
+    """``logging`` raises ``KeyError`` for a clash of attributes, which this error is not."""
     received: list[logging.LogRecord] = []
 
     class Broken(logging.Handler):
@@ -135,7 +137,7 @@ def test_a_handler_that_raises_key_error_makes_no_line_twice(records: Records) -
 
 
 def test_a_record_says_where_it_was_logged(records: Records) -> None:
-    """As every record does."""
+    """As usual for log records, it has the module, the function and the line."""
     call({"M.x": {}}, "M.x", LoggingObserver())
 
     [record] = records()
@@ -144,7 +146,7 @@ def test_a_record_says_where_it_was_logged(records: Records) -> None:
 
 
 def test_the_name_of_an_errors_class_is_printable_and_short(records: Records) -> None:
-    """It is the text of a plugin's author, in the line as in the attribute."""
+    """A plugin's author chooses it, so message and attribute have it escaped and shortened."""
     odd: Any = type("Odd\n\x1b[2J" + "x" * 5_000, (Exception,), {})
     observer = LoggingObserver()
     observer.activation_failed(ActivationFailed("shelf", odd("no"), 1.0))
@@ -157,14 +159,14 @@ def test_the_name_of_an_errors_class_is_printable_and_short(records: Records) ->
 
 
 @pytest.mark.parametrize("level", ["LOUD", 1.5, True, b"INFO", 0, -5, "NOTSET"])
-def test_what_is_no_level_is_refused(level: Any) -> None:
-    """When the observer is made."""
+def test_an_invalid_logging_level_is_refused(level: Any) -> None:
+    """``LoggingObserver`` raises ``ValueError`` when it is made, and not when it logs."""
     with pytest.raises(ValueError, match=r"retry (is not a|must be a) logging level"):
         LoggingObserver(retry=level)
 
 
-def test_an_error_in_a_response_with_status_200_is_a_failure(records: Records) -> None:
-    """Its text is the plugin's, escaped and bounded."""
+def test_an_error_in_a_response_with_status_200_is_logged_as_a_failure(records: Records) -> None:
+    """The text of the error is the plugin's, so the message has it escaped and shortened."""
     replies = {"VolumeDriver.Get": {"Err": "no\nsuch " + "x" * 5000}}
     settings = Settings(transports={"unix": MemoryTransport(replies).connect})
     client = new_client(ADDR, settings=settings, observers=[LoggingObserver()])
@@ -177,8 +179,8 @@ def test_an_error_in_a_response_with_status_200_is_a_failure(records: Records) -
     assert len(failed.getMessage()) < 1000
 
 
-def test_plugins_are_told_of_as_they_come_and_go(records: Records) -> None:
-    """Active, dropped, not found, and a handler that failed."""
+def test_activated_dropped_and_missing_plugins_are_logged(records: Records) -> None:
+    """So is a handler that failed for an activated plugin."""
 
     def fail(_: str, __: object) -> None:
         raise ZeroDivisionError("a handler")
@@ -203,7 +205,7 @@ def test_plugins_are_told_of_as_they_come_and_go(records: Records) -> None:
 
 
 class Shelf(VolumeDriver):
-    """Refuses to remove."""
+    """A plugin that refuses to remove a volume."""
 
     def list(self) -> list[Volume]:
         return []
@@ -213,7 +215,7 @@ class Shelf(VolumeDriver):
 
 
 def test_served_requests_are_logged(records: Records) -> None:
-    """With the plugin's exception, where there was one."""
+    """If the plugin raised an exception, the record of the request has it."""
     app = PluginApp(Shelf(), observers=[LoggingObserver()])
     app(Request("VolumeDriver.List", b"{}"))
     app(Request("VolumeDriver.Remove", b'{"Name":"books"}'))
@@ -225,8 +227,8 @@ def test_served_requests_are_logged(records: Records) -> None:
     assert vars(well)["received_bytes"] == 2
 
 
-def test_a_host_that_hung_up_is_a_failure(records: Records) -> None:
-    """Whatever the plugin has answered."""
+def test_a_request_whose_host_hung_up_is_logged_as_a_failure(records: Records) -> None:
+    """This holds whatever the plugin responded, even with status 200."""
     end = LoggingObserver().request_started(RequestStarted("M.x", "M.x"))
     end(RequestEnded(RequestStarted("M.x", "M.x"), 1.5, 200, hung_up=True))
 
@@ -235,8 +237,8 @@ def test_a_host_that_hung_up_is_a_failure(records: Records) -> None:
     assert record.getMessage() == "M.x: 200, 0 bytes in 1.5 s, and the host hung up"
 
 
-def test_names_of_others_make_no_line_and_show_no_password(records: Records) -> None:
-    """Whatever a host, a plugin or a caller has written."""
+def test_foreign_names_are_logged_without_line_breaks_and_passwords(records: Records) -> None:
+    """A host, a plugin or a caller may have chosen the name."""
     with MemoryRegistry(observers=[LoggingObserver()]) as registry:
         for name in ("a\nb\x1b[2J", "https://ada:secret@host/x"):
             with pytest.raises(Exception, match="plugin"):
@@ -259,8 +261,8 @@ def silent() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("silent")
-def test_what_no_handler_takes_is_not_even_written(records: Records) -> None:
-    """The text is made only for a level that is on."""
+def test_nothing_is_logged_below_the_level_of_the_logger(records: Records) -> None:
+    """The message is made only for a level that is enabled."""
     with pytest.raises(TransportError):
         call({"M.x": refused()}, "M.x", LoggingObserver())
     with pytest.raises(StatusError):

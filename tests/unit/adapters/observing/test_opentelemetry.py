@@ -1,4 +1,4 @@
-"""The observer of OpenTelemetry, by what the real SDK exports: spans, one trace, metrics."""
+"""What the OpenTelemetry observer exports through the real SDK: spans, traces and metrics."""
 
 import asyncio
 from collections.abc import Iterator
@@ -148,8 +148,8 @@ def test_a_host_and_a_plugin_are_in_one_trace(exported: Exported) -> None:
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-def test_spans_have_the_attributes_of_the_conventions(exported: Exported) -> None:
-    """Those for HTTP, with the socket's path as the server's address."""
+def test_spans_have_the_attributes_of_the_opentelemetry_conventions(exported: Exported) -> None:
+    """They are those for HTTP; the server's address is the path of the socket."""
     app = PluginApp(Shelf(), observers=[exported.observer()])
     with client(exported, app) as calling:
         VolumeDriver(calling).list()
@@ -177,8 +177,8 @@ def test_spans_have_the_attributes_of_the_conventions(exported: Exported) -> Non
     assert {span.status.status_code for span in exported.spans} == {StatusCode.UNSET}
 
 
-def test_a_plugin_on_tcp_has_a_port_and_shows_no_password(exported: Exported) -> None:
-    """As ``server.address`` and ``server.port``."""
+def test_the_span_of_a_plugin_on_tcp_has_host_and_port_and_no_password(exported: Exported) -> None:
+    """They are ``server.address`` and ``server.port``; the URL has no credentials."""
     with client(exported, {"M.x": {}}, "tcp://ada:secret@shelf.example:9000") as calling:
         calling.call("M.x")
 
@@ -190,7 +190,7 @@ def test_a_plugin_on_tcp_has_a_port_and_shows_no_password(exported: Exported) ->
 
 
 def test_each_attempt_is_a_span_and_a_retry_an_event(exported: Exported) -> None:
-    """Attempts after the first are counted; the event is of the caller's span."""
+    """Spans after the first have a resend count; the events are in the caller's span."""
     tracer = exported.tracers.get_tracer("test")
     calling = client(exported, {"M.x": script(refused(), refused(), {})})
     with calling, tracer.start_as_current_span("user"):
@@ -217,8 +217,8 @@ def test_each_attempt_is_a_span_and_a_retry_an_event(exported: Exported) -> None
     ]
 
 
-def test_failures_have_their_type_and_status(exported: Exported) -> None:
-    """A status for a response, at the plugin's end only where the plugin is at fault."""
+def test_spans_of_failed_calls_have_an_error_type_and_a_status(exported: Exported) -> None:
+    """The host's span is an error for 4xx and 5xx, the plugin's span only for 5xx."""
     app = PluginApp(Shelf(), observers=[exported.observer()])
     with client(exported, app) as calling:
         for method, args in (("Remove", {"Name": "a"}), ("Mount", {"Name": "a"}), ("No", {})):
@@ -242,8 +242,8 @@ def test_failures_have_their_type_and_status(exported: Exported) -> None:
     }
 
 
-def test_metrics_are_those_of_the_conventions(exported: Exported) -> None:
-    """Durations, sizes and what is under way, at both ends."""
+def test_metrics_are_those_of_the_opentelemetry_conventions(exported: Exported) -> None:
+    """Durations, sizes and active requests are exported at both ends."""
     app = PluginApp(Shelf(), observers=[exported.observer()])
     with client(exported, app) as calling:
         VolumeDriver(calling).list()
@@ -272,8 +272,8 @@ def test_metrics_are_those_of_the_conventions(exported: Exported) -> None:
         assert [count for _, count in exported.of(f"http.{end}.response.body.size")] == [2]
 
 
-def test_methods_that_a_host_invents_make_no_series(exported: Exported) -> None:
-    """They have no route, and their spans no name of their own."""
+def test_methods_that_a_host_invents_make_no_metric_series(exported: Exported) -> None:
+    """Such requests have no ``http.route``, and their spans are all named POST."""
     app = PluginApp(Shelf(), observers=[exported.observer()])
     for number in range(50):
         app(Request(f"Evil.M{number}" + "x" * 300, b"{}"))
@@ -285,8 +285,8 @@ def test_methods_that_a_host_invents_make_no_series(exported: Exported) -> None:
     assert max(len(attributes(span)["url.path"]) for span in exported.spans) < 140
 
 
-def test_the_header_of_any_host_is_taken_up(exported: Exported) -> None:
-    """Go writes ``Traceparent``; a header that is none begins a trace."""
+def test_the_trace_in_a_request_header_is_continued(exported: Exported) -> None:
+    """The name may have capitals, as Go writes it; an invalid header begins a new trace."""
     app = PluginApp(Shelf(), observers=[exported.observer()])
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     for headers in ({"Traceparent": parent}, {"traceparent": "nonsense"}, {}):
@@ -309,8 +309,10 @@ class AwaitedShelf(AsyncVolumeDriver):
         return []
 
 
-def test_an_asynchronous_app_is_in_the_trace_and_leaves_no_span_behind(exported: Exported) -> None:
-    """Awaited by a task itself, one request after the other."""
+def test_an_asynchronous_app_runs_in_its_own_span_and_leaves_none_active(
+    exported: Exported,
+) -> None:
+    """This holds for two requests, one after the other, that the same task awaits."""
     shelf = AwaitedShelf()
     app = AsyncPluginApp(shelf, observers=[exported.observer()])
 
@@ -325,7 +327,7 @@ def test_an_asynchronous_app_is_in_the_trace_and_leaves_no_span_behind(exported:
 
 
 class Logs(LogDriver):
-    """Two lines, in whichever span."""
+    """A log of two lines, which keeps the span that each is made in."""
 
     def __init__(self) -> None:
         self.spans: list[int] = []
@@ -337,7 +339,7 @@ class Logs(LogDriver):
 
 
 def test_a_stream_is_one_span_until_its_end(exported: Exported) -> None:
-    """At both ends; each step of the plugin's code runs in it."""
+    """This holds at both ends, and the plugin's generator runs in the plugin's span."""
     logs = Logs()
     app = PluginApp(logs, observers=[exported.observer()])
     with client(exported, app) as calling, calling.stream("LogDriver.ReadLogs", {}) as stream:
@@ -349,8 +351,8 @@ def test_a_stream_is_one_span_until_its_end(exported: Exported) -> None:
     assert [attributes(each)["http.response.body.size"] for each in (served, called)] == [size] * 2
 
 
-def test_a_host_that_leaves_a_stream_is_an_event(exported: Exported) -> None:
-    """And no error of the plugin's."""
+def test_a_host_that_leaves_a_stream_is_an_event_of_the_plugins_span(exported: Exported) -> None:
+    """It is no error of the plugin, so the status of the span stays unset."""
     response = PluginApp(Logs(), observers=[exported.observer()])(
         Request("LogDriver.ReadLogs", b"{}")
     )
@@ -362,8 +364,10 @@ def test_a_host_that_leaves_a_stream_is_an_event(exported: Exported) -> None:
     assert span.status.status_code is StatusCode.UNSET
 
 
-def test_plugins_that_come_and_go_are_events(exported: Exported) -> None:
-    """Of the caller's span, and a duration for each activation."""
+def test_activated_dropped_and_missing_plugins_are_events_of_the_callers_span(
+    exported: Exported,
+) -> None:
+    """The metric of durations has each activation, failed ones included."""
     tracer = exported.tracers.get_tracer("test")
 
     def fail(*_: object) -> None:
@@ -390,8 +394,8 @@ def test_plugins_that_come_and_go_are_events(exported: Exported) -> None:
     ]
 
 
-def test_an_activation_without_a_span_around_it_is_one_of_its_own(exported: Exported) -> None:
-    """As long as it took, with what it failed by: on asyncio there is no caller's span."""
+def test_an_activation_outside_of_any_span_gets_a_span_of_its_own(exported: Exported) -> None:
+    """The span is as long as the activation and has its error; on asyncio this is always so."""
     with MemoryRegistry(observers=[exported.observer()]) as registry:
         registry.add("shelf", {"Plugin.Activate": {"Implements": ["VolumeDriver"]}})
         registry.get("shelf")
@@ -406,8 +410,8 @@ def test_an_activation_without_a_span_around_it_is_one_of_its_own(exported: Expo
     assert (nothing.end_time or 0) - (nothing.start_time or 0) == 15_000_000_000
 
 
-def test_what_was_not_answered_has_no_size(exported: Exported) -> None:
-    """Of its request perhaps nothing was sent, and a response of no bytes is another thing."""
+def test_a_call_without_a_response_has_no_body_sizes(exported: Exported) -> None:
+    """Its request was perhaps not sent, and no response is not a response of 0 bytes."""
     with client(exported, {"M.x": refused()}) as calling, pytest.raises(TransportError):
         calling.call("M.x", {"a": 1}, retry=RetryPolicy(budget=0))
 
@@ -417,7 +421,7 @@ def test_what_was_not_answered_has_no_size(exported: Exported) -> None:
 
 
 def test_an_error_in_a_response_with_status_200_is_an_event(exported: Exported) -> None:
-    """And counted; its text is bounded."""
+    """The event has the error's text, which is shortened, and a metric counts the error."""
     tracer = exported.tracers.get_tracer("test")
     calling = client(exported, {"VolumeDriver.Get": {"Err": "no\n" + "x" * 9000}})
     with calling, tracer.start_as_current_span("user"), pytest.raises(DriverError):
@@ -430,8 +434,8 @@ def test_an_error_in_a_response_with_status_200_is_an_event(exported: Exported) 
     assert [count for _, count in exported.of("moby_plugins.driver_errors")] == [1]
 
 
-def test_a_status_that_an_app_makes_itself_is_an_error_too(exported: Exported) -> None:
-    """Without an exception."""
+def test_an_error_status_that_an_app_returns_makes_its_span_an_error(exported: Exported) -> None:
+    """No exception is needed for that."""
     app = observed(lambda _: Response(503, b""), [exported.observer()], methods=["M.x"])
     app(Request("M.x"))
 
@@ -440,8 +444,8 @@ def test_a_status_that_an_app_makes_itself_is_an_error_too(exported: Exported) -
     assert span.status.status_code is StatusCode.ERROR
 
 
-def test_without_an_sdk_nothing_is_recorded_and_a_trace_is_passed_on() -> None:
-    """The API alone does that: what comes in at a served plugin, it sends when it calls others."""
+def test_without_an_sdk_a_trace_is_still_passed_on() -> None:
+    """The API alone sends the header of a served request with the plugin's own calls of others."""
     seen: list[str] = []
 
     def other(request: Request) -> Response:
@@ -464,8 +468,8 @@ def test_without_an_sdk_nothing_is_recorded_and_a_trace_is_passed_on() -> None:
     assert seen == [parent]
 
 
-def test_a_trace_can_be_written_in_another_way(exported: Exported) -> None:
-    """By a propagator that is given."""
+def test_another_propagator_can_write_the_trace_into_headers(exported: Exported) -> None:
+    """The argument ``propagator`` replaces the usual one, which writes ``traceparent``."""
     sent: list[dict[str, str]] = []
 
     def plugin(request: Request) -> Response:
@@ -484,8 +488,8 @@ def test_a_trace_can_be_written_in_another_way(exported: Exported) -> None:
     assert "traceparent" not in sent[0]
 
 
-def test_a_slow_stream_and_a_failure_do_not_leave_anything_active(exported: Exported) -> None:
-    """What is under way is counted down once, whatever the end."""
+def test_streams_and_failed_calls_do_not_stay_active_requests(exported: Exported) -> None:
+    """Each is subtracted from the metric of active requests once, however it ends."""
     replies = {"M.x": drips(b"abc"), "M.y": status(500, "M"), "M.z": refused()}
     with client(exported, replies) as calling:
         with calling.stream("M.x") as stream:
@@ -497,8 +501,8 @@ def test_a_slow_stream_and_a_failure_do_not_leave_anything_active(exported: Expo
     assert {count for _, count in exported.of("http.client.active_requests")} == {0}
 
 
-def test_names_and_addresses_have_limits_of_their_own_in_metrics_alone(exported: Exported) -> None:
-    """Names of no plugin have another; spans and their events have the whole text of each."""
+def test_names_and_addresses_are_limited_in_metrics_and_not_in_spans(exported: Exported) -> None:
+    """Names of plugins, names of missing plugins and addresses each have a limit of their own."""
     observer = exported.observer()
     error = PluginNotFoundError("n", ["/run"])
     for number in range(MAX_PLUGINS):
@@ -525,7 +529,7 @@ def test_names_and_addresses_have_limits_of_their_own_in_metrics_alone(exported:
 
 
 def test_a_method_beyond_the_limit_is_whole_in_its_span(exported: Exported) -> None:
-    """In metrics it is one of the others."""
+    """In metrics such a method is counted as ``OTHER``."""
     observer = exported.observer()
     for number in range(MAX_METHODS + 1):
         observer.call_started(CallStarted("p", ADDR, f"M.x{number}", 1))(ENDED)
@@ -540,7 +544,7 @@ def test_a_method_beyond_the_limit_is_whole_in_its_span(exported: Exported) -> N
 def test_a_propagator_that_fails_leaves_no_span_open(
     exported: Exported, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged; the call is made, without a trace in its headers, and none is running."""
+    """Its error is logged, and the call is made without a trace in its headers."""
 
     class Broken(W3CBaggagePropagator):
         def inject(self, *_: Any, **__: Any) -> None:

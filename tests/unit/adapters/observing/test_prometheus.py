@@ -1,4 +1,4 @@
-"""The observer of Prometheus, by what the real library exports."""
+"""What the Prometheus observer exports through the real client library."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -66,7 +66,7 @@ def call(registry: CollectorRegistry, replies: Any, *methods: str) -> None:
 
 
 def test_calls_are_counted_and_timed(registry: CollectorRegistry) -> None:
-    """By plugin, method, status and error; each attempt by itself."""
+    """They are counted by plugin, method, status and error; each attempt counts."""
     replies = {
         "M.x": hangs(2, then={}),
         "M.y": status(409, "no"),
@@ -88,8 +88,8 @@ def test_calls_are_counted_and_timed(registry: CollectorRegistry) -> None:
     assert values(registry, "call_received_bytes_total") == {("",): 22.0}
 
 
-def test_a_stream_is_under_way_until_its_end(registry: CollectorRegistry) -> None:
-    """Then it is counted, with its bytes."""
+def test_a_stream_is_counted_as_running_until_its_end(registry: CollectorRegistry) -> None:
+    """Its seconds are counted then."""
     clock = FakeClock()
     settings = Settings(
         transports={"unix": MemoryTransport({"M.x": drips(b"abc")}, clock=clock).connect}
@@ -104,8 +104,8 @@ def test_a_stream_is_under_way_until_its_end(registry: CollectorRegistry) -> Non
     assert values(registry, "call_seconds_sum") == {("M.x", ""): 3.0}
 
 
-def test_plugins_are_counted_as_they_come_and_go(registry: CollectorRegistry) -> None:
-    """Active, failed, dropped, and the failures of handlers."""
+def test_activated_dropped_and_missing_plugins_are_counted(registry: CollectorRegistry) -> None:
+    """So are the failures of handlers."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
@@ -129,7 +129,7 @@ def test_plugins_are_counted_as_they_come_and_go(registry: CollectorRegistry) ->
 
 
 def test_errors_in_responses_with_status_200_are_counted(registry: CollectorRegistry) -> None:
-    """Their calls went well."""
+    """A metric of their own counts them, since such calls themselves succeeded."""
     settings = Settings(
         transports={"unix": MemoryTransport({"VolumeDriver.Get": {"Err": "no"}}).connect}
     )
@@ -141,7 +141,7 @@ def test_errors_in_responses_with_status_200_are_counted(registry: CollectorRegi
 
 
 class Shelf(VolumeDriver):
-    """Fails in its own ways."""
+    """A plugin that fails to remove a volume."""
 
     def list(self) -> list[Volume]:
         return []
@@ -151,7 +151,7 @@ class Shelf(VolumeDriver):
 
 
 class Logs(LogDriver):
-    """Two lines."""
+    """A log of two lines."""
 
     def read_logs(self, info: Any, config: Any) -> Iterator[LogEntry]:
         yield LogEntry("stdout", 0, b"one")
@@ -159,7 +159,7 @@ class Logs(LogDriver):
 
 
 def test_served_requests_are_counted_and_timed(registry: CollectorRegistry) -> None:
-    """By method, status and the plugin's error."""
+    """They are counted by method, status and the plugin's exception."""
     app = PluginApp(Shelf(), observers=[PrometheusObserver(registry)])
     app(Request("VolumeDriver.List", b"{}"))
     app(Request("VolumeDriver.Remove", b'{"Name":"a"}'))
@@ -180,7 +180,7 @@ def test_served_requests_are_counted_and_timed(registry: CollectorRegistry) -> N
 
 
 def test_hosts_that_hang_up_are_counted(registry: CollectorRegistry) -> None:
-    """In the middle of a stream, say."""
+    """One may hang up in the middle of a stream, for example."""
     response = PluginApp(Logs(), observers=[PrometheusObserver(registry)])(
         Request("LogDriver.ReadLogs", b"{}")
     )
@@ -191,8 +191,10 @@ def test_hosts_that_hang_up_are_counted(registry: CollectorRegistry) -> None:
     assert values(registry, "request_sent_bytes_total") == {(): 1.0}
 
 
-def test_a_host_makes_no_series_by_what_it_asks_for(registry: CollectorRegistry) -> None:
-    """Methods that the plugin has not are one; those that a program calls are bounded too."""
+def test_requests_for_unknown_methods_make_only_one_metric_series(
+    registry: CollectorRegistry,
+) -> None:
+    """Otherwise a host could make any number of series."""
     app = PluginApp(Shelf(), observers=[PrometheusObserver(registry)])
     for number in range(50):
         app(Request(f"Evil.M{number}"))
@@ -200,8 +202,10 @@ def test_a_host_makes_no_series_by_what_it_asks_for(registry: CollectorRegistry)
     assert values(registry, "requests_total") == {("", OTHER, "404"): 50.0}
 
 
-def test_programs_make_a_bounded_number_of_series(registry: CollectorRegistry) -> None:
-    """Whatever names their users ask for: the first so many count by themselves."""
+def test_names_of_plugins_and_methods_make_a_bounded_number_of_series(
+    registry: CollectorRegistry,
+) -> None:
+    """The first names are counted by themselves, and all later ones as ``OTHER``."""
     observer = PrometheusObserver(registry)
     for number in range(MAX_PLUGINS + 5):
         observer.handler_failed(HandlerFailed(f"p{number}", print, ValueError()))
@@ -218,8 +222,8 @@ def test_programs_make_a_bounded_number_of_series(registry: CollectorRegistry) -
     assert retries["PluginNotFoundError", OTHER, "p0"] == 5.0
 
 
-def test_classes_of_errors_are_a_bounded_number(registry: CollectorRegistry) -> None:
-    """A class of the program's own counts as the class of Python's that it is made of."""
+def test_classes_of_errors_make_a_bounded_number_of_series(registry: CollectorRegistry) -> None:
+    """A program's own class is counted as the class of Python that it is derived from."""
 
     def app(request: Request) -> Response:
         raise type(request.method, (OSError,), {})("no")
@@ -233,7 +237,7 @@ def test_classes_of_errors_are_a_bounded_number(registry: CollectorRegistry) -> 
 
 
 def test_labels_are_printable_short_and_without_passwords(registry: CollectorRegistry) -> None:
-    """Whatever a name is made of; the whole can be read by Prometheus."""
+    """This holds for any name of a plugin that a program asks for."""
     names = ["https://ada:secret@host/x", "a\nb", 'q"uote\\', "x" * 5000]
     with MemoryRegistry(observers=[PrometheusObserver(registry)]) as plugins:
         for name in names:
@@ -246,8 +250,10 @@ def test_labels_are_printable_short_and_without_passwords(registry: CollectorReg
     assert b"secret" not in generate_latest(registry)
 
 
-def test_names_of_no_plugin_take_no_label_from_plugins(registry: CollectorRegistry) -> None:
-    """However many are asked for; a plugin that then fails has its own label, too."""
+def test_names_of_missing_plugins_do_not_use_up_the_labels_of_plugins(
+    registry: CollectorRegistry,
+) -> None:
+    """However many are asked for, a plugin that exists has a label, even if it fails later."""
     observer = PrometheusObserver(registry)
     error = PluginNotFoundError("n", ["/run"])
     for number in range(MAX_PLUGINS + 1):
@@ -265,16 +271,16 @@ def test_names_of_no_plugin_take_no_label_from_plugins(registry: CollectorRegist
     assert len(values(registry, "retries_total")) == MAX_PLUGINS + 1
 
 
-def test_a_registry_takes_one_observer(registry: CollectorRegistry) -> None:
-    """Two would count everything twice; one observer is shared instead."""
+def test_a_prometheus_registry_accepts_only_one_observer(registry: CollectorRegistry) -> None:
+    """Two observers would count everything twice; clients share one instead."""
     PrometheusObserver(registry)
 
     with pytest.raises(ValueError, match="Duplicated"):
         PrometheusObserver(registry)
 
 
-def test_without_a_registry_it_is_the_one_that_others_use() -> None:
-    """And no other, in which no program would look for the metrics."""
+def test_without_a_registry_the_observer_uses_the_default_one() -> None:
+    """Programs export that registry; metrics in another would not be found."""
     shared()
 
     for given in ((), (None,)):
@@ -282,8 +288,8 @@ def test_without_a_registry_it_is_the_one_that_others_use() -> None:
             PrometheusObserver(*given)
 
 
-def test_by_its_name_there_is_one_for_the_process() -> None:
-    """Of the registry that others use by default, for all clients and registries."""
+def test_settings_that_name_prometheus_share_one_observer_in_the_process() -> None:
+    """It uses the default registry, and counts each call once for all clients and registries."""
     settings = Settings(
         transports={"unix": MemoryTransport({"Named.x": {}}).connect}, observers=["prometheus"] * 2
     )

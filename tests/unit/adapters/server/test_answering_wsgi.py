@@ -1,4 +1,4 @@
-"""Requests as a function sees them behind WSGI."""
+"""Requests that come through WSGI, as an application sees them."""
 
 import io
 from typing import Any
@@ -13,7 +13,7 @@ from tests.unit.adapters.server.wsgi_call import Answer, raising
 
 
 class Receiver:
-    """An app that keeps what it is asked, and answers with the body."""
+    """An app that keeps its request, and responds with the request's body."""
 
     def __init__(self) -> None:
         self.request: Request | None = None
@@ -44,8 +44,8 @@ def test_path_and_query_are_the_method(query: str, method: str) -> None:
     assert receiver.request.method == method
 
 
-def test_headers_arrive_under_their_names() -> None:
-    """Headers have their names in HTTP, not those of the environ."""
+def test_headers_of_a_request_have_their_names_in_http() -> None:
+    """The app sees ``User-Agent``, and not ``HTTP_USER_AGENT`` as in the WSGI environ."""
     receiver = Receiver()
 
     Answer(receiver, HTTP_USER_AGENT="Go", CONTENT_TYPE="application/json")
@@ -95,15 +95,15 @@ def test_a_body_of_unknown_length_is_read_to_its_end(environ: dict[str, Any]) ->
     assert b"".join(answer.chunks) == b"chunks"
 
 
-def test_nothing_is_read_without_a_length() -> None:
+def test_no_body_is_read_without_a_content_length() -> None:
     """A request without a length that is not chunked has no body, and reading could hang."""
     answer = Answer(Receiver(), body=b"the next request", CONTENT_LENGTH="")
 
     assert answer.chunks == []
 
 
-def test_no_more_is_read_than_the_length_says() -> None:
-    """What stands behind the body belongs to the next request."""
+def test_no_more_of_a_body_is_read_than_its_content_length() -> None:
+    """The bytes behind the body belong to the next request."""
     assert Answer(Receiver(), body=b"bodynext", CONTENT_LENGTH="4").chunks == [b"body"]
 
 
@@ -130,15 +130,17 @@ def test_no_more_is_read_than_the_length_says() -> None:
         ),
     ],
 )
-def test_a_request_that_cannot_be_read_is_400(environ: dict[str, Any], message: str) -> None:
-    """A bad path, length or body is answered with 400 and the reason, and reaches no app."""
+def test_a_request_that_cannot_be_read_gets_status_400(
+    environ: dict[str, Any], message: str
+) -> None:
+    """The response has the reason, a bad path, length or body, and the app is not called."""
     answer = Answer(raising(AssertionError("called")), **environ)
 
     assert (answer.status, answer.error) == ("400 Bad Request", message)
 
 
-def test_a_large_body_that_is_cut_off_is_400() -> None:
-    """The app is told where the body breaks off, and the host hears it."""
+def test_a_large_body_that_is_cut_off_gets_status_400() -> None:
+    """The app's reading fails where the body breaks off, and the response has the reason."""
     answer = Answer(Receiver(), body=b"ab", CONTENT_LENGTH=str(SMALL_BYTES + 1))
 
     lacks = f"it lacks {SMALL_BYTES - 1} of the {SMALL_BYTES + 1} bytes"
@@ -147,24 +149,24 @@ def test_a_large_body_that_is_cut_off_is_400() -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"REMOTE_ADDR": "127.0.0.1"}, {"REMOTE_ADDR": "::1"}])
-def test_a_page_in_a_browser_is_refused_over_tcp(environ: dict[str, Any]) -> None:
-    """A request with Origin is answered with 403 by a server that may be reached over TCP."""
+def test_a_request_with_origin_is_refused_over_tcp(environ: dict[str, Any]) -> None:
+    """A browser sends Origin for a web page, which must not reach a plugin on TCP: status 403."""
     answer = Answer(raising(AssertionError("called")), HTTP_ORIGIN="null", **environ)
 
     assert answer.status == "403 Forbidden"
     assert answer.error == "a request with Origin is refused"
 
 
-def test_a_request_with_origin_is_answered_on_a_unix_socket() -> None:
-    """There servers tell an empty address, and there are no pages."""
+def test_a_request_with_origin_is_accepted_on_a_unix_socket() -> None:
+    """No web page can reach a UNIX socket, for which servers set an empty ``REMOTE_ADDR``."""
     answer = Answer(Receiver(), HTTP_ORIGIN="null", REMOTE_ADDR="")
 
     assert answer.status == "200 OK"
 
 
 @every("size", [1001, 70_000, SMALL_BYTES, SMALL_BYTES + 1])
-def test_a_body_that_is_read_whole_is_no_larger_than_it_may_be(size: int) -> None:
-    """However small the bound is; in parts it is read all the same."""
+def test_a_body_that_is_read_whole_must_not_exceed_max_request_bytes(size: int) -> None:
+    """A larger body gets status 413, but an app can read it in parts."""
     body = b"x" * size
     bounded = wsgi(Receiver(), max_request_bytes=1000)
     assert called(bounded, body) == "413"

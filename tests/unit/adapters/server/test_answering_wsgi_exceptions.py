@@ -1,4 +1,4 @@
-"""What comes out of a function that is served, of whatever kind, as it leaves through WSGI."""
+"""Exceptions of any class that a served application raises, as they leave through WSGI."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.unit.adapters.server.wsgi_call import Answer, raising
 
 
 class Silent(BaseException):
-    """It cannot even be shown."""
+    """An exception that cannot even be shown."""
 
     def __str__(self) -> str:
         raise KeyboardInterrupt
@@ -42,26 +42,28 @@ def breaking_off(error: BaseException, first: bytes) -> Response:
 
 
 @anything
-def test_whatever_is_raised_is_500(text: str, error: BaseException) -> None:
-    """A server's thread never takes it for an order to end."""
+def test_any_exception_of_an_app_gives_status_500(text: str, error: BaseException) -> None:
+    """Even ``SystemExit`` must not end the server's thread."""
     answer = Answer(raising(error))
 
     assert (answer.status, answer.error) == ("500 Internal Server Error", text)
 
 
 @anything
-def test_whatever_is_raised_before_the_first_chunk_is_500(text: str, error: BaseException) -> None:
-    """Nothing was sent yet."""
+def test_any_exception_before_the_first_chunk_of_a_body_gives_status_500(
+    text: str, error: BaseException
+) -> None:
+    """Nothing of the response was sent by then."""
     answer = Answer(lambda _: breaking_off(error, b""))
 
     assert (answer.status, answer.error) == ("500 Internal Server Error", text)
 
 
 @anything
-def test_whatever_is_raised_later_is_no_response(
+def test_any_exception_after_the_first_chunk_becomes_a_no_answer_error(
     text: str, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Servers take that for a connection that broke off, and go on; the author reads why."""
+    """Servers then close the connection and go on; the log shows the plugin's author the cause."""
     with pytest.raises(NoAnswerError, match=text):
         Answer(lambda _: breaking_off(error, b"first"))
 
@@ -69,7 +71,7 @@ def test_whatever_is_raised_later_is_no_response(
 
 
 class Pieces:
-    """A body of an author's own, that gives these and then ends."""
+    """A body of a user's own class, which gives these pieces and then ends."""
 
     def __init__(self, *pieces: Any) -> None:
         self._pieces = iter(pieces)
@@ -82,8 +84,8 @@ class Pieces:
 
 
 @every("piece", ["text", "", None, 5, [b"x"]])
-def test_a_body_of_an_authors_own_that_gives_no_bytes_fails(piece: object) -> None:
-    """``None`` included, which a file gives that has nothing yet: it is not the end."""
+def test_a_body_that_yields_anything_but_bytes_fails(piece: object) -> None:
+    """So does ``None``, which a non-blocking file returns before it has data, not at its end."""
     told = f"a body must yield bytes, not {type(piece).__name__}"
     answer = Answer(lambda _: Response(200, Pieces(piece)))
     assert (answer.status, answer.error) == ("500 Internal Server Error", told)
@@ -92,18 +94,18 @@ def test_a_body_of_an_authors_own_that_gives_no_bytes_fails(piece: object) -> No
         Answer(lambda _: Response(200, Pieces(b"first", piece)))
 
 
-def test_what_counts_in_other_units_is_sent_as_its_bytes() -> None:
-    """Chunks are told with their size: one of two numbers is eight bytes long."""
+def test_a_memoryview_of_larger_items_is_sent_as_its_bytes() -> None:
+    """Its ``len`` is not its size: two items of four bytes each are a chunk of eight bytes."""
     numbers = memoryview(b"numbers!").cast("I")
     answer = Answer(lambda _: Response(200, Pieces(numbers, bytearray(b"!"))))
     assert answer.chunks == [b"numbers!", b"!"]
 
 
 @pytest.mark.parametrize("error", [SystemExit("bad"), KeyboardInterrupt(), OSError()], ids=repr)
-def test_what_closing_raises_is_logged(
+def test_an_exception_while_a_response_is_closed_is_logged(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The response has left by then, or will not be read."""
+    """It is not raised: the response was sent by then, or will not be read."""
 
     def chunks() -> Iterator[bytes]:
         try:
@@ -120,8 +122,8 @@ def test_what_closing_raises_is_logged(
     assert "closing the response of /a failed" in caplog.text
 
 
-def test_a_response_that_a_server_gives_up_is_told_so() -> None:
-    """Threads that the app started for it can end; a whole response is not given up."""
+def test_hung_up_is_set_when_a_server_gives_up_a_response() -> None:
+    """The event tells threads of the app to end; it is not set after a whole response."""
     gone = []
 
     def chunks() -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""A function's answers as they leave through WSGI."""
+"""Responses of an application, as they leave through WSGI."""
 
 import io
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from tests.unit.domain.test_outgoing import BAD_HEADS
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
-def test_only_post_is_answered(method: str) -> None:
-    """Any other method is 405, which names the one that is allowed."""
+def test_http_methods_other_than_post_get_status_405(method: str) -> None:
+    """The header Allow names POST; the response to HEAD has no body."""
     answer = Answer(lambda _: Response(200, b""), REQUEST_METHOD=method)
 
     assert answer.status == "405 Method Not Allowed"
@@ -29,15 +29,15 @@ def test_only_post_is_answered(method: str) -> None:
 @pytest.mark.parametrize(
     ("error", "message"), [(OSError("disk full"), "disk full"), (KeyError(), "KeyError")]
 )
-def test_an_exception_is_500(error: Exception, message: str) -> None:
-    """What an app raises is answered with its text, or its class where it has none."""
+def test_an_exception_of_an_app_gives_status_500(error: Exception, message: str) -> None:
+    """The response has the exception's text, or its class if it has no text."""
     answer = Answer(raising(error))
 
     assert (answer.status, answer.error) == ("500 Internal Server Error", message)
 
 
-def test_an_exception_before_the_first_chunk_is_500() -> None:
-    """A generator that fails at once is no answer 200 that breaks off."""
+def test_an_exception_before_the_first_chunk_gives_status_500() -> None:
+    """A generator that fails at once does not give a response with status 200 that breaks off."""
 
     def chunks(names: tuple[str, ...]) -> Iterator[bytes]:
         yield names[0].encode()
@@ -50,8 +50,8 @@ def test_an_exception_before_the_first_chunk_is_500() -> None:
     )
 
 
-def test_a_later_exception_passes_to_the_server() -> None:
-    """A body that breaks off must not look whole, so the server has to know."""
+def test_an_exception_after_the_first_chunk_is_raised_to_the_server() -> None:
+    """The server must close the connection, so that the body does not look whole."""
 
     def chunks() -> Iterator[bytes]:
         yield b"first"
@@ -70,8 +70,8 @@ def test_a_response_in_memory_has_a_length() -> None:
     assert [len(chunk) for chunk in answer.chunks] == [CHUNK_BYTES, 1]
 
 
-def test_a_response_in_memory_that_stands_beyond_its_end_is_empty() -> None:
-    """Its length is never less than nothing."""
+def test_a_body_whose_file_position_is_beyond_its_end_is_empty() -> None:
+    """Its Content-Length is 0, and not a negative number."""
     body = io.BytesIO(b"text")
     body.seek(100)
 
@@ -97,7 +97,7 @@ def test_a_stream_has_no_length_and_is_closed() -> None:
 
 
 def test_a_body_is_closed_when_the_client_has_gone() -> None:
-    """A server that gives up closes the body, and what stands in its ``finally`` runs."""
+    """A server that gives up closes the body, and the generator's ``finally`` block runs."""
     closed = []
 
     def chunks() -> Iterator[bytes]:
@@ -116,13 +116,13 @@ def test_a_body_is_closed_when_the_client_has_gone() -> None:
     assert closed == [True]
 
 
-def test_a_status_without_a_name_is_sent() -> None:
-    """A plugin may answer with a status that HTTP does not know."""
+def test_a_status_that_http_does_not_define_is_sent() -> None:
+    """A plugin may respond with any status, such as 599, whose phrase is then "Unknown"."""
     assert Answer(lambda _: Response(599, b"")).status == "599 Unknown"
 
 
-def test_no_answer_passes_to_the_server() -> None:
-    """It has to close the connection: neither a status nor an end is made up, and bodies close."""
+def test_a_no_answer_error_is_raised_to_the_server() -> None:
+    """The server has to close the connection without a status, and the body is closed."""
     closed: list[str] = []
 
     def broken() -> Iterator[bytes]:
@@ -140,8 +140,8 @@ def test_no_answer_passes_to_the_server() -> None:
 
 
 @every("kind", BAD_HEADS)
-def test_a_head_that_no_host_could_read_is_500(kind: str) -> None:
-    """Nothing of it is written, and the answer says what is wrong with it."""
+def test_a_response_with_an_invalid_head_becomes_status_500(kind: str) -> None:
+    """Nothing of the head is written, and the error says what is wrong with it."""
     status, headers, body, message = BAD_HEADS[kind]
 
     answer = Answer(lambda _: Response(status, body, headers))
@@ -152,9 +152,7 @@ def test_a_head_that_no_host_could_read_is_500(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("told", "sent"), [("3", b"abc"), ("4", b"abc"), ("2", b"abc")])
-def test_a_stream_may_tell_its_length_and_is_cut_off_where_that_is_wrong(
-    told: str, sent: bytes
-) -> None:
+def test_a_stream_that_differs_from_its_content_length_is_cut_off(told: str, sent: bytes) -> None:
     """A host must not take half a body for a whole one, nor the rest for the next response."""
     chunks = (sent[i : i + 1] for i in range(len(sent)))
     response = Response(200, chunks, {"Content-Length": told})
@@ -169,8 +167,8 @@ def test_a_stream_may_tell_its_length_and_is_cut_off_where_that_is_wrong(
     answered.close()
 
 
-def test_a_raw_application_refuses_as_it_likes() -> None:
-    """A ``StatusError`` of its own has its status; one that is no error's is 500."""
+def test_a_status_error_of_a_raw_application_gives_its_status() -> None:
+    """If that status is not one of an error, such as 200, the response has status 500."""
     refused = Answer(raising(StatusError(409, "M.x", "busy")))
     odd = Answer(raising(StatusError(200, "M.x", "fine")))
 
@@ -178,8 +176,8 @@ def test_a_raw_application_refuses_as_it_likes() -> None:
     assert odd.status == "500 Internal Server Error"
 
 
-def test_what_is_read_whole_has_a_bound_and_what_is_read_in_parts_has_none() -> None:
-    """413 says so; a part is never larger than what was asked for."""
+def test_a_body_has_a_bound_if_it_is_read_whole_and_none_if_read_in_parts() -> None:
+    """Beyond the bound the status is 413; a part is never larger than the app asked for."""
     sizes: list[int] = []
 
     def parts(request: Request) -> Response:
@@ -198,8 +196,8 @@ def test_what_is_read_whole_has_a_bound_and_what_is_read_in_parts_has_none() -> 
     assert (sum(sizes), max(sizes)) == (len(body), 1000)
 
 
-def test_requests_share_what_they_may_keep() -> None:
-    """Beyond it one is told to try again, 503; what was answered keeps nothing."""
+def test_requests_share_a_bound_on_the_bytes_that_they_keep_in_memory() -> None:
+    """A request beyond it gets status 503; a request that has ended keeps nothing."""
     bounds = InFlight(3 << 20)
     body = bytes(2 << 20)
     statuses: list[str] = []
@@ -218,8 +216,8 @@ def test_requests_share_what_they_may_keep() -> None:
 
 
 @every("given", [None, "ok", (200, b"{}"), {"Err": ""}, Response])
-def test_what_is_no_response_is_500(given: Any) -> None:
-    """Such as that of an application that forgets to return it: the error says what is wanted."""
+def test_an_app_that_returns_no_response_gets_status_500(given: Any) -> None:
+    """An app may forget to return one; the error says what an app must return."""
     answer = Answer(lambda _: given)
 
     assert answer.status == "500 Internal Server Error"
@@ -227,16 +225,16 @@ def test_what_is_no_response_is_500(given: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["Connection", "keep-alive", "UPGRADE"])
-def test_headers_that_are_the_servers_own_are_left_to_it(name: str) -> None:
-    """A server fails where an application gives them (PEP 3333)."""
+def test_headers_of_the_connection_that_an_app_sets_are_left_out(name: str) -> None:
+    """They are the server's own, and a server may fail if an app sets them (PEP 3333)."""
     answer = Answer(lambda _: Response(200, b"{}", {name: "close", "X": "a"}))
 
     assert answer.status == "200 OK"
     assert answer.headers == {"X": "a", "Content-Length": "2"}
 
 
-def test_a_server_that_refuses_a_head_leaves_nothing_open() -> None:
-    """Neither the body nor what the request keeps of the memory of all."""
+def test_when_a_server_refuses_the_head_of_a_response_nothing_stays_open() -> None:
+    """The body is closed, and the request's bytes no longer count towards the shared bound."""
     bounds = InFlight(10)
     closed: list[str] = []
 

@@ -50,8 +50,8 @@ def test_a_body_ends_where_the_next_request_begins(sent: bytes, length: int | No
     assert request.close_connection is False
 
 
-def test_a_request_without_a_body_is_empty() -> None:
-    """Neither a length nor chunks: nothing is read."""
+def test_a_request_with_a_content_length_of_0_has_no_body() -> None:
+    """Nothing is read for it, so the connection is at the next request."""
     body, request = arriving(b"NEXT", 0)
 
     assert whole(body) == b""
@@ -105,8 +105,8 @@ def test_a_body_shorter_than_its_length_ends_the_connection() -> None:
 @pytest.mark.parametrize(
     ("sent", "length"), [(b"helloNEXT", 5), (b"5\r\nhello\r\n0\r\n\r\nNEXT", None)]
 )
-def test_what_nobody_read_is_skipped(sent: bytes, length: int | None) -> None:
-    """A body that the plugin has no use for does not become the next request."""
+def test_a_body_that_the_plugin_did_not_read_is_skipped(sent: bytes, length: int | None) -> None:
+    """It must not be taken for the next request."""
     body, request = arriving(sent, length)
 
     body.skip_rest()
@@ -116,7 +116,7 @@ def test_what_nobody_read_is_skipped(sent: bytes, length: int | None) -> None:
 
 
 def test_skipping_a_broken_body_ends_the_connection() -> None:
-    """The answer is out already, so nothing is raised."""
+    """Nothing is raised, because the response was sent already."""
     body, request = arriving(b"hel", 5)
 
     body.skip_rest()
@@ -125,7 +125,7 @@ def test_skipping_a_broken_body_ends_the_connection() -> None:
 
 
 class Endless:
-    """A connection that never runs dry."""
+    """A connection on which data never ends."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -135,7 +135,7 @@ class Endless:
         return bytes(size)
 
 
-def test_skipping_has_a_bound() -> None:
+def test_skipping_an_unread_body_has_a_bound() -> None:
     """A sender of a body without end loses the connection after 256 MiB."""
     _, request = arriving(b"", 1 << 40)
     endless = request.conn.rfile = Endless()

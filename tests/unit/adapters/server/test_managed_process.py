@@ -1,4 +1,4 @@
-"""What a managed plugin prints: lines that its engine reads to their end."""
+"""The output of a managed plugin: lines that are short enough for its engine to read."""
 
 import io
 
@@ -19,14 +19,14 @@ def written(*texts: str) -> bytes:
 
 
 @every("text", ["", "a\n", "a\nb", "\n\n", "é\u2028x\r\n", "x" * MAX_LINE + "\n"])
-def test_lines_that_are_short_stay_as_they_are(text: str) -> None:
-    """Whatever is in them."""
+def test_short_lines_are_written_unchanged(text: str) -> None:
+    """Lines of up to ``MAX_LINE`` characters pass as they are, whatever is in them."""
     assert written(text) == text.encode()
 
 
 @pytest.mark.parametrize("size", [MAX_LINE + 1, 200_000])
-def test_a_long_line_becomes_several(size: int) -> None:
-    """Nothing of it is lost."""
+def test_a_long_line_is_broken_into_several(size: int) -> None:
+    """None has more than ``MAX_LINE`` characters, and no text is lost."""
     data = written("x" * size + "\nend\n")
 
     assert max(map(len, data.split(b"\n"))) == MAX_LINE
@@ -34,15 +34,15 @@ def test_a_long_line_becomes_several(size: int) -> None:
     assert data.endswith(b"x\nend\n")
 
 
-def test_a_line_in_pieces_is_one_line() -> None:
-    """As ``print`` writes it, the end by itself."""
+def test_a_line_that_is_written_in_pieces_stays_one_line() -> None:
+    """``print`` writes the text and the line's end separately."""
     data = written(*["x" * 1000] * 5, "\n", "y")
 
     assert data == b"x" * 4000 + b"\n" + b"x" * 1000 + b"\ny"
 
 
 def test_no_line_has_more_bytes_than_an_engine_reads() -> None:
-    """Of characters of four bytes too, and of what is not a character."""
+    """Each has less than 64 KiB, also with characters of four bytes and lone surrogates."""
     data = written("\U0001f433" * 20_000, "\udcff" * 20_000)
 
     assert max(map(len, data.split(b"\n"))) < 64 << 10

@@ -69,8 +69,10 @@ def fill(workers: Workers, places: int = MAX_THREADS) -> list[Any]:
     return conns
 
 
-def test_a_call_whose_host_hung_up_gives_its_place_to_the_next(workers: Workers) -> None:
-    """At the next look, to one that was waiting already; a host that is there keeps its own."""
+def test_a_call_whose_host_hung_up_gives_its_place_to_a_waiting_connection(
+    workers: Workers,
+) -> None:
+    """This happens at the next ``look``; a call whose host is still there keeps its place."""
     conns, waiting = fill(workers), Quick()
     workers.put(waiting)  # type: ignore[arg-type]
     workers.look(0.0)
@@ -84,10 +86,10 @@ def test_a_call_whose_host_hung_up_gives_its_place_to_the_next(workers: Workers)
         conn.may_end.set()
 
 
-def test_a_call_that_goes_on_is_logged_once_by_its_name(
+def test_a_call_that_goes_on_after_its_host_hung_up_is_logged_once(
     workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Ten seconds after its host hung up; its author may not know."""
+    """The warning comes after ten seconds and names the method, for the plugin's author."""
     conn: Any = Stuck()
     workers.put(conn)
     assert conn.runs.wait(WAIT)
@@ -101,10 +103,10 @@ def test_a_call_that_goes_on_is_logged_once_by_its_name(
     conn.may_end.set()
 
 
-def test_what_comes_out_of_a_connection_ends_no_thread(
+def test_an_exception_of_a_connection_ends_no_worker_thread(
     workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not even what Python means for the end of a program."""
+    """Not even ``SystemExit`` does; it is logged, and the thread serves the next connection."""
 
     class Broken(Stuck):
         def communicate(self) -> bool:
@@ -120,8 +122,8 @@ def test_what_comes_out_of_a_connection_ends_no_thread(
     assert caplog.messages == ["a connection was interrupted"] * 20
 
 
-def test_the_slowest_makes_room_and_no_call_that_runs(workers: Workers) -> None:
-    """Of those that wait for their peers the one that has waited for longest is cut off."""
+def test_the_slowest_waiting_peer_is_cut_off_to_make_room_for_another(workers: Workers) -> None:
+    """It is the connection that has waited longest for its peer; no running call is cut off."""
     conns, another = fill(workers), Quick()
     conns[3].waits_since, conns[7].waits_since = 2.0, 1.0
 
@@ -133,8 +135,8 @@ def test_the_slowest_makes_room_and_no_call_that_runs(workers: Workers) -> None:
         conn.may_end.set()
 
 
-def test_one_that_was_cut_off_and_runs_a_call_holds_up_no_other(workers: Workers) -> None:
-    """It keeps its thread, so the next place that is given up is for those that wait."""
+def test_a_connection_that_is_cut_off_but_runs_on_does_not_hold_up_others(workers: Workers) -> None:
+    """It keeps its thread, so the next place that becomes free goes to a waiting connection."""
 
     class Deaf(Stuck):
         def cut(self) -> None:
@@ -155,10 +157,10 @@ def test_one_that_was_cut_off_and_runs_a_call_holds_up_no_other(workers: Workers
         conn.may_end.set()
 
 
-def test_calls_that_begin_to_wait_later_make_room_too(
+def test_a_peer_that_becomes_slow_later_makes_room_for_a_waiting_connection(
     workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """For one that came when all were running the plugin's code; at the next look, the slowest."""
+    """If all threads were busy when the connection came, the next ``look`` cuts off the slowest."""
     conns, another = fill(workers), Quick()
     workers.put(another)  # type: ignore[arg-type]
     workers.look(0.0)
@@ -176,8 +178,8 @@ def test_calls_that_begin_to_wait_later_make_room_too(
         conn.may_end.set()
 
 
-def test_a_log_that_fails_costs_no_connection(workers: Workers) -> None:
-    """Its handlers are code of the user's, and run in the thread that accepts connections."""
+def test_a_log_handler_that_fails_does_not_lose_a_connection(workers: Workers) -> None:
+    """Log handlers are the user's code, and run in the thread that accepts connections."""
 
     class Failing(logging.Handler):
         def emit(self, _: logging.LogRecord) -> None:

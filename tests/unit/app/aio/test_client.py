@@ -1,4 +1,4 @@
-"""Streams of tasks: one reader at a time."""
+"""Streams of an asynchronous client: one task reads at a time."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from moby_plugins.testing import AsyncMemoryTransport, FakeTimeLoop, drips
 
 
 def test_a_second_reader_is_refused_and_the_first_goes_on(loop: FakeTimeLoop) -> None:
-    """It would take what the first waits for; when that has ended, it may read."""
+    """The second task would take the chunk that the first waits for; it may read afterwards."""
     plugin = AsyncMemoryTransport({"M.x": drips(b"ab")})
     settings = Settings(transports={"unix": plugin.connect})
 

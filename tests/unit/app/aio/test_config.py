@@ -1,4 +1,4 @@
-"""The composition root of tasks: which transport carries a call, and by whose settings."""
+"""Asynchronous clients and registries: which transport carries a call, and which settings count."""
 
 import asyncio
 import functools
@@ -52,8 +52,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["auto", "httptools", "urllib3"])
 @pytest.mark.parametrize("addr", ["unix:///run/x.sock", "tcp://h:1", "http://h", "https://h"])
-def test_the_built_in_transport_has_all_names(name: str, addr: str) -> None:
-    """One transport is what the three mean; nothing is dialled."""
+def test_every_built_in_transport_name_means_the_asyncio_transport(name: str, addr: str) -> None:
+    """The names auto, httptools and urllib3 make equal clients."""
     scheme = addr.partition(":")[0]
     settings = Settings(transports={scheme: name})
     plain = new_async_client(addr, settings=Settings())
@@ -66,7 +66,7 @@ def test_the_built_in_transport_has_all_names(name: str, addr: str) -> None:
 
 
 def test_a_transport_of_ones_own_carries_its_scheme(loop: FakeTimeLoop) -> None:
-    """In the settings, or for one client or registry, whatever the address."""
+    """Settings name it for a scheme, or ``connect`` gives it for every address of a client."""
     plugin = AsyncMemoryTransport(VOLUMES)
     settings = Settings(transports={"mem": plugin.connect}, timeout=7)
 
@@ -86,7 +86,7 @@ def test_a_transport_of_ones_own_carries_its_scheme(loop: FakeTimeLoop) -> None:
 def test_an_installed_package_carries_the_scheme_it_is_named_for(
     site: Path, loop: FakeTimeLoop
 ) -> None:
-    """By its entry point in the group of asynchronous transports, which no thread sees."""
+    """The group of its entry point is for asynchronous transports, and unknown to threads."""
     install_async_transport(
         site,
         "echo",
@@ -105,8 +105,8 @@ def test_an_installed_package_carries_the_scheme_it_is_named_for(
         new_client("ssh://h/x", settings=settings)
 
 
-def test_a_name_that_is_none_is_told_by_the_settings() -> None:
-    """Before the first call."""
+def test_an_unknown_transport_is_refused_before_the_first_call() -> None:
+    """A scheme without a transport and a ``connect`` that is not a function are refused, too."""
     with pytest.raises(SettingsError, match="no transport is called 'nonsense'"):
         Settings(transports={"ssh": "nonsense"})
     with pytest.raises(SpecError, match="no transport for ssh://"):
@@ -115,8 +115,8 @@ def test_a_name_that_is_none_is_told_by_the_settings() -> None:
         new_async_client("tcp://h:1", connect=5)  # type: ignore[arg-type]
 
 
-def test_a_transport_of_the_other_world_is_told() -> None:
-    """Of threads to tasks, and of tasks to threads: it could not be called."""
+def test_a_transport_for_threads_is_refused_by_tasks_and_the_other_way_round() -> None:
+    """The ``SettingsError`` says whether the transport is asynchronous."""
     threads = Settings(transports={"mem": MemoryTransport(VOLUMES).connect})
     tasks = Settings(transports={"mem": AsyncMemoryTransport(VOLUMES).connect})
 
@@ -180,7 +180,7 @@ class Forwarding:
     ],
 )
 def test_what_send_returns_is_awaited(kind: str, loop: FakeTimeLoop) -> None:
-    """It need not be a coroutine function."""
+    """A plain function, a partial, an object or a decorated coroutine function will do."""
     plugin = AsyncMemoryTransport(VOLUMES)
 
     def connect(address: Address, tls: TLSOptions | None, /) -> Any:
@@ -199,8 +199,10 @@ def test_what_send_returns_is_awaited(kind: str, loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("kind", ["annotated", "a_task", "partial"])
-def test_an_awaitable_is_no_response_for_threads(kind: str) -> None:
-    """Where the kind of ``send`` tells it, or its annotation."""
+def test_a_synchronous_client_refuses_a_transport_whose_send_returns_an_awaitable(
+    kind: str,
+) -> None:
+    """The kind of ``send`` or its annotation shows that it is asynchronous."""
     plugin = AsyncMemoryTransport(VOLUMES)
     transports: Any = {"mem": lambda address, tls: Forwarding(kind, plugin.connect(address, tls))}
 
@@ -220,7 +222,7 @@ class Connects:
 
 
 @pytest.mark.parametrize("connect", [connects, Connects(), functools.partial(connects)])
-def test_a_connect_is_a_plain_function(connect: Any, site: Path) -> None:
+def test_connect_must_not_be_a_coroutine_function(connect: Any, site: Path) -> None:
     """A coroutine function is refused where it is given, to tasks and to threads."""
     why = "must not be a coroutine function"
     with pytest.raises(SettingsError, match=f"^the transport for 'mem' {why}"):
@@ -240,8 +242,8 @@ def test_a_connect_is_a_plain_function(connect: Any, site: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [connects, Connects()])
-def test_a_function_that_nothing_awaits_is_refused(given: Any) -> None:
-    """Of settings, of a registry of threads, and of metrics."""
+def test_coroutine_functions_are_refused_as_synchronous_callbacks(given: Any) -> None:
+    """Settings, a registry of threads and a metrics server would never await them."""
     why = "must not be a coroutine function"
     with pytest.raises(SettingsError, match=f"^discovery {why}"):
         Settings(discovery=given)
@@ -253,8 +255,8 @@ def test_a_function_that_nothing_awaits_is_refused(given: Any) -> None:
         MetricsServer(check=given)
 
 
-def test_settings_count(loop: FakeTimeLoop) -> None:
-    """Retries and bounds are those of the settings; a time-out that is given counts for more."""
+def test_an_asynchronous_client_uses_its_settings(loop: FakeTimeLoop) -> None:
+    """Retries and bounds are those of the settings; the argument ``timeout`` takes precedence."""
     told: list[float] = []
     settings = Settings(
         retry=RetryPolicy(initial=2, factor=1, budget=5),

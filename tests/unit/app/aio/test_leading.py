@@ -1,4 +1,4 @@
-"""Who leads an activation: a task of the registry, that lives as long as it is waited for."""
+"""Each activation is led by a task of the registry, which lives as long as a caller waits."""
 
 import asyncio
 import random
@@ -34,8 +34,8 @@ SLOW = hangs(7, then=ACTIVE)
 ASKER: ContextVar[str] = ContextVar("asker", default="none")
 
 
-def test_a_time_out_around_get_is_exact_and_leaves_nothing(loop: FakeTimeLoop) -> None:
-    """After 5 s there is no task, and no client that is open."""
+def test_a_time_out_around_get_is_exact_and_leaves_no_task(loop: FakeTimeLoop) -> None:
+    """After 5 s ``get`` raises, no task is left, and the client is closed."""
     host = TasksHost({"p": hangs()})
 
     async def main() -> None:
@@ -52,8 +52,8 @@ def test_a_time_out_around_get_is_exact_and_leaves_nothing(loop: FakeTimeLoop) -
     assert (host.made, host.closed) == (["p"], ["p"])
 
 
-def test_a_time_out_is_the_callers_and_not_a_plugins(loop: FakeTimeLoop) -> None:
-    """``wait_for`` raises the plain ``TimeoutError``; a plugin's is retried."""
+def test_a_callers_time_out_is_not_a_time_out_of_the_plugin(loop: FakeTimeLoop) -> None:
+    """``wait_for`` raises the plain ``TimeoutError``; a time-out of the plugin is retried."""
     host = TasksHost({"p": hangs()}, activation_timeout=2)
 
     async def main() -> None:
@@ -65,8 +65,10 @@ def test_a_time_out_is_the_callers_and_not_a_plugins(loop: FakeTimeLoop) -> None
     loop.run(main())
 
 
-def test_one_that_leaves_leaves_the_others_be(loop: FakeTimeLoop) -> None:
-    """The one that began it is cancelled; the other goes on with one schedule of look-ups."""
+def test_cancelling_the_first_get_does_not_disturb_another_of_the_same_plugin(
+    loop: FakeTimeLoop,
+) -> None:
+    """The other gets the plugin at 3 s, by the same schedule of look-ups."""
     host = TasksHost()
     loop.at(3, lambda: host.add("p", ["A"]))
 
@@ -83,8 +85,10 @@ def test_one_that_leaves_leaves_the_others_be(loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["after the cancel", "before it is seen"])
-def test_who_comes_after_the_last_has_left_is_served(loop: FakeTimeLoop, *, seen: bool) -> None:
-    """A new ``get`` begins again at once; one that joins before the cancel was seen is as good."""
+def test_a_get_that_follows_a_cancelled_get_of_the_same_plugin_succeeds(
+    loop: FakeTimeLoop, *, seen: bool
+) -> None:
+    """The new ``get`` begins again, or joins if the cancellation was not yet seen."""
     host = TasksHost()
 
     async def main() -> None:
@@ -101,8 +105,8 @@ def test_who_comes_after_the_last_has_left_is_served(loop: FakeTimeLoop, *, seen
     loop.run(main())
 
 
-def test_a_group_that_fails_takes_nothing_else_along(loop: FakeTimeLoop) -> None:
-    """A ``TaskGroup`` cancels its own ``get``; one outside of it has the same activation."""
+def test_a_task_group_that_fails_does_not_end_a_get_outside_of_it(loop: FakeTimeLoop) -> None:
+    """The group cancels its own ``get``, and the other gets the plugin of the same activation."""
     host = TasksHost({"p": SLOW, "bad": hangs(2, then=status(500))})
 
     async def main() -> None:
@@ -120,7 +124,7 @@ def test_a_group_that_fails_takes_nothing_else_along(loop: FakeTimeLoop) -> None
 
 
 def test_a_get_outlives_the_get_all_that_it_joined(loop: FakeTimeLoop) -> None:
-    """What is waited for by one of them goes on."""
+    """The activation that ``get`` waits for goes on, and the other is ended."""
     host = TasksHost({"p": SLOW, "q": SLOW})
 
     async def main() -> None:
@@ -137,7 +141,7 @@ def test_a_get_outlives_the_get_all_that_it_joined(loop: FakeTimeLoop) -> None:
     assert sorted(host.made) == ["p", "q"]
 
 
-def test_a_get_all_that_is_cancelled_leaves_nothing(loop: FakeTimeLoop) -> None:
+def test_a_get_all_that_is_cancelled_leaves_no_task(loop: FakeTimeLoop) -> None:
     """All its activations end, and their clients are closed."""
     host = TasksHost({f"p{number}": hangs() for number in range(5)})
 
@@ -152,8 +156,8 @@ def test_a_get_all_that_is_cancelled_leaves_nothing(loop: FakeTimeLoop) -> None:
     assert (len(host.made), sorted(host.closed)) == (5, sorted(host.made))
 
 
-def test_an_asker_is_not_seen_by_what_it_began(loop: FakeTimeLoop) -> None:
-    """Neither connect, the plugin, a handler nor a look-up sees its context variables."""
+def test_an_activation_does_not_see_the_context_variables_of_its_caller(loop: FakeTimeLoop) -> None:
+    """Look-up, plugin and handler see none; a handler that ``handle`` itself calls does."""
     seen: list[str] = []
 
     class Noting(MemoryDiscovery):
@@ -177,8 +181,8 @@ def test_an_asker_is_not_seen_by_what_it_began(loop: FakeTimeLoop) -> None:
     assert seen == ["none"] * 3 + ["the first"]
 
 
-def test_who_has_left_is_not_told_of_retries(loop: FakeTimeLoop) -> None:
-    """``on_retry`` of the one that began it is called until it is cancelled."""
+def test_the_on_retry_of_a_cancelled_get_is_no_longer_called(loop: FakeTimeLoop) -> None:
+    """The activation goes on for another caller, who gave no ``on_retry``."""
     host = TasksHost()
     told: list[float] = []
 
@@ -196,10 +200,10 @@ def test_who_has_left_is_not_told_of_retries(loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("others_too", [False, True], ids=["alone", "with others"])
-def test_a_failure_that_none_waits_for_is_not_reported(
+def test_a_failure_that_no_caller_waits_for_is_not_logged_by_asyncio(
     loop: FakeTimeLoop, *, others_too: bool
 ) -> None:
-    """It fails in the turn in which the last is cancelled; no exception is "never retrieved"."""
+    """All callers are cancelled as the activation fails; no exception is "never retrieved"."""
     host = TasksHost({"p": hangs(2, then=status(500))})
 
     async def main() -> None:
@@ -214,8 +218,8 @@ def test_a_failure_that_none_waits_for_is_not_reported(
     loop.run(main())
 
 
-def test_a_task_that_something_else_cancels_is_led_by_another(loop: FakeTimeLoop) -> None:
-    """What cancels all tasks by their names takes an activation along, and no asker."""
+def test_an_activation_whose_task_other_code_cancels_is_begun_again(loop: FakeTimeLoop) -> None:
+    """Code that cancels tasks by their names ends no ``get`` or ``get_all``."""
     host = TasksHost({"p": script(SLOW, ACTIVE), "q": script(SLOW, ACTIVE)})
 
     async def main() -> None:
@@ -240,8 +244,8 @@ class StopTestError(BaseException):
     """What a test's framework raises to end a test: no ``Exception``."""
 
 
-def test_what_ends_a_test_is_raised_to_the_one_that_began(loop: FakeTimeLoop) -> None:
-    """The other that waits leads instead."""
+def test_an_exception_that_ends_a_test_is_raised_to_the_first_caller(loop: FakeTimeLoop) -> None:
+    """The exception is a ``BaseException``; the other caller activates the plugin instead."""
     host = TasksHost({"p": script(hangs(1, then=StopTestError("mine")), ACTIVE)})
 
     async def main() -> None:
@@ -254,8 +258,10 @@ def test_what_ends_a_test_is_raised_to_the_one_that_began(loop: FakeTimeLoop) ->
     loop.run(main())
 
 
-def test_an_activation_that_asks_for_itself_is_told(loop: FakeTimeLoop) -> None:
-    """It would wait for ever, in its own task or in one that it began."""
+def test_an_activation_that_gets_its_own_plugin_raises_instead_of_waiting(
+    loop: FakeTimeLoop,
+) -> None:
+    """The ``RuntimeError`` says that the call would wait for itself for ever."""
     made: list[TasksHost] = []
 
     async def reply(_: AsyncRequest) -> Any:
@@ -273,8 +279,8 @@ def test_an_activation_that_asks_for_itself_is_told(loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("loop", QUICK_LOOPS, indirect=True)
-def test_no_more_than_64_shake_hands_at_once(loop: FakeTimeLoop) -> None:
-    """A place is held during an attempt, and its time alone counts; others wait for theirs."""
+def test_no_more_than_64_handshakes_run_at_once(loop: FakeTimeLoop) -> None:
+    """Of 130 handshakes of 2 s each, 64 begin at 0 s, 64 at 2 s and two at 4 s."""
     host = TasksHost({f"p{number:03}": hangs(2, then=ACTIVE) for number in range(130)})
 
     found = loop.run(host.registry.get_all())
@@ -285,8 +291,10 @@ def test_no_more_than_64_shake_hands_at_once(loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("loop", QUICK_LOOPS, indirect=True)
-def test_a_wait_between_attempts_holds_no_place(loop: FakeTimeLoop) -> None:
-    """64 that are dead keep none from the 65th; waiting for a place costs no budget."""
+def test_a_wait_between_two_attempts_does_not_count_as_a_running_handshake(
+    loop: FakeTimeLoop,
+) -> None:
+    """64 plugins that refuse do not delay the 65th, and cost other plugins no retry budget."""
     plugins = {f"dead{number:03}": refused() for number in range(64)}
     host = TasksHost({**plugins, "live": ACTIVE, "slow": script(drops(), drops(), ACTIVE)})
 
@@ -301,8 +309,8 @@ def test_a_wait_between_attempts_holds_no_place(loop: FakeTimeLoop) -> None:
 
 
 @pytest.mark.parametrize("loop", ["plain"], indirect=True)
-def test_300_that_are_dead_and_300_that_live_take_15_s(loop: FakeTimeLoop) -> None:
-    """Each dead one is tried five times, each live one once: 1,800 handshakes, and no time lost."""
+def test_300_plugins_that_refuse_and_300_that_work_take_15_seconds(loop: FakeTimeLoop) -> None:
+    """Each plugin that refuses is tried five times, each other one once: 1,800 handshakes."""
     host = TasksHost({f"p{n:03}": refused() if n % 2 else ACTIVE for n in range(600)})
     failed: list[tuple[str, float]] = []
 
@@ -341,8 +349,8 @@ class Remote:
         return Plugin.local(name, f"memory://{name}")
 
 
-def test_a_discovery_that_asks_others_is_asked_in_a_thread(loop: FakeTimeLoop) -> None:
-    """So the loop goes on; a look-up whose asker has left ends at once."""
+def test_a_discovery_that_may_block_is_called_in_a_thread(loop: FakeTimeLoop) -> None:
+    """The event loop goes on, and a look-up whose caller was cancelled ends at once."""
     threads: list[int] = []
     host = TasksHost({"p": ACTIVE, "slow": ACTIVE}, discovery=Remote(threads))
 
@@ -361,8 +369,8 @@ def test_a_discovery_that_asks_others_is_asked_in_a_thread(loop: FakeTimeLoop) -
     assert threading.get_ident() not in threads
 
 
-def test_a_get_all_that_scans_ends_with_its_registry(loop: FakeTimeLoop) -> None:
-    """It waits neither for the thread nor for what the scan finds."""
+def test_closing_the_registry_ends_a_get_all_that_is_still_scanning(loop: FakeTimeLoop) -> None:
+    """``get_all`` raises without waiting for the scan's thread."""
     scanning, left = threading.Event(), threading.Event()
 
     class Hanging(Remote):
@@ -389,7 +397,7 @@ def test_a_get_all_that_scans_ends_with_its_registry(loop: FakeTimeLoop) -> None
 
 
 def test_a_discovery_of_files_is_asked_in_the_loop(loop: FakeTimeLoop) -> None:
-    """It costs microseconds, and a thread costs more."""
+    """Reading a directory takes microseconds, less than another thread costs."""
     threads: list[int] = []
 
     class Here(MemoryDiscovery):
@@ -413,7 +421,7 @@ def test_a_discovery_of_files_is_asked_in_the_loop(loop: FakeTimeLoop) -> None:
 
 
 def test_a_registry_has_an_on_retry_of_its_own(loop: FakeTimeLoop) -> None:
-    """For those that give none; what it raises ends a ``get_all`` too."""
+    """The registry's callback is called in ``get`` and ``get_all``, unless ``get`` has its own."""
     told: list[str] = []
     host = TasksHost({"p": refused()}, on_retry=lambda error, _: told.append(type(error).__name__))
 
@@ -429,7 +437,7 @@ def test_a_registry_has_an_on_retry_of_its_own(loop: FakeTimeLoop) -> None:
 
 
 def test_what_on_retry_raises_ends_a_get_all(loop: FakeTimeLoop) -> None:
-    """And nothing goes on."""
+    """``get_all`` raises the exception at once, and no task is left."""
 
     def give_up(*_: object) -> None:
         raise LookupError("mine")
@@ -450,8 +458,10 @@ def test_what_on_retry_raises_ends_a_get_all(loop: FakeTimeLoop) -> None:
     [("debug", 0), *((kind, seed) for kind in QUICK_LOOPS for seed in range(4))],
     indirect=["loop"],
 )
-def test_askers_that_come_and_leave_as_they_like(loop: FakeTimeLoop, seed: int) -> None:
-    """Whatever is cancelled, and when: no task is left."""
+def test_callers_that_come_and_are_cancelled_at_random_leave_no_task(
+    loop: FakeTimeLoop, seed: int
+) -> None:
+    """80 callers have random time-outs and cancellations, with ``invalidate`` in between."""
     chance = random.Random(seed)  # noqa: S311  the same each time
     host = TasksHost()
     for number in range(6):

@@ -18,8 +18,10 @@ ACTIVE = {"Implements": ["A"]}
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), StatusError(500, "A.b", "mine")])
-def test_what_the_on_retry_of_one_raises_is_its_own(error: Exception) -> None:
-    """Those that wait for the same plugin go on: one of them leads, with its own policy."""
+def test_an_exception_of_a_callers_on_retry_is_raised_to_that_caller_alone(
+    error: Exception,
+) -> None:
+    """Other tasks that wait for the plugin go on: one of them activates it by its own policy."""
     transport = AsyncMemoryTransport({"Plugin.Activate": script(refused(), ACTIVE)})
 
     def give_up(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Observers of the asynchronous ends are told what those of the synchronous ones are."""
+"""Observers of asynchronous clients, registries and apps get the events of synchronous ones."""
 
 import asyncio
 import sys
@@ -86,7 +86,7 @@ def calling(
 
 
 class Body:
-    """A body of another's transport: nothing but what the port asks for."""
+    """A response body with only the methods that the port requires."""
 
     def __init__(self) -> None:
         self.left = [b"{}"]
@@ -102,7 +102,7 @@ class Body:
 
 
 class Minimal:
-    """A transport of another, whose responses have a status, a body and headers, and no more."""
+    """A third-party transport, whose responses have only a status, a body and headers."""
 
     def __init__(self, make: Callable[[], Body] = Body) -> None:
         self.bodies: list[Body] = []
@@ -121,7 +121,7 @@ class Minimal:
 def test_a_response_need_not_be_of_our_class(
     observers: int, notes: Notes, loop: FakeTimeLoop
 ) -> None:
-    """It is closed, and an observer is told what is known of it."""
+    """The response is closed, and observers get its status and its bytes."""
     transport = Minimal()
 
     async def main() -> None:
@@ -140,8 +140,8 @@ def test_a_response_need_not_be_of_our_class(
     assert told == ([(200, 2, None)] * 2 * observers)
 
 
-def test_a_call_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> None:
-    """With the seconds of the event loop's time."""
+def test_observers_get_an_event_when_a_call_starts_and_one_when_it_ends(notes: Notes) -> None:
+    """The seconds are those of the event loop's time."""
     reply = hangs(2, then={"a": 1})
     calling({"M.x": reply}, lambda client: client.call("M.x", {"b": 22}), notes)
 
@@ -156,10 +156,10 @@ def test_a_call_is_told_when_it_starts_and_when_it_has_ended(notes: Notes) -> No
     [(status(500, "no"), StatusError, 500), (not_json(), WireError, 200)],
     ids=str,
 )
-def test_a_failure_is_the_end_of_its_call(
+def test_a_call_that_fails_is_reported_as_ended_with_its_error(
     notes: Notes, reply: Any, kind: type[Exception], code: int
 ) -> None:
-    """The event has the error that the caller gets."""
+    """The event has the same error that the caller gets."""
     with pytest.raises(kind) as caught:
         calling({"M.x": reply}, lambda client: client.call("M.x"), notes)
 
@@ -167,8 +167,8 @@ def test_a_failure_is_the_end_of_its_call(
     assert (ended.error, ended.status) == (caught.value, code)
 
 
-def test_a_call_that_is_cancelled_has_ended(notes: Notes) -> None:
-    """With ``CancelledError``, at the moment of the cancellation."""
+def test_a_call_that_is_cancelled_is_reported_as_ended(notes: Notes) -> None:
+    """The event has the ``CancelledError``, and the seconds until the cancellation."""
 
     async def leave(client: AsyncClient) -> None:
         with pytest.raises(TimeoutError):
@@ -182,10 +182,10 @@ def test_a_call_that_is_cancelled_has_ended(notes: Notes) -> None:
     assert (ended.seconds, ended.status) == (3, None)
 
 
-def test_the_status_that_was_received_is_told_although_the_body_is_not(
+def test_the_status_is_reported_although_the_body_was_not_received(
     notes: Notes, loop: FakeTimeLoop
 ) -> None:
-    """When the call was cancelled, or its time-out expired."""
+    """The call was cancelled, or its time-out expired, while the body was read."""
 
     class Stalls(Body):
         async def read(self, size: int, /) -> bytes:
@@ -212,8 +212,8 @@ def test_the_status_that_was_received_is_told_although_the_body_is_not(
     assert [ended.status for ended in notes.of(CallEnded)] == [200] * 3
 
 
-def test_retries_are_told_to_observers_and_to_the_caller(notes: Notes) -> None:
-    """Each with its attempt and its delay."""
+def test_retries_are_reported_to_observers_and_to_on_retry(notes: Notes) -> None:
+    """Observers get the attempt and the delay, and ``on_retry`` gets the delay."""
     told: list[float] = []
     calling(
         {"M.x": script(refused(), refused(), {})},
@@ -229,8 +229,8 @@ def test_retries_are_told_to_observers_and_to_the_caller(notes: Notes) -> None:
     assert told == [1.0, 2.0]
 
 
-def test_a_stream_ends_when_it_was_read_or_left_or_breaks(notes: Notes) -> None:
-    """Once, with its bytes."""
+def test_a_stream_is_reported_as_ended_when_it_was_read_or_left_or_broke_off(notes: Notes) -> None:
+    """Each stream has one event, with its bytes and its error."""
 
     async def stream(client: AsyncClient) -> None:
         async with client.stream("M.x") as whole:
@@ -252,7 +252,7 @@ def test_a_stream_ends_when_it_was_read_or_left_or_breaks(notes: Notes) -> None:
 def test_a_stream_that_was_read_to_its_end_has_ended_before_it_is_closed(
     notes: Notes, loop: FakeTimeLoop
 ) -> None:
-    """Once; and one whose body fails to close has ended, too."""
+    """The end is reported once, also for a stream whose body fails to close."""
 
     class Sticks(Body):
         def close(self) -> None:
@@ -275,7 +275,7 @@ def test_a_stream_that_was_read_to_its_end_has_ended_before_it_is_closed(
 
 
 def test_an_observer_that_fails_changes_nothing(notes: Notes) -> None:
-    """Nor does a client without observers have anything of them."""
+    """Other observers get all events; a client without observers is a plain ``AsyncClient``."""
     replies = {"M.x": script(refused(), {})}
     calling(replies, lambda client: client.call("M.x"), Failing(SystemExit(3)), notes)
 
@@ -305,8 +305,8 @@ def registered(notes: Notes, work: Callable[[AsyncRegistry], Awaitable[object]])
         loop.close()
 
 
-def test_a_plugin_that_becomes_active_or_is_dropped_is_told(notes: Notes) -> None:
-    """With the seconds that it took; a second ``get`` tells nothing."""
+def test_activations_and_drops_of_plugins_are_reported(notes: Notes) -> None:
+    """An event has the seconds of the activation, and a second ``get`` reports nothing."""
 
     async def work(registry: AsyncRegistry) -> None:
         await registry.get("shelf", "VolumeDriver")
@@ -324,10 +324,10 @@ def test_a_plugin_that_becomes_active_or_is_dropped_is_told(notes: Notes) -> Non
     ]
 
 
-def test_a_plugin_that_is_forgotten_while_it_becomes_active_is_dropped_at_once(
+def test_a_plugin_invalidated_during_its_activation_is_reported_as_dropped_at_once(
     notes: Notes, loop: FakeTimeLoop
 ) -> None:
-    """So that as many are dropped as were activated."""
+    """Observers see as many plugins dropped as activated."""
 
     async def main() -> None:
         async with AsyncMemoryRegistry(observers=[notes]) as registry:
@@ -343,8 +343,8 @@ def test_a_plugin_that_is_forgotten_while_it_becomes_active_is_dropped_at_once(
     ]
 
 
-def test_activations_and_handlers_that_fail_are_told(notes: Notes) -> None:
-    """Of ``get`` and of ``get_all``."""
+def test_activations_and_handlers_that_fail_are_reported(notes: Notes) -> None:
+    """Both ``get`` and ``get_all`` report them."""
 
     def handler(_: str, __: object) -> None:
         raise ValueError
@@ -414,8 +414,8 @@ def served(*parts: Any, notes: Notes, work: Callable[[AsyncPluginApp], Awaitable
         loop.close()
 
 
-def test_a_served_request_is_told_with_its_end(notes: Notes) -> None:
-    """A method, a refusal and a stream; their code sees what observers set."""
+def test_a_served_request_is_reported_when_it_ends(notes: Notes) -> None:
+    """A method, a refusal and a stream are reported; their code sees what observers set."""
     shelf, logs = Shelf(), Logs()
     shelf.spans, logs.spans = [], []
     whole: list[bytes] = []
@@ -436,10 +436,10 @@ def test_a_served_request_is_told_with_its_end(notes: Notes) -> None:
 
 
 @pytest.mark.parametrize("error", [None, ValueError("instead")])
-def test_a_method_that_goes_on_after_its_cancellation_is_told_as_hung_up(
+def test_a_method_that_ignores_its_cancellation_is_reported_as_hung_up(
     notes: Notes, error: Exception | None
 ) -> None:
-    """Whatever it then returns or raises: nothing of it reaches the host."""
+    """What the method then returns or raises does not reach the host."""
     call = RunningCall()
 
     class Deaf(AsyncVolumeDriver):
@@ -465,7 +465,7 @@ def test_a_method_that_goes_on_after_its_cancellation_is_told_as_hung_up(
 
 
 def test_a_coroutine_function_can_be_observed(notes: Notes, loop: FakeTimeLoop) -> None:
-    """Answers, streams and failures; it sees what observers set, and its methods are the routes."""
+    """Responses, streams and failures are reported, with the given methods as routes."""
 
     async def app(request: AsyncRequest) -> AsyncResponse:
         await asyncio.sleep(1)
@@ -494,8 +494,8 @@ def test_a_coroutine_function_can_be_observed(notes: Notes, loop: FakeTimeLoop) 
     assert type(ends[-1].error) is ValueError
 
 
-def test_an_observer_that_is_given_twice_is_told_once(notes: Notes, loop: FakeTimeLoop) -> None:
-    """In one place or in two, of a plugin or of a coroutine function."""
+def test_an_observer_given_twice_gets_each_event_once(notes: Notes, loop: FakeTimeLoop) -> None:
+    """No request of a plugin or of a coroutine function is counted twice."""
 
     async def app(_: AsyncRequest) -> AsyncResponse:
         return AsyncResponse(200, b"{}")
@@ -515,8 +515,8 @@ def test_an_observer_that_is_given_twice_is_told_once(notes: Notes, loop: FakeTi
 
 
 @pytest.mark.parametrize("wrong", [print, AsyncPluginApp, 5, lambda request: request])
-def test_what_is_no_coroutine_function_is_not_observed(wrong: Any) -> None:
-    """It would be refused by the server, too; so is what does not return a response."""
+def test_observed_refuses_what_is_not_an_asynchronous_app(wrong: Any) -> None:
+    """A coroutine function that returns no ``AsyncResponse`` raises when it is called."""
     with pytest.raises(TypeError, match="app must be an AsyncPluginApp or a coroutine function"):
         observed(wrong, [Observer()])
 
@@ -527,8 +527,8 @@ def test_what_is_no_coroutine_function_is_not_observed(wrong: Any) -> None:
         asyncio.run(observed(returning, [])(AsyncRequest("M.x")))  # type: ignore[arg-type]
 
 
-def test_a_request_whose_host_hung_up_is_told_so(notes: Notes) -> None:
-    """A method is cancelled, and a stream is closed before its end."""
+def test_a_request_whose_host_hung_up_is_reported_as_such(notes: Notes) -> None:
+    """The method is cancelled, or the stream is closed before its end."""
     shelf, logs = Shelf(), Logs()
     shelf.spans, logs.spans = [], []
 
@@ -547,8 +547,8 @@ def test_a_request_whose_host_hung_up_is_told_so(notes: Notes) -> None:
     assert [(ended.status, ended.error) for ended in (method, stream)] == [(200, None)] * 2
 
 
-def test_what_breaks_before_an_answer_is_told_with_its_error(notes: Notes) -> None:
-    """As a transport error without a status."""
+def test_a_call_that_fails_before_a_response_is_reported_without_a_status(notes: Notes) -> None:
+    """The plugin refuses the connection, and ``status`` is ``None`` in each event."""
     with pytest.raises(TransportError):
         calling({"M.x": refused()}, lambda client: client.call("M.x"), notes)
 
@@ -587,10 +587,10 @@ class Pieces:
         (SystemExit(3), 500, SystemExit),
     ],
 )
-def test_the_status_of_any_app_is_the_one_that_its_host_gets(
+def test_the_reported_status_is_the_one_that_the_host_gets(
     notes: Notes, outcome: Any, code: int, failure: type
 ) -> None:
-    """Also for what the server responds with instead of it."""
+    """A status that the server sends instead of the app's response is reported, too."""
 
     async def app(_: AsyncRequest) -> AsyncResponse:
         if isinstance(outcome, BaseException):
@@ -612,7 +612,7 @@ def test_the_status_of_any_app_is_the_one_that_its_host_gets(
 
 
 def test_an_interrupt_of_an_observer_changes_no_request(notes: Notes) -> None:
-    """At the plugin's end there is no caller that it is meant for."""
+    """A plugin has no caller that the ``KeyboardInterrupt`` could be raised to."""
 
     async def main() -> None:
         app = AsyncPluginApp(Shelf(), observers=[Failing(KeyboardInterrupt()), notes])
@@ -624,7 +624,7 @@ def test_an_interrupt_of_an_observer_changes_no_request(notes: Notes) -> None:
 
 
 def test_without_observers_a_request_calls_no_function_for_them() -> None:
-    """Of the module of the app: each looks at the request, or makes the response."""
+    """A profiler sees that the app begins to serve the request at once."""
     app, called = AsyncPluginApp(Shelf()), []
 
     def count(frame: Any, event: str, _: object) -> None:

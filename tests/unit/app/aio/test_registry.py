@@ -1,4 +1,4 @@
-"""What a registry of tasks does beyond the table that it shares with that of threads."""
+"""What ``AsyncRegistry`` does beyond the tests that it shares with ``Registry``."""
 
 import asyncio
 import inspect
@@ -32,8 +32,8 @@ from tests.unit.app.aio.in_tasks import ACTIVE, TasksHost, others, turns
 SLOW = hangs(2, then=ACTIVE)
 
 
-def test_what_waits_ends_when_it_is_closed(loop: FakeTimeLoop) -> None:
-    """Each that waits gets the error at once; the tasks have ended, the clients are closed."""
+def test_closing_the_registry_ends_every_waiting_get_and_get_all(loop: FakeTimeLoop) -> None:
+    """Each raises ``WaitCancelledError`` at once; no task is left, and the clients are closed."""
     host = TasksHost({"p": hangs(), "q": hangs()})
 
     async def main() -> None:
@@ -53,8 +53,10 @@ def test_what_waits_ends_when_it_is_closed(loop: FakeTimeLoop) -> None:
     loop.run(main())
 
 
-def test_the_error_of_what_waited_says_how_long(loop: FakeTimeLoop) -> None:
-    """Its text is that of the synchronous one, and names the plugin."""
+def test_the_error_of_a_get_that_aclose_ended_has_the_plugin_and_the_seconds(
+    loop: FakeTimeLoop,
+) -> None:
+    """The reason of the error is the same as in the synchronous registry."""
     host = TasksHost()
 
     async def main() -> WaitCancelledError:
@@ -69,8 +71,8 @@ def test_the_error_of_what_waited_says_how_long(loop: FakeTimeLoop) -> None:
     assert (error.reason, error.plugin, error.elapsed) == ("this registry is closed", "p", 2.0)
 
 
-def test_leaving_the_block_closes_it(loop: FakeTimeLoop) -> None:
-    """``async with`` closes the clients of what is active."""
+def test_leaving_async_with_closes_the_clients_of_active_plugins(loop: FakeTimeLoop) -> None:
+    """A call of such a client then raises ``RuntimeError``."""
     host = TasksHost({"p": ACTIVE})
 
     async def main() -> None:
@@ -84,8 +86,8 @@ def test_leaving_the_block_closes_it(loop: FakeTimeLoop) -> None:
     assert host.closed == ["p"]
 
 
-def test_a_closing_that_is_cancelled_has_ended_the_leads(loop: FakeTimeLoop) -> None:
-    """What is left to wait for is a handler that takes its time to clean up."""
+def test_an_aclose_that_is_cancelled_has_already_closed_the_clients(loop: FakeTimeLoop) -> None:
+    """Only a handler's clean-up is left, which a second ``aclose`` waits for."""
     host = TasksHost({"p": ACTIVE})
 
     async def slow(*_: object) -> None:
@@ -111,10 +113,12 @@ def test_a_closing_that_is_cancelled_has_ended_the_leads(loop: FakeTimeLoop) -> 
 
 
 class TestHandlers:
-    """Handlers may be coroutine functions, and are met as the synchronous ones are."""
+    """Handlers may be coroutine functions, and are called as plain functions are."""
 
-    def test_both_kinds_meet_each_plugin_once(self, loop: FakeTimeLoop) -> None:
-        """In the order in which they came; at once where it is active already."""
+    def test_plain_and_coroutine_handlers_are_called_once_for_each_plugin(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """Handlers run in the order of registration, and at once for an active plugin."""
         host = TasksHost({"p": ACTIVE, "q": ACTIVE})
         met: list[str] = []
 
@@ -134,8 +138,8 @@ class TestHandlers:
         loop.run(main())
         assert met == ["awaited p", "plain p", "awaited q", "plain q"]
 
-    def test_the_one_that_began_waits_for_them_and_no_other(self, loop: FakeTimeLoop) -> None:
-        """The others have the plugin once it is active."""
+    def test_only_the_first_caller_of_get_waits_for_the_handlers(self, loop: FakeTimeLoop) -> None:
+        """The other callers get the plugin as soon as it is active."""
         host = TasksHost({"p": SLOW})
 
         async def timed() -> float:
@@ -148,8 +152,10 @@ class TestHandlers:
 
         assert [*loop.run(main())] == [7.0, 2.0, 2.0]
 
-    def test_they_run_on_where_the_one_that_began_has_left(self, loop: FakeTimeLoop) -> None:
-        """Each plugin is met once, and wholly."""
+    def test_handlers_run_on_when_the_first_caller_of_get_is_cancelled(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """The handler is called once for the plugin, and runs to its end."""
         host = TasksHost({"p": ACTIVE})
         met: list[str] = []
 
@@ -168,8 +174,8 @@ class TestHandlers:
         loop.run(main())
         assert met == ["p"]
 
-    def test_one_may_ask_for_its_own_plugin_and_for_others(self, loop: FakeTimeLoop) -> None:
-        """And for all of them, and register another."""
+    def test_a_handler_may_get_its_own_plugin_and_others(self, loop: FakeTimeLoop) -> None:
+        """A handler may call ``get_all``, too, and register another handler."""
         host = TasksHost({"p": ACTIVE, "q": ["B"]})
         met: list[Any] = []
 
@@ -187,8 +193,8 @@ class TestHandlers:
         loop.run(main())
         assert met == [("p", "q", ["p"]), "p"]
 
-    def test_one_may_close_the_registry(self, loop: FakeTimeLoop) -> None:
-        """It does not wait for itself; who asked is told, since the plugin's client is closed."""
+    def test_a_handler_may_close_the_registry(self, loop: FakeTimeLoop) -> None:
+        """``aclose`` does not wait for that handler; ``get`` raises, as the client is closed."""
         host = TasksHost({"p": ACTIVE})
 
         async def main() -> None:
@@ -203,10 +209,10 @@ class TestHandlers:
     @pytest.mark.parametrize(
         "error", [ZeroDivisionError("mine"), SystemExit("mine"), asyncio.CancelledError("mine")]
     )
-    def test_one_that_fails_is_logged_and_the_others_run(
+    def test_a_handler_that_fails_is_logged_and_the_others_run(
         self, loop: FakeTimeLoop, error: BaseException, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Whatever it raises, before it waits or afterwards."""
+        """The handler may raise any exception, before or after its first ``await``."""
         host = TasksHost({"p": ACTIVE, "q": ACTIVE})
         met: list[str] = []
 
@@ -227,8 +233,8 @@ class TestHandlers:
         assert met == ["q", "p"]
         assert caplog.text.count("failed for plugin") == 4
 
-    def test_what_they_wait_for_ends_when_it_is_closed(self, loop: FakeTimeLoop) -> None:
-        """A handler of a plugin that was activated is cancelled, and waited for."""
+    def test_aclose_cancels_a_running_handler_and_waits_for_it(self, loop: FakeTimeLoop) -> None:
+        """The handler's clean-up has ended when ``aclose`` returns."""
         host = TasksHost({"p": ACTIVE})
         ended: list[float] = []
 
@@ -252,10 +258,10 @@ class TestHandlers:
 
 
 class TestLoops:
-    """One registry in several loops: each leads for itself, and what is active is shared."""
+    """One registry in several event loops: each activates for itself and shares the result."""
 
-    def test_one_after_the_other(self) -> None:
-        """``asyncio.run`` twice: the second finds the plugin active."""
+    def test_a_second_event_loop_finds_the_plugin_active(self) -> None:
+        """``asyncio.run`` twice gives the same plugin, by one activation."""
         host = TasksHost({"p": ACTIVE})
 
         plugins = [asyncio.run(host.registry.get("p")) for _ in range(2)]
@@ -264,8 +270,8 @@ class TestLoops:
         assert plugins[0] is plugins[1]
         assert (host.made, host.closed) == (["p"], ["p"])
 
-    def test_one_that_was_left_in_the_middle(self) -> None:
-        """What a loop that has ended was activating is begun again by the next."""
+    def test_an_activation_of_a_loop_that_has_ended_is_begun_again_by_the_next(self) -> None:
+        """The first client is closed."""
         host = TasksHost({"p": script(hangs(), ACTIVE)})
 
         async def leaves() -> None:
@@ -278,8 +284,8 @@ class TestLoops:
         assert asyncio.run(host.registry.get("p")).name == "p"
         assert host.closed == ["p"]
 
-    def test_two_at_once(self) -> None:
-        """Both lead, the first to end is shared; the client of the other is closed."""
+    def test_two_loops_at_once_both_activate_and_share_the_first_plugin(self) -> None:
+        """The client of the slower activation is closed, and the handler is called once."""
         began = threading.Barrier(2)
 
         def reply(_: object) -> Any:
@@ -303,8 +309,8 @@ class TestLoops:
         assert (host.made, host.closed, met) == (["p", "p"], ["p"], ["p"])
         assert asyncio.run(found[0].client.call("M.x")) == "hello"
 
-    def test_one_that_is_closed_by_another(self) -> None:
-        """What waits in any loop ends, in its own thread."""
+    def test_closing_the_registry_in_one_loop_ends_a_get_in_another(self) -> None:
+        """``get`` raises in its own thread, and the client is closed."""
         host = TasksHost({"p": hangs()})
         began = threading.Event()
         errors: list[BaseException] = []
@@ -340,8 +346,8 @@ class TestManaged:
 
         return AsyncRegistry(discovery=engine.discovery(), connect=connect)
 
-    def test_all_names_are_one_plugin(self, loop: FakeTimeLoop) -> None:
-        """It is met once, and asked for nothing."""
+    def test_all_names_of_a_managed_plugin_give_the_same_plugin(self, loop: FakeTimeLoop) -> None:
+        """A handler is called once for the plugin, and no handshake is sent."""
         engine = FakeEngine()
         identity = engine.install("shelf", ("docker.volumedriver/1.0",))
         made: list[str] = []
@@ -360,8 +366,8 @@ class TestManaged:
         loop.run(main())
         assert (len(made), met) == (1, ["shelf:latest"])
 
-    def test_one_whose_socket_is_gone_is_looked_up_again(self, loop: FakeTimeLoop) -> None:
-        """It was installed again: the next ``get`` finds the new one."""
+    def test_a_plugin_whose_socket_is_gone_is_looked_up_again(self, loop: FakeTimeLoop) -> None:
+        """After a failed call, ``get`` finds the plugin that was installed again."""
         engine = FakeEngine()
         engine.install("shelf", ("docker.volumedriver/1.0",))
         made: list[str] = []
@@ -381,8 +387,8 @@ class TestManaged:
         loop.run(main())
         assert len({*made}) == 2
 
-    def test_one_that_is_disabled_is_told_at_once(self, loop: FakeTimeLoop) -> None:
-        """There is no use in waiting."""
+    def test_get_of_a_disabled_plugin_raises_at_once(self, loop: FakeTimeLoop) -> None:
+        """Waiting would not enable the plugin, so there is no retry."""
         engine = FakeEngine()
         engine.install("shelf", ("docker.volumedriver/1.0",))
         engine.disable("shelf")
@@ -393,8 +399,8 @@ class TestManaged:
         assert loop.time() == 0.0
 
 
-def test_a_class_gives_a_typed_proxy(loop: FakeTimeLoop) -> None:
-    """Of ``get``, and of ``get_all``; a class that is none is refused."""
+def test_get_and_get_all_by_a_subsystem_class_return_typed_proxies(loop: FakeTimeLoop) -> None:
+    """What is not a proxy class is refused with a ``TypeError``."""
     table = {
         "Plugin.Activate": {"Implements": ["VolumeDriver"]},
         "VolumeDriver.List": {"Volumes": [{"Name": "books"}]},
@@ -419,8 +425,8 @@ def test_a_class_gives_a_typed_proxy(loop: FakeTimeLoop) -> None:
     loop.run(main())
 
 
-def test_arguments_are_those_of_the_synchronous_ones() -> None:
-    """Names, kinds and defaults of parameters; but what only threads, or only tasks, need."""
+def test_asynchronous_methods_have_the_parameters_of_the_synchronous_ones() -> None:
+    """Names, kinds and defaults are equal, except what only threads or only tasks need."""
 
     def parameters(function: Any) -> dict[str, tuple[Any, Any]]:
         found = inspect.signature(function).parameters.values()
@@ -446,8 +452,8 @@ def test_arguments_are_those_of_the_synchronous_ones() -> None:
         assert actual == expected, made
 
 
-def test_a_plugin_that_is_found_is_what_it_says(loop: FakeTimeLoop) -> None:
-    """``lookup`` gives a plain plugin, and ``get`` one with a client; both have a short repr."""
+def test_lookup_returns_a_plain_plugin_and_get_one_with_a_client(loop: FakeTimeLoop) -> None:
+    """The ``repr`` of the registry shows its discovery and the number of active plugins."""
     host = TasksHost({"p": ACTIVE})
 
     async def main() -> None:
@@ -467,8 +473,10 @@ def test_a_plugin_that_is_found_is_what_it_says(loop: FakeTimeLoop) -> None:
         ({"max_response_bytes": "0"}, "max_response_bytes"),
     ],
 )
-def test_wrong_arguments_are_told(wrong: dict[str, Any], why: str) -> None:
-    """Before anything is looked for."""
+def test_a_registry_refuses_wrong_arguments_when_it_is_made(
+    wrong: dict[str, Any], why: str
+) -> None:
+    """The ``TypeError`` names the argument."""
     connect = AsyncMemoryTransport({}).connect
     settings: dict[str, Any] = {"discovery": MemoryDiscovery(), "connect": connect, **wrong}
 

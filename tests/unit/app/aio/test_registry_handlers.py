@@ -1,4 +1,4 @@
-"""Handlers of tasks: what a cancellation and a closing registry do to them, and they to it."""
+"""Asynchronous handlers: what a cancellation and closing the registry do to them."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -35,10 +35,10 @@ class Cleaning:
 
 
 class TestClosing:
-    """``aclose`` cancels each handler once, waits for it, and ends those that wait for it."""
+    """``aclose`` cancels each handler once, waits for it, and ends the callers that wait for it."""
 
-    def test_a_second_one_lets_a_handler_clean_up(self, loop: FakeTimeLoop) -> None:
-        """It waits for what the first has cancelled; so does a third at the same time."""
+    def test_a_second_aclose_waits_for_the_clean_up_of_a_handler(self, loop: FakeTimeLoop) -> None:
+        """The handler that the first ``aclose`` cancelled is not cancelled again."""
         host = TasksHost({"p": ACTIVE})
         handler = Cleaning(loop)
 
@@ -56,10 +56,10 @@ class TestClosing:
 
         loop.run(main())
 
-    def test_a_time_out_of_the_handler_is_no_reason_to_leave_it_be(
+    def test_aclose_cancels_a_handler_that_cleans_up_after_its_own_time_out(
         self, loop: FakeTimeLoop
     ) -> None:
-        """One that cleans up for its own time-out, and would go on, is cancelled all the same."""
+        """A handler that would go on after its time-out is ended all the same."""
         host = TasksHost({"p": ACTIVE})
 
         async def persists(*_: object) -> None:
@@ -84,8 +84,10 @@ class TestClosing:
 
         loop.run(main())
 
-    def test_an_activation_that_was_left_ends_as_it_wants(self, loop: FakeTimeLoop) -> None:
-        """The last that waited has cancelled it; the closing registry does not do so again."""
+    def test_aclose_does_not_cancel_again_an_activation_that_its_caller_cancelled(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """``aclose`` waits until the transport's clean-up has ended."""
         ended: list[float] = []
 
         class Slow:
@@ -112,10 +114,10 @@ class TestClosing:
         loop.run(main())
 
     @pytest.mark.parametrize("name", ["p", None], ids=["get", "get_all"])
-    def test_who_waits_for_handlers_is_told_at_once(
+    def test_aclose_ends_a_get_or_get_all_that_waits_for_handlers_at_once(
         self, loop: FakeTimeLoop, name: str | None
     ) -> None:
-        """Not when they have cleaned up; and has no plugin whose client is closed."""
+        """The error does not wait for the clean-up of the handlers, and no plugin is returned."""
         host = TasksHost({"p": ACTIVE})
 
         async def asks() -> float:
@@ -140,10 +142,10 @@ class TestClosing:
         ],
         ids=["a task", "a callback that makes one"],
     )
-    def test_a_task_that_a_handler_started_ends_the_handler(
+    def test_a_handler_is_cancelled_when_a_task_that_it_started_calls_aclose(
         self, loop: FakeTimeLoop, begin: Callable[..., object]
     ) -> None:
-        """Only a handler that closes the registry itself is not cancelled."""
+        """Only a handler that calls ``aclose`` itself is not cancelled."""
         host = TasksHost({"p": ACTIVE})
         seen: list[str] = []
         started: list[object] = []
@@ -164,8 +166,10 @@ class TestClosing:
 
         loop.run(main())
 
-    def test_a_handler_that_ignores_its_cancellation_is_the_last(self, loop: FakeTimeLoop) -> None:
-        """No other is called, whose end would be waited for without a cancellation."""
+    def test_no_handler_is_called_after_one_that_ignored_its_cancellation(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """``aclose`` would wait for the next handler without having cancelled it."""
         host = TasksHost({"p": ACTIVE})
         second = Cleaning(loop)
 
@@ -186,10 +190,10 @@ class TestClosing:
 
         loop.run(main())
 
-    def test_an_activation_that_goes_on_although_it_was_left_is_ended(
+    def test_aclose_cancels_the_handlers_of_an_activation_that_ignored_its_cancellation(
         self, loop: FakeTimeLoop
     ) -> None:
-        """A transport has ignored the cancellation: the handlers get one of their own."""
+        """The transport ignored it, so the activation went on and called its handlers."""
         handler = Cleaning(loop, seconds=1)
 
         class Deaf:
@@ -214,8 +218,10 @@ class TestClosing:
 
         loop.run(main())
 
-    def test_a_handler_that_has_closed_it_is_ended_by_another(self, loop: FakeTimeLoop) -> None:
-        """It is cancelled once it is another that closes the registry."""
+    def test_a_handler_that_called_aclose_is_cancelled_by_the_next_aclose(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """A handler's own ``aclose`` does not cancel it, but the next one from outside does."""
         host = TasksHost({"p": ACTIVE})
         ended: list[float] = []
 
@@ -238,10 +244,10 @@ class TestClosing:
 
 
 class TestStarted:
-    """Tasks that are started during an activation ask for its plugin as any other task does."""
+    """Tasks that are started during an activation may ``get`` its plugin as any other task may."""
 
-    def test_by_a_handler(self, loop: FakeTimeLoop) -> None:
-        """Also once the plugin was forgotten, and is being activated again."""
+    def test_a_task_started_by_a_handler_may_get_the_plugin(self, loop: FakeTimeLoop) -> None:
+        """The task may also call ``invalidate``, and then gets a plugin that is activated again."""
         host = TasksHost({"p": hangs(1, then=ACTIVE)})
         found: list[Any] = []
 
@@ -262,8 +268,8 @@ class TestStarted:
 
         loop.run(main())
 
-    def test_by_an_on_retry(self, loop: FakeTimeLoop) -> None:
-        """The activation goes on, and the task gets what comes of it."""
+    def test_a_task_started_by_on_retry_may_get_the_plugin(self, loop: FakeTimeLoop) -> None:
+        """The activation goes on, and the task gets the same plugin."""
         host = TasksHost({"p": script(refused(), ACTIVE)})
         asked: list[asyncio.Task[Any]] = []
 
@@ -278,7 +284,7 @@ class TestStarted:
 
 
 class TestCancelledHandle:
-    """A ``handle`` that is cancelled ends at once, and each plugin is met all the same."""
+    """A ``handle`` that is cancelled ends at once; its handler is still called for each plugin."""
 
     @staticmethod
     def of_three(loop: FakeTimeLoop, host: TasksHost) -> AsyncRegistry:
@@ -286,8 +292,8 @@ class TestCancelledHandle:
         assert len(loop.run(host.registry.get_all())) == 3
         return host.registry
 
-    def test_the_others_are_met(self, loop: FakeTimeLoop) -> None:
-        """By a task of the registry, which sees the context of the caller."""
+    def test_the_handler_is_still_called_for_the_other_plugins(self, loop: FakeTimeLoop) -> None:
+        """A task of the registry calls the handler, with the context variables of the caller."""
         registry = self.of_three(loop, TasksHost({"p": ACTIVE, "q": ACTIVE, "r": ACTIVE}))
         met: list[tuple[str, float]] = []
 
@@ -309,8 +315,10 @@ class TestCancelledHandle:
 
         loop.run(main())
 
-    def test_a_closed_registry_meets_none(self, loop: FakeTimeLoop) -> None:
-        """Its clients are closed."""
+    def test_the_handler_is_not_called_for_other_plugins_of_a_closed_registry(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """The clients of those plugins are closed."""
         registry = self.of_three(loop, TasksHost({"p": ACTIVE, "q": ACTIVE, "r": ACTIVE}))
         handler = Cleaning(loop)
 
@@ -325,8 +333,10 @@ class TestCancelledHandle:
 
         loop.run(main())
 
-    def test_the_other_handlers_of_an_activation_are_called(self, loop: FakeTimeLoop) -> None:
-        """Where something else cancels the task that activates the plugin."""
+    def test_other_handlers_run_when_the_task_of_an_activation_is_cancelled(
+        self, loop: FakeTimeLoop
+    ) -> None:
+        """Other code cancels that task, and ``get`` still returns the plugin."""
         host = TasksHost({"p": ACTIVE})
         met: list[str] = []
         activating: list[asyncio.Task[Any] | None] = []
@@ -349,8 +359,8 @@ class TestCancelledHandle:
         loop.run(main())
 
 
-def test_a_closing_awaited_within_a_task_of_a_handler_ends(loop: FakeTimeLoop) -> None:
-    """A handler that waits for a task that closes the registry is cancelled, and no one hangs."""
+def test_an_aclose_awaited_by_a_task_of_a_handler_does_not_hang(loop: FakeTimeLoop) -> None:
+    """The handler, which waits for the task that closes the registry, is cancelled."""
     host = TasksHost({"p": ACTIVE})
 
     async def grouped(closing: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -367,10 +377,10 @@ def test_a_closing_awaited_within_a_task_of_a_handler_ends(loop: FakeTimeLoop) -
     loop.run(main())
 
 
-def test_a_cancellation_that_a_handler_makes_itself_is_its_failure(
+def test_a_cancelled_error_that_a_handler_causes_itself_is_logged_as_its_failure(
     loop: FakeTimeLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also where its caller was cancelled before, and has gone on."""
+    """The log has the failure even if the caller of ``handle`` was cancelled before."""
     host = TasksHost({"p": ACTIVE})
 
     async def fails(*_: object) -> None:

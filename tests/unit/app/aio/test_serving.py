@@ -1,4 +1,4 @@
-"""``AsyncPluginApp``: calls answered by coroutines, as ``PluginApp`` answers them by methods."""
+"""``AsyncPluginApp`` serves calls by coroutines, as ``PluginApp`` serves them by methods."""
 
 import asyncio
 import functools
@@ -80,8 +80,8 @@ class Shelves(AsyncVolumeDriver):
         return 5  # type: ignore[return-value]  # what an author got wrong
 
 
-def test_calls_are_answered_by_coroutines() -> None:
-    """Arguments and results as ``PluginApp`` has them, and the same handshake."""
+def test_calls_are_served_by_coroutines() -> None:
+    """Arguments, results and the handshake are those of a ``PluginApp``."""
     app = AsyncPluginApp(Shelves())
 
     assert answered(app, "Plugin.Activate") == (200, {"Implements": ["VolumeDriver"]})
@@ -94,8 +94,8 @@ def test_calls_are_answered_by_coroutines() -> None:
     assert app.manifest.implements == ("VolumeDriver",)
 
 
-def test_what_goes_wrong_has_the_status_that_it_has_in_a_plugin_app() -> None:
-    """No method, no arguments, too large a body, and a result of another type."""
+def test_failures_have_the_same_status_as_in_a_plugin_app() -> None:
+    """An unknown method is 404, bad arguments 400, a large body 413, and a wrong result 500."""
     app = AsyncPluginApp(Shelves(), max_request_bytes=100)
 
     assert answered(app, "VolumeDriver.Remove") == (
@@ -117,7 +117,7 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
 
 
 def test_a_body_that_comes_in_parts_is_read_within_the_bound() -> None:
-    """Its length need not be known."""
+    """More is refused with status 413; the length need not be known."""
     app = AsyncPluginApp(Shelves(), max_request_bytes=100)
 
     assert answered(app, "VolumeDriver.Create", chunks(b'{"Name":', b'"a"}')) == (200, {})
@@ -126,7 +126,7 @@ def test_a_body_that_comes_in_parts_is_read_within_the_bound() -> None:
 
 
 def test_a_body_that_is_badly_chunked_is_400() -> None:
-    """It is the request's own mistake."""
+    """The mistake is in the request, not in the plugin."""
 
     async def bad() -> AsyncIterator[bytes]:
         yield b"{"
@@ -153,8 +153,8 @@ RAISED: dict[str, tuple[BaseException, int, str]] = {
 
 
 @every("case", RAISED)
-def test_whatever_a_coroutine_raises_is_answered(case: str) -> None:
-    """As of a plain method, and the loop goes on."""
+def test_an_exception_of_a_coroutine_becomes_a_response(case: str) -> None:
+    """A ``SystemExit``, an interrupt or a cancellation does, too, and the event loop goes on."""
     raised, status, text = RAISED[case]
     shelves = Shelves()
     shelves.raises = raised
@@ -165,8 +165,8 @@ def test_whatever_a_coroutine_raises_is_answered(case: str) -> None:
     )
 
 
-def test_a_cancelled_task_is_not_answered() -> None:
-    """It is the server that cancels: the method sees it where it waits, and it passes."""
+def test_a_call_that_the_server_cancels_has_no_response() -> None:
+    """The method sees the ``CancelledError`` where it waits, and the error is raised on."""
     seen: list[str] = []
 
     class Waiting(AsyncVolumeDriver):
@@ -206,8 +206,8 @@ class Lines(AsyncLogDriver):
             self.closed += 1
 
 
-def test_a_stream_is_what_an_asynchronous_generator_gives() -> None:
-    """Its items, encoded as those of a plain one."""
+def test_the_items_of_an_asynchronous_generator_are_sent_as_a_stream() -> None:
+    """Items are encoded as those of a plain generator, and the generator is then closed."""
     lines = Lines(LogEntry("stdout", 1, b"one"), LogEntry("stderr", 2, b"two\n"))
 
     async def ask() -> bytes:
@@ -229,8 +229,8 @@ def test_a_stream_is_what_an_asynchronous_generator_gives() -> None:
         (LogEntry("stdin"), "a log entry's source is not stdout or stderr: 'stdin'"),
     ],
 )
-def test_a_stream_that_fails_at_once_is_an_error(first: object, text: str) -> None:
-    """It is begun before its status is there; the generator is closed."""
+def test_a_stream_that_fails_before_its_first_item_is_status_500(first: object, text: str) -> None:
+    """The first item is made before the status is sent, and the generator is closed."""
     lines = Lines(first)
 
     assert answered(AsyncPluginApp(lines), "LogDriver.ReadLogs", INFO) == (500, {"Err": text})
@@ -238,7 +238,7 @@ def test_a_stream_that_fails_at_once_is_an_error(first: object, text: str) -> No
 
 
 def test_a_stream_that_fails_later_is_cut_off() -> None:
-    """Its status has left already."""
+    """The status was sent already, so reading the rest raises a ``WireError``."""
     lines = Lines(LogEntry("stdout", 1, b"one"), OSError("the disk is gone"))
 
     async def ask() -> None:
@@ -251,8 +251,8 @@ def test_a_stream_that_fails_later_is_cut_off() -> None:
     asyncio.run(ask())
 
 
-def test_a_stream_that_is_left_is_closed() -> None:
-    """Where its host has gone the generator's end runs, and is waited for."""
+def test_closing_a_streamed_response_early_closes_its_generator() -> None:
+    """``aclose`` waits until the generator's ``finally`` has run."""
     lines = Lines(*[LogEntry("stdout", 1, b"one")] * 3)
 
     async def ask() -> None:
@@ -288,8 +288,8 @@ class Says(Own):
             yield b"%d\n" % line
 
 
-def test_a_subsystem_of_ones_own_is_one_class() -> None:
-    """Its calls and its streams."""
+def test_a_custom_asynchronous_subsystem_can_be_served() -> None:
+    """One class defines both its calls and its streams."""
     app = AsyncPluginApp(Says())
 
     async def ask() -> bytes:
@@ -306,8 +306,8 @@ class Doorman(AsyncAuthZPlugin):
         return Verdict(True)
 
 
-def test_what_was_not_shown_is_asked_for_by_its_own_method() -> None:
-    """As of the synchronous one: denied, unless overridden."""
+def test_authorization_of_a_request_whose_body_was_not_sent_is_denied_by_default() -> None:
+    """``authorize_unseen`` decides on such requests, as in the synchronous subsystem."""
     app = AsyncPluginApp(Doorman())
 
     assert answered(app, "AuthZPlugin.AuthZReq", b'{"RequestMethod":"GET"}')[1]["Allow"] is True
@@ -315,7 +315,7 @@ def test_what_was_not_shown_is_asked_for_by_its_own_method() -> None:
 
 
 def test_a_method_with_a_default_need_not_be_there() -> None:
-    """DiscoverNew of a network driver is a success."""
+    """``DiscoverNew`` of a network driver succeeds without an implementation."""
 
     class Networks(AsyncNetworkDriver):
         async def delete_network(self, network_id: str) -> None:
@@ -326,7 +326,7 @@ def test_a_method_with_a_default_need_not_be_there() -> None:
 
 
 def test_an_archive_is_handed_on_as_it_comes() -> None:
-    """Bytes, or an asynchronous iterable of them."""
+    """The method gets bytes, or an asynchronous iterable of them, of any size."""
 
     class Layers(AsyncGraphDriver):
         async def apply_diff(self, id: str, parent: str, archive: Any) -> int:
@@ -340,21 +340,21 @@ def test_an_archive_is_handed_on_as_it_comes() -> None:
 
 
 class Misspelt(AsyncVolumeDriver):
-    """A name that nearly is one."""
+    """A part with a method whose name is misspelt."""
 
     async def unmont(self, name: str, id: str) -> None:
         """Nothing that is known."""
 
 
 class OtherArguments(AsyncVolumeDriver):
-    """What no call fits."""
+    """A part whose method does not take the arguments of the protocol."""
 
     async def create(self, name: str) -> None:  # type: ignore[override]
         """Takes no options."""
 
 
 class Nothing(AsyncVolumeDriver):
-    """No method."""
+    """A part without a method."""
 
 
 class Plain(VolumeDriver):
@@ -383,21 +383,21 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @every("case", REFUSED)
-def test_what_could_not_be_served_is_refused(case: str) -> None:
-    """When the app is made."""
+def test_a_part_that_cannot_be_served_is_refused_when_the_app_is_made(case: str) -> None:
+    """The ``TypeError`` says what is wrong with the part."""
     make, message = REFUSED[case]
     with pytest.raises(TypeError, match=message):
         AsyncPluginApp(make())  # type: ignore[arg-type]
 
 
 def test_an_asynchronous_part_is_refused_by_a_plugin_app() -> None:
-    """And it says which app takes it."""
+    """The ``TypeError`` says to use ``AsyncPluginApp``."""
     with pytest.raises(TypeError, match=r"^Shelves is asynchronous: use AsyncPluginApp$"):
         PluginApp(Shelves())  # type: ignore[arg-type]
 
 
-def test_two_parts_of_one_method_are_refused() -> None:
-    """As in a ``PluginApp``."""
+def test_two_parts_that_implement_the_same_method_are_refused() -> None:
+    """The ``ValueError`` names the method, as that of a ``PluginApp`` does."""
     with pytest.raises(ValueError, match="two parts implement the method VolumeDriver"):
         AsyncPluginApp(Shelves(), Shelves())
 
@@ -415,8 +415,8 @@ def traced(method: F) -> F:
     return cast("F", call)
 
 
-def test_a_decorated_coroutine_is_one() -> None:
-    """Where it says what it wraps."""
+def test_a_decorated_coroutine_function_is_accepted_as_a_method() -> None:
+    """``functools.wraps`` shows what the decorator has wrapped."""
 
     class Traced(AsyncVolumeDriver):
         @traced

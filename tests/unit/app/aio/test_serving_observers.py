@@ -1,4 +1,4 @@
-"""Observers of asynchronous apps are told what the hosts of these apps get."""
+"""What is reported to observers of asynchronous apps is what the hosts of these apps get."""
 
 import asyncio
 from collections.abc import Callable
@@ -70,8 +70,10 @@ async def refused(app: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", BAD_HEADS)
-def test_a_response_that_the_server_refuses_has_failed(notes: Notes, kind: str) -> None:
-    """Its host gets 500, and so do observers; no one has hung up."""
+def test_a_response_that_the_server_cannot_send_is_reported_as_status_500(
+    notes: Notes, kind: str
+) -> None:
+    """The event has the server's error, and does not say that the host hung up."""
     status, headers, body, message = BAD_HEADS[kind]
     app = returning(lambda: AsyncResponse(status, body, headers))
 
@@ -83,8 +85,10 @@ def test_a_response_that_the_server_refuses_has_failed(notes: Notes, kind: str) 
 
 
 @pytest.mark.parametrize("kind", STREAMED_BAD_HEADS)
-def test_a_stream_that_the_server_refuses_has_failed(notes: Notes, kind: str) -> None:
-    """And is closed."""
+def test_a_stream_that_the_server_cannot_send_is_closed_and_reported_as_status_500(
+    notes: Notes, kind: str
+) -> None:
+    """The event has the server's error, and does not say that the host hung up."""
     status, headers, chunk, message = BAD_HEADS[kind]
     body = Closing(chunk)
     app = returning(lambda: AsyncResponse(status, body, headers))
@@ -101,10 +105,10 @@ def test_a_stream_that_the_server_refuses_has_failed(notes: Notes, kind: str) ->
     ("status", "headers", "chunk"),
     [(204, {}, b"x"), (200, {"Content-Length": "1"}, b"xy"), (200, {"Content-Length": "1"}, b"")],
 )
-def test_a_stream_whose_first_chunk_the_server_refuses_has_failed(
+def test_a_stream_with_an_invalid_first_chunk_is_reported_as_status_500(
     notes: Notes, status: int, headers: dict[str, str], chunk: bytes
 ) -> None:
-    """As what could not be sent."""
+    """The chunk does not fit the status, or the ``Content-Length`` of the response."""
     app = observed(returning(lambda: AsyncResponse(status, Pieces(chunk), headers)), [notes])
 
     asyncio.run(refused(app))
@@ -113,8 +117,8 @@ def test_a_stream_whose_first_chunk_the_server_refuses_has_failed(
     assert (ended.status, type(ended.error), ended.hung_up) == (500, ValueError, False)
 
 
-def test_a_stream_that_a_program_closes_has_not_hung_up(notes: Notes) -> None:
-    """It closes the body by either method."""
+def test_a_stream_that_the_program_closes_is_not_reported_as_a_hang_up(notes: Notes) -> None:
+    """The program calls ``close`` of the body, or ``aclose`` of the response."""
     inner: Any = observed(returning(lambda: AsyncResponse(200, Pieces(b"one", b"two"))), [notes])
 
     async def main() -> None:
@@ -134,8 +138,8 @@ def test_a_stream_that_a_program_closes_has_not_hung_up(notes: Notes) -> None:
     ] * 2
 
 
-def test_a_large_response_ends_when_it_was_sent(notes: Notes) -> None:
-    """It has its length, and its host may leave in the middle of it."""
+def test_the_request_of_a_large_response_ends_when_all_of_it_was_sent(notes: Notes) -> None:
+    """A host that leaves in the middle of the body is reported to have hung up."""
     whole = bytes(3 * CHUNK_BYTES)
     app = observed(returning(lambda: AsyncResponse(200, whole)), [notes])
 
@@ -161,8 +165,10 @@ def test_a_large_response_ends_when_it_was_sent(notes: Notes) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyError("late"), WireError("malformed"), WireError(CUT_OFF)])
-def test_the_error_is_what_the_app_raised(notes: Notes, error: Exception) -> None:
-    """And not what that was raised from: in a method, in the middle of a stream, in a function."""
+def test_the_reported_error_is_the_exception_that_the_app_raised(
+    notes: Notes, error: Exception
+) -> None:
+    """The cause of the exception is not reported instead, for methods, streams and functions."""
     raised = caused(error, OSError("below"))
 
     class Fails(AsyncVolumeDriver):

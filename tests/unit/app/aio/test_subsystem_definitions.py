@@ -1,4 +1,4 @@
-"""Asynchronous subsystems as classes: what is taken of a synchronous one, and what is refused."""
+"""Asynchronous subsystem classes: what they take from a synchronous one, and what is refused."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
@@ -44,7 +44,7 @@ THE_EIGHT = [
 
 
 def test_each_subsystem_of_engines_has_an_asynchronous_form() -> None:
-    """Under its name with ``Async`` before it."""
+    """The class has the same name with ``Async`` before it."""
     assert {kind.__name__ for kind in THE_EIGHT} == {
         f"Async{kind.__name__}" for kind in ENGINE_SUBSYSTEMS
     }
@@ -52,7 +52,7 @@ def test_each_subsystem_of_engines_has_an_asynchronous_form() -> None:
 
 @every("kind", THE_EIGHT)
 def test_an_asynchronous_form_has_all_of_its_definition(kind: type[AsyncSubsystem]) -> None:
-    """Methods, names on the wire, time-outs, keys of errors, and what is public besides."""
+    """Methods, names on the wire, time-outs, error keys and other public names are equal."""
     definition = kind.definition
     assert definition is not None
     assert kind.remotes.keys() == definition.remotes.keys()
@@ -86,7 +86,7 @@ class Greeter(Subsystem):
 
 
 class AsyncGreeter(AsyncSubsystem):
-    """Its asynchronous form; its definition is that of its methods."""
+    """The asynchronous form of ``Greeter``, which its methods make known."""
 
     greet = awaited(Greeter.greet)
     tail = streamed(Greeter.tail)
@@ -106,23 +106,23 @@ class InOne(AsyncSubsystem):
         raise NotImplementedError
 
 
-def test_a_form_of_ones_own_subsystem_takes_its_definition() -> None:
-    """It need not be named where its methods tell."""
+def test_an_asynchronous_form_finds_its_definition_by_its_methods() -> None:
+    """A class of ``awaited`` and ``streamed`` methods need not name its definition."""
     assert AsyncGreeter.definition is Greeter
     assert AsyncGreeter.interface == AsyncGreeter.implements == "Greeter"
     assert AsyncGreeter.remotes == Greeter.remotes
 
 
 def test_a_subsystem_can_be_asynchronous_alone() -> None:
-    """One class, called as its interface is."""
+    """One asynchronous class has its interface, methods and time-outs."""
     assert InOne.definition is None
     assert InOne.interface == InOne.implements == "InOne"
     assert [each.method for each in InOne.remotes.values()] == ["InOne.Greet", "InOne.Tail"]
     assert InOne.remotes["Greet"].timeout == 5.0
 
 
-def test_a_form_can_have_methods_besides() -> None:
-    """Of its own interface."""
+def test_an_asynchronous_form_may_have_additional_methods() -> None:
+    """The methods belong to the same interface, and the base class is not changed."""
 
     class More(AsyncGreeter):
         """With one more."""
@@ -190,16 +190,16 @@ WRONG: dict[str, tuple[type, str, Callable[..., Any], str]] = {
 
 
 @every("case", WRONG)
-def test_a_wrong_override_is_refused_where_the_class_is_made(case: str) -> None:
-    """Its class and method are named, and what is wanted."""
+def test_an_override_of_a_wrong_kind_is_refused_when_the_class_is_made(case: str) -> None:
+    """The ``TypeError`` names class and method, and says which kind is needed."""
     base, name, function, message = WRONG[case]
 
     with pytest.raises(TypeError, match=rf"^Wrong\.{name} {message}"):
         type("Wrong", (base,), {name: function})
 
 
-def test_a_definition_is_asynchronous_or_not() -> None:
-    """A coroutine marked in a plain subsystem, and the other way round, is a mistake."""
+def test_a_coroutine_method_and_a_plain_one_need_different_base_classes() -> None:
+    """A coroutine in a ``Subsystem`` is refused, and a plain method in an ``AsyncSubsystem``."""
     with pytest.raises(TypeError, match=r"^Both\.returning is asynchronous: derive from Async"):
         type("Both", (Subsystem,), {"greet": remote()(returning)})
 
@@ -210,8 +210,8 @@ def test_a_definition_is_asynchronous_or_not() -> None:
         type("Both", (AsyncSubsystem,), {"greet": remote()(greet)})
 
 
-def test_what_is_taken_is_a_marked_method() -> None:
-    """One of a plain subsystem, by the function for its kind, under its own name."""
+def test_awaited_and_streamed_take_only_remote_methods_of_a_synchronous_subsystem() -> None:
+    """``awaited`` is for calls, ``streamed`` for streams, and the name must be the method's."""
     with pytest.raises(TypeError, match="is not a method of a Subsystem"):
         awaited(VolumeDriver.find)
     with pytest.raises(TypeError, match="is not a method of a Subsystem"):
@@ -236,14 +236,14 @@ def test_what_is_taken_is_a_marked_method() -> None:
         type("Odd", (AsyncSubsystem,), {"definition": 5, "greet": awaited(Greeter.greet)})
 
 
-def test_two_interfaces_are_two_classes() -> None:
-    """As of the synchronous ones."""
+def test_a_class_cannot_derive_from_two_asynchronous_subsystems() -> None:
+    """The ``TypeError`` says to write one class for each."""
     with pytest.raises(TypeError, match="one class for each of"):
         type("Odd", (AsyncVolumeDriver, AsyncLogDriver), {})
 
 
 def test_a_proxy_takes_a_client_and_time_outs_of_its_methods() -> None:
-    """What is none is refused by name."""
+    """Another object than a client, and a time-out for an unknown method, are refused."""
     with pytest.raises(TypeError, match=r"^client must be an AsyncClient, not 5$"):
         AsyncVolumeDriver(5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="AsyncVolumeDriver has no method 'mont'"):

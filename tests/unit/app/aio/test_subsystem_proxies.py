@@ -65,8 +65,8 @@ class Shelves(VolumeDriver):
         return tuple(map(Volume, self.names))
 
 
-def test_a_proxy_awaits_its_calls() -> None:
-    """Arguments by place, by name and by default; results of their type."""
+def test_an_asynchronous_proxy_calls_the_plugin_and_returns_typed_results() -> None:
+    """Arguments are given by position, by keyword or by default."""
 
     async def use(client: AsyncClient) -> Any:
         driver = AsyncVolumeDriver(client)
@@ -86,7 +86,7 @@ def test_a_proxy_awaits_its_calls() -> None:
 
 
 def test_errors_are_those_of_a_plain_proxy() -> None:
-    """A status, the driver's own error with its plugin, and what is taken for a result instead."""
+    """Errors have the plugin's address; a method with a default returns that for an error."""
 
     async def use(client: AsyncClient) -> None:
         driver = AsyncVolumeDriver(client)
@@ -120,8 +120,8 @@ def test_errors_are_those_of_a_plain_proxy() -> None:
     )
 
 
-def test_a_notice_reads_no_answer() -> None:
-    """Only its status counts."""
+def test_a_notice_ignores_the_body_of_the_response() -> None:
+    """Only the status of the response counts; 404 raises a ``StatusError``."""
 
     async def use(client: AsyncClient) -> None:
         await AsyncMetricsCollector(client).start_metrics()
@@ -145,7 +145,7 @@ async def parts() -> AsyncIterator[bytes]:
 
 
 def test_an_archive_is_sent_as_it_is() -> None:
-    """Bytes, an iterable, an asynchronous one."""
+    """The archive is bytes, an iterable of them, or an asynchronous iterable."""
 
     class Layers(AsyncGraphDriver):
         async def apply_diff(self, id: str, parent: str, archive: Any) -> int:
@@ -175,7 +175,7 @@ class Lines(LogDriver):
 
 
 def test_a_stream_is_an_asynchronous_iterator() -> None:
-    """Of items; nothing is sent before the first is asked for, and leaving it ends the call."""
+    """Nothing is sent before the first item is requested; closing the iterator ends the call."""
 
     async def use(client: AsyncClient) -> list[bytes]:
         driver = AsyncLogDriver(client)
@@ -197,7 +197,7 @@ def test_a_stream_is_an_asynchronous_iterator() -> None:
 
 
 def test_a_stream_that_is_cut_off_is_an_error() -> None:
-    """After the entries that were whole."""
+    """Whole entries are returned before the ``WireError`` is raised."""
     frame = encode_frame(LogEntry("stdout", 1, b"one\n"))
 
     async def use(client: AsyncClient) -> list[LogEntry]:
@@ -237,8 +237,8 @@ class Says(Own):
             yield b"%d" % line
 
 
-def test_a_class_of_ones_own_is_both_ends() -> None:
-    """The proxy, and what its plugin implements."""
+def test_a_custom_class_is_both_the_proxy_and_the_interface() -> None:
+    """A host calls through the class, and a plugin implements it."""
 
     async def use(client: AsyncClient) -> tuple[str, bytes]:
         own = Own(client)
@@ -248,7 +248,7 @@ def test_a_class_of_ones_own_is_both_ends() -> None:
 
 
 def test_a_proxy_gives_its_calls_the_time_outs_of_its_methods() -> None:
-    """Those of the definition, unless others are given."""
+    """The time-outs are those of the definition, unless ``timeouts`` gives others."""
     given: list[float | None] = []
 
     class Recording:

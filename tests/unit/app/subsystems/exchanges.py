@@ -97,14 +97,14 @@ class Table:
             ids = [f"{number}-{each.method}" for number, each in enumerate(exchanges)]
             metafunc.parametrize("exchange", exchanges, ids=ids)
 
-    def test_every_method_of_the_table_is_there(self) -> None:
-        """No method is left without an exchange."""
+    def test_every_method_of_the_subsystem_has_an_exchange(self) -> None:
+        """Methods that stream are an exception: they have tests of their own."""
         paths = {remote.method for remote in self.kind.remotes.values()}
 
         assert paths == {exchange.path for exchange in self.exchanges} | self.apart
 
     def test_the_host_sends_the_request_and_reads_the_response(self, exchange: Exchange) -> None:
-        """The proxy writes exactly this, under this time-out, and makes this of the answer."""
+        """The proxy sends exactly this request, with this time-out, and returns this result."""
         client, line = client_to({exchange.path: exchange.answer.encode()})
 
         result = getattr(self.kind(client), exchange.method)(*exchange.arguments)
@@ -118,7 +118,7 @@ class Table:
         assert line.timeouts == [exchange.timeout]
 
     def test_the_plugin_reads_the_request_and_sends_the_response(self, exchange: Exchange) -> None:
-        """The implementation gets these arguments, and its result is written exactly so."""
+        """The implementation gets these arguments, and its result is encoded exactly so."""
         app, received = self._serving(exchange)
 
         answer = asked(app, exchange.path, exchange.request)
@@ -136,8 +136,10 @@ class Table:
         assert result == exchange.result
         assert received == [(exchange.method, *exchange.arguments)]
 
-    def test_an_argument_may_be_absent_or_null_or_in_another_case(self, exchange: Exchange) -> None:
-        """Each by itself, and beside one that is not known; so may all of them be."""
+    def test_an_argument_may_be_absent_or_null_or_its_key_in_another_case(
+        self, exchange: Exchange
+    ) -> None:
+        """Unknown arguments are ignored, and all arguments may be absent at once."""
         app, _ = self._serving(exchange)
         arguments = json.loads(exchange.request or "{}")
         lacking = [{k: v for k, v in arguments.items() if k != key} for key in arguments]
@@ -147,8 +149,10 @@ class Table:
         for given in (*lacking, *nulls, shouted, {**arguments, "Unknown": [{}]}, {}, None):
             assert asked(app, exchange.path, json.dumps(given)) == (200, exchange.answer)
 
-    def test_an_argument_of_a_wrong_type_is_named(self, exchange: Exchange) -> None:
-        """400, and the implementation is not called."""
+    def test_an_argument_of_a_wrong_type_is_refused_with_status_400(
+        self, exchange: Exchange
+    ) -> None:
+        """The error names the argument, and the implementation is not called."""
         app, received = self._serving(exchange)
         arguments = json.loads(exchange.request or "{}")
 
@@ -159,8 +163,10 @@ class Table:
             assert (code, received) == (400, [])
             assert text.startswith(f'{{"Err":"{key}: ')
 
-    def test_a_body_that_is_no_message_is_a_bad_request(self, exchange: Exchange) -> None:
-        """400 where there are arguments; where there are none, the body does not matter."""
+    def test_a_body_that_is_not_a_message_is_refused_with_status_400(
+        self, exchange: Exchange
+    ) -> None:
+        """A method without arguments ignores the body, and succeeds."""
         app, received = self._serving(exchange)
         answers = [asked(app, exchange.path, body) for body in NO_MESSAGES]
 

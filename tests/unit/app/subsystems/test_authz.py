@@ -64,21 +64,21 @@ class TestB5(Table):
     )
 
 
-def test_the_manifest_names_it_authz() -> None:
-    """B5: Implements has another name than the paths."""
+def test_the_manifest_of_an_authorization_plugin_names_authz() -> None:
+    """B5: Implements has this name, while the paths have AuthZPlugin."""
     part, _ = part_of(AuthZPlugin, {"authorize_request": Verdict(True)})
 
     assert asked(PluginApp(part), "Plugin.Activate") == (200, '{"Implements":["authz"]}')
 
 
 @pytest.mark.parametrize("reply", [{}, None, {"Allow": None}, {"Msg": "who knows"}])
-def test_a_response_that_does_not_allow_denies(reply: Any) -> None:
-    """B5: only Allow allows."""
+def test_a_response_without_a_true_allow_is_a_denial(reply: Any) -> None:
+    """B5: an absent or null Allow does not allow the request."""
     assert replying(AuthZPlugin, "AuthZReq", reply).authorize_request(REQUEST).allow is False
 
 
-def test_an_error_is_no_permission() -> None:
-    """B5: Allow beside an Err is an error here, as is any status but 200."""
+def test_a_response_with_an_error_is_never_a_permission() -> None:
+    """B5: Err beside Allow raises an error, and so does any status but 200."""
     with pytest.raises(DriverError, match="unsure"):
         replying(AuthZPlugin, "AuthZReq", {"Allow": True, "Err": "unsure"}).authorize_request(
             REQUEST
@@ -88,8 +88,8 @@ def test_an_error_is_no_permission() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"RequestBody":"*"}', b'{"User":1}'])
-def test_a_plugin_is_not_asked_about_what_cannot_be_read(body: bytes) -> None:
-    """B10: the Go SDK asks it about an empty request then; ours answers 400 alone."""
+def test_an_unreadable_authorization_request_is_refused_with_status_400(body: bytes) -> None:
+    """B10: the implementation is not called; the Go SDK calls it with an empty request."""
     part, received = part_of(AuthZPlugin, {"authorize_request": Verdict(True)})
 
     status_code, _ = asked(PluginApp(part), "AuthZPlugin.AuthZReq", body)

@@ -1,4 +1,4 @@
-"""AuthZPlugin where the engine keeps a body back: no, unless the author says otherwise."""
+"""AuthZPlugin: a request whose body the engine does not show is denied by default."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Lenient(AuthZPlugin):
-    """A plugin whose author never thought of bodies that are not there."""
+    """A plugin whose author did not consider bodies that the engine withholds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Lenient(AuthZPlugin):
 
 
 class Builder(Lenient):
-    """One that lets build contexts, which engines never show, pass."""
+    """A plugin that allows build contexts, which engines never show."""
 
     def authorize_unseen(self, request: AuthZRequest) -> Verdict:
         if request.request_headers.get("Content-Type") == "application/x-tar":
@@ -54,8 +54,8 @@ UNSEEN = {
 
 
 @every("headers", UNSEEN.values(), ids=UNSEEN)
-def test_what_was_not_shown_is_denied(headers: dict[str, str]) -> None:
-    """An author who never thought of it is not asked about a body that was kept back."""
+def test_a_request_whose_body_was_not_shown_is_denied(headers: dict[str, str]) -> None:
+    """``authorize_request`` is not called for a request whose body the engine withheld."""
     plugin = Lenient()
 
     answer = verdict(plugin, evolve(CREATE, request_headers=headers))
@@ -74,16 +74,18 @@ SEEN = {
 
 
 @every("request_", SEEN.values(), ids=SEEN)
-def test_what_was_shown_is_the_authors_to_judge(request_: AuthZRequest) -> None:
-    """Nothing is denied that the plugin sees whole."""
+def test_a_request_that_was_shown_whole_is_decided_by_authorize_request(
+    request_: AuthZRequest,
+) -> None:
+    """A request that has no body counts as shown whole, too."""
     plugin = Lenient()
 
     assert verdict(plugin, request_) == Verdict(True)
     assert plugin.asked == [request_]
 
 
-def test_half_a_body_was_not_shown() -> None:
-    """A body that is shorter than its length is not judged by its beginning."""
+def test_a_request_of_which_only_a_part_of_the_body_was_shown_is_denied() -> None:
+    """A body that is shorter than its Content-Length counts as withheld."""
     request = evolve(CREATE, request_headers={"Content-Length": "9"}, request_body=b"{}")
 
     assert request.body_withheld
@@ -91,15 +93,17 @@ def test_half_a_body_was_not_shown() -> None:
 
 
 @every("method", ["GET", "DELETE", "HEAD", "OPTIONS", "BREW"])
-def test_a_body_with_any_method_counts(method: str) -> None:
-    """A body that is announced is one, whatever the method."""
+def test_a_body_that_is_announced_but_not_shown_is_withheld_whatever_the_method(
+    method: str,
+) -> None:
+    """A Content-Length of 1 announces a body, even for GET or an unknown method."""
     assert AuthZRequest(
         request_method=method, request_headers={"Content-Length": "1"}
     ).body_withheld
 
 
-def test_an_author_may_decide_about_what_was_not_shown() -> None:
-    """Builds can be let pass; what the author does not name is denied still."""
+def test_authorize_unseen_may_allow_a_request_whose_body_was_not_shown() -> None:
+    """An override allows build contexts here; other requests are still denied."""
     tar = evolve(CREATE, request_headers={"Content-Type": "application/x-tar"})
 
     assert verdict(Builder(), tar) == Verdict(True)

@@ -106,22 +106,22 @@ class TestB8(Table):
     [("exists", ("a",), "Exists", False), ("status", (), "Status", ())],
 )
 @pytest.mark.parametrize("reply", [status(404), status(500), b"", [], refused()])
-def test_these_failures_mean_no(
+def test_a_failed_call_of_exists_or_status_gives_false_or_no_pairs(
     method: str, arguments: tuple[str, ...], path: str, result: Any, reply: Any
 ) -> None:
-    """B8: Exists is false and Status none on any failure."""
+    """B8: any failure of these two calls counts as such a result, and raises nothing."""
     assert getattr(replying(GraphDriver, path, reply), method)(*arguments) == result
 
 
-def test_an_error_of_exists_means_no() -> None:
-    """B8: Err is a failure too."""
+def test_err_in_the_response_to_exists_means_false() -> None:
+    """B8: Err is a failure too, even beside a true Exists."""
     reply = {"Exists": True, "Err": "no idea"}
 
     assert replying(GraphDriver, "Exists", reply).exists("a") is False
 
 
-def test_an_error_beside_capabilities_and_status_is_ignored() -> None:
-    """B8: what the answer says otherwise counts."""
+def test_err_in_the_responses_to_capabilities_and_status_is_ignored() -> None:
+    """B8: Err beside the other keys of these two responses raises nothing."""
     capabilities = {"Capabilities": {"ReproducesExactDiffs": True}, "Err": "x"}
     state = {"Status": [["a", "b"]], "Err": "x"}
 
@@ -131,28 +131,28 @@ def test_an_error_beside_capabilities_and_status_is_ignored() -> None:
     assert replying(GraphDriver, "Status", state).status() == (("a", "b"),)
 
 
-def test_a_driver_may_lack_capabilities() -> None:
-    """B8: 404 gives the defaults, another failure is an error."""
+def test_a_graph_driver_may_lack_the_method_capabilities() -> None:
+    """B8: status 404 gives the defaults, another error status is raised."""
     assert replying(GraphDriver, "Capabilities", status(404)).capabilities() == GraphCapabilities()
     with pytest.raises(StatusError):
         replying(GraphDriver, "Capabilities", status(500)).capabilities()
 
 
 @pytest.mark.parametrize("reply", [status(500, "x"), b"", refused()])
-def test_cleanup_may_fail(reply: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """B8: a failure of the call is ignored, but logged."""
+def test_a_failed_call_of_cleanup_is_ignored(reply: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """B8: a cleanup that fails is logged, but raises nothing."""
     assert replying(GraphDriver, "Cleanup", reply).cleanup() is None
     assert ["cleaning up failed" in record.getMessage() for record in caplog.records] == [True]
 
 
-def test_cleanup_reports_the_drivers_own_error() -> None:
-    """B8: Err in an answer 200 counts."""
+def test_err_in_the_response_to_cleanup_is_raised() -> None:
+    """B8: an error that the driver reports with status 200 is not ignored."""
     with pytest.raises(DriverError, match="busy"):
         replying(GraphDriver, "Cleanup", {"Err": "busy"}).cleanup()
 
 
 def test_diff_streams_an_archive() -> None:
-    """B8: the body is the archive as it is; the request leaves an empty parent out."""
+    """B8: the response's body is the archive; the request leaves an empty parent out."""
     client, line = client_to({"GraphDriver.Diff": iter([b"ta", b"r"])})
 
     assert list(GraphDriver(client).diff("a", "")) == [b"ta", b"r"]
@@ -160,8 +160,8 @@ def test_diff_streams_an_archive() -> None:
 
 
 @pytest.mark.parametrize("archive", [b"tar", [b"t", b"", b"ar"]])
-def test_both_ends_of_diff_meet(archive: Any) -> None:
-    """B8: the plugin gives bytes, or chunks as they come."""
+def test_an_archive_that_the_plugin_returns_from_diff_arrives_at_the_host(archive: Any) -> None:
+    """B8: the plugin returns bytes, or an iterable of chunks."""
     part, received = part_of(GraphDriver, {"diff": archive})
     client, _ = client_to(PluginApp(part))
 
@@ -169,8 +169,8 @@ def test_both_ends_of_diff_meet(archive: Any) -> None:
     assert received == [("diff", "a", "b")]
 
 
-def test_a_failure_of_diff_has_a_status() -> None:
-    """B8: only another status than 200 is an error."""
+def test_an_exception_of_diff_is_a_status_error_for_the_host() -> None:
+    """B8: as the body with status 200 is the archive, an error needs another status."""
     part, _ = part_of(GraphDriver, {"diff": OSError("no layer")})
     client, _ = client_to(PluginApp(part))
 
@@ -179,7 +179,7 @@ def test_a_failure_of_diff_has_a_status() -> None:
 
 
 class Unpacking(GraphDriver):
-    """Counts what it is given, and notes how it came."""
+    """A graph driver that returns an archive's size, and records the archive's type."""
 
     def __init__(self) -> None:
         self.received: list[Any] = []
@@ -190,7 +190,7 @@ class Unpacking(GraphDriver):
 
 
 def test_apply_diff_has_its_arguments_in_the_query() -> None:
-    """B8: the body is the archive alone, and the answer its size."""
+    """B8: the body is the archive alone, and the response is its size."""
     client, line = client_to({"GraphDriver.ApplyDiff": {"Size": 3}})
 
     assert GraphDriver(client).apply_diff("a", "b", iter([b"t", b"ar"])) == 3
@@ -202,8 +202,8 @@ def test_apply_diff_has_its_arguments_in_the_query() -> None:
     ("query", "layers"),
     [("id=a&parent=b", ("a", "b")), ("parent=b&id=a", ("a", "b")), ("id=a&parent=", ("a", ""))],
 )
-def test_apply_diff_hands_the_archive_on_as_it_comes(query: str, layers: Any) -> None:
-    """B8: unread, and without a bound on its size."""
+def test_the_implementation_of_apply_diff_gets_the_archive_unread(query: str, layers: Any) -> None:
+    """B8: the archive may be larger than ``max_request_bytes``."""
     part = Unpacking()
 
     def chunks() -> Iterator[bytes]:
@@ -216,8 +216,8 @@ def test_apply_diff_hands_the_archive_on_as_it_comes(query: str, layers: Any) ->
     assert part.received == [(*layers, type(chunks()))]
 
 
-def test_both_ends_of_apply_diff_meet() -> None:
-    """B8: what is sent arrives, and its size comes back."""
+def test_an_archive_that_the_host_sends_by_apply_diff_arrives_at_the_plugin() -> None:
+    """B8: the size that the plugin returns arrives at the host."""
     part = Unpacking()
     client, _ = client_to(PluginApp(part))
 
@@ -226,7 +226,7 @@ def test_both_ends_of_apply_diff_meet() -> None:
 
 
 @pytest.mark.parametrize("path", ["GraphDriver.ApplyDiff", "GraphDriver.ApplyDiff?id=&parent=b"])
-def test_apply_diff_needs_a_layer(path: str) -> None:
+def test_apply_diff_without_the_id_of_a_layer_is_refused_with_status_400(path: str) -> None:
     """B8: without an id in the query there is nothing to apply to."""
     part = Unpacking()
 
@@ -234,7 +234,7 @@ def test_apply_diff_needs_a_layer(path: str) -> None:
     assert part.received == []
 
 
-def test_an_error_of_apply_diff_is_told() -> None:
-    """B8: Err in an answer 200."""
+def test_err_in_the_response_to_apply_diff_is_raised() -> None:
+    """B8: Err in a response with status 200 is a DriverError."""
     with pytest.raises(DriverError, match="full"):
         replying(GraphDriver, "ApplyDiff", {"Err": "full"}).apply_diff("a", "b", b"tar")

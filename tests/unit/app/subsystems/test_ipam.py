@@ -80,10 +80,10 @@ class TestB4(Table):
         ("request_address", ("p",), '{"PoolID":"p","Address":"","Options":null}'),
     ],
 )
-def test_what_is_not_asked_for_is_empty_and_options_are_null(
+def test_an_implementation_accepts_the_empty_values_that_engines_send(
     method: str, arguments: tuple[Any, ...], sent: str
 ) -> None:
-    """B4: the defaults of the definition are what an engine sends."""
+    """B4: engines send an empty string, null or false for what they do not request."""
     result = PoolResponse("p", "::/64") if method == "request_pool" else AddressResponse("::1/64")
     part, received = part_of(IpamDriver, {method: result})
     app = PluginApp(part)
@@ -95,8 +95,8 @@ def test_what_is_not_asked_for_is_empty_and_options_are_null(
 
 
 @every("reply", [{"Error": "no"}, {"Err": "no"}, [], b"", status(404), status(500), refused()])
-def test_capabilities_that_fail_in_any_way_are_none(reply: Any) -> None:
-    """B4: the driver is taken with both false."""
+def test_a_failed_call_of_get_capabilities_means_no_capabilities(reply: Any) -> None:
+    """B4: the host goes on as if the driver had returned false for both."""
     driver = replying(IpamDriver, "GetCapabilities", reply)
 
     assert driver.get_capabilities() == IpamCapabilities(False, False)
@@ -110,8 +110,10 @@ def test_capabilities_that_fail_in_any_way_are_none(reply: Any) -> None:
         (status(500, "used up"), StatusError, "IpamDriver.RequestPool: used up"),
     ],
 )
-def test_an_error_is_one_by_either_name(reply: Any, kind: type[Exception], text: str) -> None:
-    """B4: Error in an answer 200, Err in another; and Err in an answer 200 is not a success."""
+def test_an_error_of_an_ipam_driver_is_raised_under_the_key_error_or_err(
+    reply: Any, kind: type[Exception], text: str
+) -> None:
+    """B4: either key with status 200 is a DriverError, another status a StatusError."""
     with pytest.raises(kind) as caught:
         replying(IpamDriver, "RequestPool", reply).request_pool("l")
 
@@ -119,16 +121,16 @@ def test_an_error_is_one_by_either_name(reply: Any, kind: type[Exception], text:
 
 
 @pytest.mark.parametrize("address", ["", "10.0.0.1", "10.0.0.1/99", "ten/8"])
-def test_a_response_without_an_address_is_refused(address: str) -> None:
-    """B4: an address comes as CIDR, and an empty one is none."""
+def test_a_response_without_an_address_and_its_prefix_is_refused(address: str) -> None:
+    """B4: addresses and pools are in CIDR notation, and may not be empty."""
     with pytest.raises(WireError, match=r"IpamDriver.RequestAddress"):
         replying(IpamDriver, "RequestAddress", {"Address": address}).request_address("p")
     with pytest.raises(WireError, match=r"IpamDriver.RequestPool"):
         replying(IpamDriver, "RequestPool", {"PoolID": "p", "Pool": address}).request_pool("l")
 
 
-def test_an_implementation_tells_errors_the_safe_way() -> None:
-    """B4: not 200, with Err, which engines read for IPAM too."""
+def test_an_exception_of_an_ipam_implementation_becomes_status_500_with_err() -> None:
+    """B4: engines recognize this as an error, while they ignore Err with status 200."""
     part, _ = part_of(IpamDriver, {"release_pool": LookupError("no such pool")})
 
     answer = asked(PluginApp(part), "IpamDriver.ReleasePool", '{"PoolID":"p"}')
@@ -140,7 +142,7 @@ def test_an_implementation_tells_errors_the_safe_way() -> None:
     "pool", ["10.0.0.0", "10.0.0.0/255.255.0.0", "fe80::%eth0/64", "10.0.0.0/024", "10.0.0.0/33"]
 )
 def test_a_pool_that_go_could_not_read_is_refused_at_both_ends(pool: str) -> None:
-    """B4: pools, leases and the gateway in a pool's data, as ``netip.ParsePrefix`` reads them."""
+    """B4: pools, addresses and gateways must be what ``netip.ParsePrefix`` accepts."""
     right = {"PoolID": "p", "Pool": "10.0.0.0/8"}
     with pytest.raises(WireError):
         replying(IpamDriver, "RequestPool", {**right, "Pool": pool}).request_pool("s")

@@ -75,15 +75,15 @@ class TestB6(Table):
 
 
 @every("reply", [{}, {"Err": "no"}, {"ReadLogs": True}, {"Cap": 1}, status(404), refused()])
-def test_a_driver_cannot_read_unless_it_says_so(reply: Any) -> None:
-    """B6: any failure means no read support, and so does the unwrapped form of the docs."""
+def test_a_log_driver_can_read_logs_only_if_its_capabilities_say_so(reply: Any) -> None:
+    """B6: any failure means that it cannot; so does ReadLogs without Cap around it."""
     driver = replying(LogDriver, "Capabilities", reply)
 
     assert driver.capabilities() == LogCapabilities(read_logs=False)
 
 
 def test_read_logs_streams_frames() -> None:
-    """B6: the request has Info and Config, the answer is entries as frames."""
+    """B6: the request has Info and Config, the response is a frame for each entry."""
     entries = (LINE, LogEntry("stderr", 2, b"two\n"))
     client, line = client_to({"LogDriver.ReadLogs": b"".join(map(encode_frame, entries))})
     config = ReadConfig("2026-01-01T00:00:00Z", tail=5, follow=True)
@@ -97,8 +97,8 @@ def test_read_logs_streams_frames() -> None:
     )
 
 
-def test_both_ends_of_read_logs_meet() -> None:
-    """B6: what the plugin yields is what the host reads."""
+def test_entries_that_the_plugin_yields_from_read_logs_arrive_at_the_host() -> None:
+    """B6: the arguments of the host arrive at the plugin."""
     part, received = part_of(LogDriver, {"read_logs": iter([LINE, LINE])})
     client, _ = client_to(PluginApp(part))
 
@@ -106,8 +106,8 @@ def test_both_ends_of_read_logs_meet() -> None:
     assert received == [("read_logs", INFO, ReadConfig())]
 
 
-def test_an_unset_config_means_all_lines() -> None:
-    """B6: absent fields are an engine's own defaults."""
+def test_a_request_of_read_logs_without_config_means_all_lines() -> None:
+    """B6: absent keys have the defaults of an engine: no time limits, no following."""
     part, received = part_of(LogDriver, {"read_logs": []})
 
     assert asked(PluginApp(part), "LogDriver.ReadLogs", '{"Info":{"ContainerID":"c"}}') == (
@@ -123,8 +123,8 @@ def test_an_unset_config_means_all_lines() -> None:
     ]
 
 
-def test_a_driver_without_read_logs_answers_404() -> None:
-    """B6: the host's iterator raises at its first step."""
+def test_a_log_driver_without_read_logs_responds_with_status_404() -> None:
+    """B6: the host's iterator sends nothing, and raises nothing, before its first step."""
     part, _ = part_of(LogDriver, {"start_logging": None})
     client, line = client_to(PluginApp(part))
 
@@ -143,8 +143,8 @@ def _broken(*entries: LogEntry) -> Iterator[LogEntry]:
     raise OSError("the disk is gone")
 
 
-def test_a_failure_before_the_first_entry_has_a_status() -> None:
-    """B6: errors come by another status than 200."""
+def test_an_exception_before_the_first_log_entry_becomes_status_500() -> None:
+    """B6: an error is reported by another status than 200."""
     part, _ = part_of(LogDriver, {"read_logs": _broken()})
 
     answer = asked(PluginApp(part), "LogDriver.ReadLogs", "{}")
@@ -152,8 +152,8 @@ def test_a_failure_before_the_first_entry_has_a_status() -> None:
     assert answer == (500, '{"Err":"the disk is gone"}')
 
 
-def test_a_failure_after_an_entry_cuts_the_response_off() -> None:
-    """B6: the host has the entries so far, and an error; the plugin goes on serving."""
+def test_an_exception_after_a_log_entry_cuts_the_response_off() -> None:
+    """B6: the host gets the entries so far and a WireError; the plugin goes on serving."""
     part, _ = part_of(LogDriver, {"read_logs": _broken(LINE), "stop_logging": None})
     client, _ = client_to(PluginApp(part))
     entries = LogDriver(client).read_logs(INFO, ReadConfig())
@@ -164,8 +164,8 @@ def test_a_failure_after_an_entry_cuts_the_response_off() -> None:
     assert LogDriver(client).stop_logging(FIFO) is None
 
 
-def test_giving_up_ends_the_plugins_iterator() -> None:
-    """A host that closes its iterator closes the plugin's."""
+def test_closing_the_hosts_iterator_closes_the_iterator_of_the_plugin() -> None:
+    """A plugin that follows a log stops when its host stops reading."""
     ended: list[bool] = []
 
     def following() -> Iterator[LogEntry]:
@@ -200,7 +200,7 @@ def test_giving_up_ends_the_plugins_iterator() -> None:
     ],
 )
 def test_a_line_that_is_read_ends_with_a_newline(entry: LogEntry, line: bytes) -> None:
-    """B6: added where it lacks, after the last piece of a line that was cut."""
+    """B6: a missing newline is added, to a line in pieces only after the last one."""
     part, _ = part_of(LogDriver, {"read_logs": [entry]})
     client, _ = client_to(PluginApp(part))
 

@@ -1,4 +1,4 @@
-"""Log frames whose bytes come in pieces of any size, read without waiting for any."""
+"""Reading log frames that arrive in pieces of any size, without waiting for bytes."""
 
 import pytest
 
@@ -12,8 +12,8 @@ TOO_LARGE = (MAX_FRAME_BYTES + 1).to_bytes(4, "big")
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 1000])
-def test_entries_come_once_their_last_byte_has(size: int) -> None:
-    """However the bytes are cut, each entry comes once and in order."""
+def test_feed_returns_an_entry_when_its_last_byte_has_arrived(size: int) -> None:
+    """However the bytes are split, each entry is returned once and in order."""
     frames = FrameReader()
     data = encode_frame(ENTRY) + encode_frame(LogEntry()) + encode_frame(OTHER)
     entries = []
@@ -24,8 +24,8 @@ def test_entries_come_once_their_last_byte_has(size: int) -> None:
     assert entries == [ENTRY, LogEntry(), OTHER]
 
 
-def test_what_lacks_is_asked_for_and_no_more() -> None:
-    """First a length, then the message: a reader blocks for nothing else."""
+def test_room_is_the_number_of_bytes_that_the_next_step_lacks() -> None:
+    """First a length is read, then the message: a reader waits for no other bytes."""
     frames = FrameReader()
     frame = encode_frame(ENTRY)
 
@@ -39,8 +39,8 @@ def test_what_lacks_is_asked_for_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("bad", [TOO_LARGE, b"\0\0\0\x01\xff"], ids=["too large", "no entry"])
-def test_entries_before_a_bad_frame_are_not_lost(bad: bytes) -> None:
-    """They are returned first; whatever is asked next is the error."""
+def test_entries_before_a_bad_frame_are_returned_before_its_error(bad: bytes) -> None:
+    """The next ``feed`` or ``end`` raises the WireError of the bad frame."""
     frames = FrameReader()
 
     assert frames.feed(encode_frame(ENTRY) + bad) == [ENTRY]
@@ -50,15 +50,15 @@ def test_entries_before_a_bad_frame_are_not_lost(bad: bytes) -> None:
 
 
 @pytest.mark.parametrize("bad", [TOO_LARGE, b"\0\0\0\x01\xff"], ids=["too large", "no entry"])
-def test_a_bad_frame_is_an_error_at_once(bad: bytes) -> None:
-    """With nothing before it there is nothing to return."""
+def test_a_bad_frame_without_entries_before_it_raises_at_once(bad: bytes) -> None:
+    """``feed`` has no entry to return, so it raises the WireError itself."""
     with pytest.raises(WireError, match="log"):
         FrameReader().feed(bad)
 
 
 @pytest.mark.parametrize("came", [b"\0", b"\0\0\0\x09", b"\0\0\0\x09abc"])
 def test_an_end_within_a_frame_is_an_error(came: bytes) -> None:
-    """A part of a length or of a message is not an entry."""
+    """If only a part of a length or of a message has arrived, ``end`` raises a WireError."""
     frames = FrameReader()
 
     assert frames.feed(came) == []

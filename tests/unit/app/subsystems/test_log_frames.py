@@ -32,13 +32,13 @@ def entries(data: bytes) -> Iterator[LogEntry]:
 
 
 def test_a_frame_is_a_length_and_a_message() -> None:
-    """B6: uint32 big-endian, then proto3, in which zeros are left out."""
+    """B6: the length is a big-endian uint32, the message proto3, in which zeros are left out."""
     assert encode_frame(ENTRY) == b"\0\0\0\x0f" + ENTRY_BYTES
     assert encode_frame(LogEntry()) == b"\0\0\0\0"
 
 
 def test_half_of_a_surrogate_pair_is_written_as_a_replacement_character() -> None:
-    """As in JSON: one bad text of a program does not end its log."""
+    """One invalid text of a program does not end its log with an error."""
     half, whole = "a\ud800", "a\ufffd"
     entry = LogEntry("stdout", 1, b"a", True, PartialLog(True, half, 1), {half: half})
 
@@ -64,20 +64,20 @@ def test_half_of_a_surrogate_pair_is_written_as_a_replacement_character() -> Non
     ],
 )
 @pytest.mark.parametrize("bite", [1, 3, 1 << 20])
-def test_what_is_written_is_read_again(entry: LogEntry, bite: int) -> None:
-    """Two frames in a row, however they come in."""
+def test_log_entries_are_decoded_as_they_were_encoded(entry: LogEntry, bite: int) -> None:
+    """Two frames in a row are read in pieces of any size."""
     assert list(decode_frames(in_bites(encode_frame(entry) * 2, bite))) == [entry, entry]
 
 
 def test_a_line_of_16_kib_is_one_frame() -> None:
-    """B6: an engine's longest line, with a length of three bytes."""
+    """B6: the longest line of an engine has a length of three bytes in the message."""
     frame = encode_frame(LogEntry(line=b"x" * (16 << 10)))
 
     assert frame[:8] == (4 + (16 << 10)).to_bytes(4, "big") + b"\x1a\x80\x80\x01"
 
 
-def test_entries_come_as_they_are_written() -> None:
-    """The first is there before the second is."""
+def test_an_entry_is_returned_before_the_next_one_is_read() -> None:
+    """``decode_frames`` reads no byte beyond the entry that it yields."""
     file = BytesIO(encode_frame(ENTRY) * 2)
 
     assert next(decode_frames(file.read)) == ENTRY
@@ -112,8 +112,8 @@ def test_unknown_fields_are_skipped(unknown: bytes) -> None:
         (b"\x32\x00", LogEntry(attrs={"": ""})),
     ],
 )
-def test_odd_but_right_messages_are_read(message: bytes, entry: LogEntry) -> None:
-    """The last of two counts, numbers may be longer than need be, text is never an error."""
+def test_unusual_but_valid_messages_are_decoded(message: bytes, entry: LogEntry) -> None:
+    """The last of two values counts, numbers may be padded, invalid text is replaced."""
     assert decode_entry(message) == entry
 
 
@@ -136,15 +136,15 @@ def test_odd_but_right_messages_are_read(message: bytes, entry: LogEntry) -> Non
         (b"\x32\x02\x08\x01", "a field of a log entry has the wrong protobuf wire type"),
     ],
 )
-def test_what_is_no_entry_is_an_error(message: bytes, reason: str) -> None:
-    """A WireError says what is wrong; nothing else is ever raised."""
+def test_a_message_that_is_not_a_log_entry_is_an_error(message: bytes, reason: str) -> None:
+    """The WireError says what is wrong with the message."""
     with pytest.raises(WireError, match=f"^not a log entry: {reason}$"):
         list(entries(framed(message)))
 
 
 @every("size", [1, 3, 4, 5, 18])
 def test_a_frame_that_is_cut_off_is_an_error(size: int) -> None:
-    """B6: an end anywhere but between frames; what came before is given."""
+    """B6: the entries before that frame are returned, then a WireError is raised."""
     frame = encode_frame(ENTRY)
     read = entries(frame + frame[:size])
 
@@ -154,7 +154,7 @@ def test_a_frame_that_is_cut_off_is_an_error(size: int) -> None:
 
 
 def test_a_frame_that_is_too_large_is_refused_unread() -> None:
-    """A length is no reason to fill the memory."""
+    """Only the length of the frame is read, so that a large one cannot fill the memory."""
     file = BytesIO((MAX_FRAME_BYTES + 1).to_bytes(4, "big") + bytes(100))
 
     with pytest.raises(WireError, match=r"^a log frame of 16777217 bytes; the limit is 16777216$"):
@@ -162,6 +162,6 @@ def test_a_frame_that_is_too_large_is_refused_unread() -> None:
     assert file.tell() == 4
 
 
-def test_no_bytes_are_no_entries() -> None:
-    """B6: an end between frames is the end."""
+def test_an_empty_stream_has_no_log_entries() -> None:
+    """B6: a stream that ends between two frames has ended normally."""
     assert list(entries(b"")) == []

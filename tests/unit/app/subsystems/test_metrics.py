@@ -21,17 +21,17 @@ class TestB7(Table):
 
 
 @pytest.mark.parametrize("reply", [b"", b"not JSON", {"Err": "lost"}])
-def test_the_response_is_not_read(reply: Any) -> None:
-    """B7: any body of an answer 200 is a success."""
+def test_the_body_of_a_response_with_status_200_is_ignored(reply: Any) -> None:
+    """B7: any body with status 200 means success, even one with Err."""
     assert replying(MetricsCollector, "StartMetrics", reply).start_metrics() is None
 
 
-def test_another_status_is_an_error() -> None:
-    """B7: only the status counts."""
+def test_a_status_other_than_200_is_an_error() -> None:
+    """B7: the status alone says whether a call has failed."""
     with pytest.raises(StatusError, match="no socket"):
         replying(MetricsCollector, "StopMetrics", status(500, "no socket")).stop_metrics()
 
 
-def test_a_managed_plugin_finds_the_metrics_here() -> None:
-    """B7: the engine's socket, bind-mounted."""
+def test_metrics_socket_is_the_path_of_the_socket_in_a_managed_plugin() -> None:
+    """B7: the engine bind-mounts its own socket at this path."""
     assert METRICS_SOCKET == "/run/docker/metrics.sock"

@@ -155,7 +155,7 @@ class TestB3(Table):
 def test_an_empty_connectivity_scope_copies_the_scope(
     reply: Any, expected: NetworkCapabilities
 ) -> None:
-    """B3: only Scope is mandatory."""
+    """B3: ConnectivityScope may be absent or empty, and is then the same as Scope."""
     assert replying(NetworkDriver, "GetCapabilities", reply).get_capabilities() == expected
 
 
@@ -163,14 +163,14 @@ def test_an_empty_connectivity_scope_copies_the_scope(
     "reply",
     [{}, {"Scope": ""}, {"Scope": "Local"}, {"Scope": "local", "ConnectivityScope": "GLOBAL"}],
 )
-def test_a_scope_is_taken_to_the_letter(reply: Any) -> None:
-    """B3: no case folding, and nothing but "local" and "global"."""
+def test_a_scope_other_than_exactly_local_or_global_is_refused(reply: Any) -> None:
+    """B3: upper and lower case count, and an absent or empty Scope is an error."""
     with pytest.raises(WireError, match=r"scope"):
         replying(NetworkDriver, "GetCapabilities", reply).get_capabilities()
 
 
-def test_an_implementation_cannot_give_another_scope() -> None:
-    """B3: the mistake shows where it is made."""
+def test_capabilities_with_an_invalid_scope_cannot_be_made() -> None:
+    """B3: an implementation gets a ValueError where it makes the mistake."""
     with pytest.raises(ValueError, match="'Global'"):
         NetworkCapabilities("Global")
 
@@ -182,10 +182,10 @@ EXTERNAL: list[tuple[str, str, tuple[Any, ...]]] = [
 
 
 @pytest.mark.parametrize(("name", "path", "arguments"), EXTERNAL)
-def test_a_plugin_may_lack_external_connectivity(
+def test_a_network_plugin_may_lack_the_methods_of_external_connectivity(
     name: str, path: str, arguments: tuple[Any, ...]
 ) -> None:
-    """B3: 404 is tolerated here, and no other failure is."""
+    """B3: status 404 of these two methods is ignored, and no other failure is."""
     call = getattr(replying(NetworkDriver, path, status(404)), name)
     failing = getattr(replying(NetworkDriver, path, status(500, "no")), name)
 
@@ -194,35 +194,35 @@ def test_a_plugin_may_lack_external_connectivity(
         failing(*arguments)
 
 
-def test_every_other_method_must_be_there() -> None:
-    """B3: 404 of Join is an error."""
+def test_status_404_for_any_other_method_is_an_error() -> None:
+    """B3: a plugin may not lack Join, for example."""
     with pytest.raises(StatusError):
         replying(NetworkDriver, "Join", status(404)).join("n", "e", "s", {})
 
 
 @pytest.mark.parametrize("reply", [{}, {"Interface": None}, None])
-def test_no_interface_keeps_what_was_set(reply: Any) -> None:
-    """B3: no top-level or null Interface changes nothing."""
+def test_a_response_to_create_endpoint_without_an_interface_is_none(reply: Any) -> None:
+    """B3: if Interface is absent or null, the engine keeps its own addresses."""
     driver = replying(NetworkDriver, "CreateEndpoint", reply)
 
     assert driver.create_endpoint("n", "e", EndpointInterface(), {}) is None
 
 
-def test_a_join_may_answer_nothing_at_all() -> None:
-    """B3: every field of the answer has a zero."""
+def test_the_response_to_join_may_be_empty() -> None:
+    """B3: each field that is absent or null has a default."""
     driver = replying(NetworkDriver, "Join", {"StaticRoutes": None, "InterfaceName": None})
 
     assert driver.join("n", "e", "s", {}) == JoinResponse()
 
 
-def test_an_error_comes_before_the_fields_of_a_response() -> None:
-    """B0: an answer with Err is an error, though its Scope would be one too."""
+def test_err_in_a_response_is_raised_before_its_other_keys_are_checked() -> None:
+    """B0: a response with Err is a DriverError, although its Scope is missing, too."""
     with pytest.raises(DriverError, match=r"(?m)^NetworkDriver.GetCapabilities: not now$"):
         replying(NetworkDriver, "GetCapabilities", {"Err": "not now"}).get_capabilities()
 
 
-def test_a_scope_that_is_none_is_told_in_one_sentence() -> None:
-    """With what came instead, and without the insides of the library that checks it."""
+def test_the_error_for_an_invalid_scope_is_one_sentence() -> None:
+    """The error has the scope that was received, and no details of the attrs library."""
     with pytest.raises(WireError) as caught:
         replying(NetworkDriver, "GetCapabilities", {"Scope": "moon"}).get_capabilities()
 
@@ -249,7 +249,7 @@ def test_null_lists_and_options_are_empty() -> None:
     ],
 )
 def test_an_interface_that_an_engine_could_not_read_is_refused(reply: Any) -> None:
-    """B3: at the host's end as at the plugin's, where it cannot be made."""
+    """B3: the host raises a WireError for an address that an engine could not parse."""
     with pytest.raises(WireError):
         replying(NetworkDriver, "CreateEndpoint", reply).create_endpoint(
             "n", "e", EndpointInterface(), {}
@@ -268,14 +268,14 @@ def test_an_interface_that_an_engine_could_not_read_is_refused(reply: Any) -> No
     ],
 )
 def test_a_gateway_or_a_route_that_an_engine_could_not_read_is_refused(reply: Any) -> None:
-    """B3: plain addresses for gateways and next hops, CIDR for destinations."""
+    """B3: gateways and next hops are plain addresses, destinations are in CIDR notation."""
     with pytest.raises(WireError):
         replying(NetworkDriver, "Join", reply).join("n", "e", "s", {})
 
 
 @every("value", ["10.0.0.0", "10.0.0.0/255.255.0.0", "fe80::%eth0/64", "10.0.0.0/033"])
-def test_the_addresses_of_a_network_are_read_as_an_engine_reads_them(value: str) -> None:
-    """B3: in CIDR notation, where they are sent and where they are received."""
+def test_a_pool_or_a_gateway_that_an_engine_could_not_read_is_refused(value: str) -> None:
+    """B3: both must be in CIDR notation, where they are sent and where they are received."""
     with pytest.raises(ValueError, match="pool"):
         IPAMData("local", pool=value)
     with pytest.raises(ValueError, match="gateway"):

@@ -56,8 +56,8 @@ class TestB9(Table):
     )
 
 
-def test_the_manifest_names_it_in_lower_case() -> None:
-    """B9: Implements has another name than the paths."""
+def test_the_manifest_of_a_secret_provider_names_secretprovider() -> None:
+    """B9: Implements has this name, while the paths have SecretProvider."""
     part, _ = part_of(SecretProvider, {"get_secret": Secret(b"x")})
 
     assert asked(PluginApp(part), "Plugin.Activate") == (200, '{"Implements":["secretprovider"]}')
@@ -71,19 +71,19 @@ def test_a_response_without_a_secret_is_refused(value: str | None) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 512_000])
-def test_a_secret_of_another_size_is_refused(size: int) -> None:
-    """B9: it has from 1 to 511,999 bytes."""
+def test_a_secret_that_is_empty_or_too_large_is_refused(size: int) -> None:
+    """B9: a secret has from 1 to 511,999 bytes."""
     assert [len(Secret(bytes(right)).value) for right in (1, 511_999)] == [1, 511_999]
     with pytest.raises(ValueError, match=f"^a secret must have 1 to 511999 bytes, not {size}$"):
         Secret(bytes(size))
 
 
-def test_a_secret_is_not_printed() -> None:
-    """What ends up in logs tells the size alone."""
+def test_the_repr_of_a_secret_does_not_have_its_value() -> None:
+    """A secret that is printed or logged shows its size, but not its value."""
     assert repr(Secret(b"hunter2")) == "Secret(7 bytes, do_not_reuse=False)"
 
 
-def test_an_error_comes_before_the_missing_value() -> None:
-    """B9: Err in an answer 200 is the driver's own error."""
+def test_err_in_a_response_is_raised_before_the_missing_value() -> None:
+    """B9: Err with status 200 is a DriverError, although a secret is missing, too."""
     with pytest.raises(DriverError, match="sealed"):
         replying(SecretProvider, "GetSecret", {"Err": "sealed"}).get_secret(SecretRequest("key"))

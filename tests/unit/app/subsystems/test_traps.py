@@ -1,6 +1,6 @@
-"""What has gone wrong elsewhere: the traps of protocol.md B11 that concern what is said.
+"""Known mistakes of other hosts: the traps of protocol.md B11 about the content of messages.
 
-The traps of time and of place, 4 to 6, 13, 15, 17, 19 and 20, are in
+The traps about time and paths, 4 to 6, 13, 15, 17, 19 and 20, are in
 ``test_traps_of_hosts.py``.
 """
 
@@ -32,7 +32,7 @@ from tests.unit.app.subsystems.exchanges import asked, client_to, part_of, reply
 
 
 def test_1_a_retry_sends_the_whole_body_again() -> None:
-    """Trap 1: the second attempt carries what the first did."""
+    """Trap 1: the second attempt has the same body as the first."""
     client, line = client_to({"VolumeDriver.Remove": script(drops(), {})})
 
     VolumeDriver(client).remove("db")
@@ -40,8 +40,8 @@ def test_1_a_retry_sends_the_whole_body_again() -> None:
     assert [request.read() for request in line.requests] == [b'{"Name":"db"}\n'] * 2
 
 
-def test_1_a_retry_of_an_archive_sends_no_rest_of_it() -> None:
-    """Trap 1: an archive that was partly read and cannot be rewound is not sent again."""
+def test_1_an_archive_that_was_partly_read_is_not_sent_again() -> None:
+    """Trap 1: a retry of data that cannot be rewound would send only the rest."""
     client, line = client_to({"GraphDriver.ApplyDiff": script(drops(), {"Size": 6})})
 
     with pytest.raises(TransportError, match=r"partly read and cannot be rewound"):
@@ -51,7 +51,7 @@ def test_1_a_retry_of_an_archive_sends_no_rest_of_it() -> None:
 
 @pytest.mark.parametrize("code", [201, 204])
 def test_2_only_200_is_a_success(code: int) -> None:
-    """Trap 2: 201 and 204 are failures, and our plugins answer 200."""
+    """Trap 2: 201 and 204 are failures, and plugins of this library respond with 200."""
     part, _ = part_of(VolumeDriver, {"remove": None})
 
     with pytest.raises(StatusError) as caught:
@@ -69,21 +69,21 @@ def test_2_only_200_is_a_success(code: int) -> None:
         b'{"Volume":{"Name":"db","Mountpoint":null,"CreatedAt":null,"Status":null}}',
     ],
 )
-def test_3_whatever_an_engine_reads_is_read(answer: bytes) -> None:
-    """Trap 3: keys without case, the first value only, null for nothing."""
+def test_3_a_response_is_read_as_leniently_as_by_an_engine(answer: bytes) -> None:
+    """Trap 3: keys match in any case, only the first value counts, null means absent."""
     assert replying(VolumeDriver, "Get", answer).get("db") == Volume("db")
     assert replying(VolumeDriver, "Create", b"null").create("db") is None
 
 
 @pytest.mark.parametrize("key", ["Error", "Err"])
-def test_7_an_ipam_error_is_no_success(key: str) -> None:
-    """Trap 7: Error is the key, and Err is not mistaken for an address pool taken back."""
+def test_7_an_error_of_an_ipam_driver_is_raised_under_either_key(key: str) -> None:
+    """Trap 7: the key is Error, and engines take Err for a success."""
     with pytest.raises(DriverError, match="no such pool"):
         replying(IpamDriver, "ReleasePool", {key: "no such pool"}).release_pool("p")
 
 
-def test_8_an_error_never_allows() -> None:
-    """Trap 8: Err beside Allow is an error, and ours tells its own by a status."""
+def test_8_a_response_with_an_error_never_allows_a_request() -> None:
+    """Trap 8: Err beside Allow is an error; plugins of this library send a status."""
     part, _ = part_of(AuthZPlugin, {"authorize_request": RuntimeError("policy unreadable")})
     client, _ = client_to(PluginApp(part))
 
@@ -95,8 +95,8 @@ def test_8_an_error_never_allows() -> None:
         AuthZPlugin(client).authorize_request(AuthZRequest())
 
 
-def test_8_a_response_that_was_not_shown_is_told_from_an_empty_one() -> None:
-    """Trap 8: over 64 KiB there is no status, so a policy can fail closed."""
+def test_8_a_plugin_can_distinguish_a_response_that_was_not_shown_from_an_empty_one() -> None:
+    """Trap 8: engines hide a response over 64 KiB, also its status; a policy can deny it."""
 
     class Careful(AuthZPlugin):
         def authorize_response(self, request: AuthZRequest) -> Verdict:
@@ -120,19 +120,19 @@ def test_8_a_response_that_was_not_shown_is_told_from_an_empty_one() -> None:
     ],
 )
 def test_9_an_error_is_not_taken_for_an_absent_volume(reply: Any, error: type[Exception]) -> None:
-    """Trap 9: only an answer without a volume and without an error is None."""
+    """Trap 9: only a response without a volume and without an error gives None."""
     with pytest.raises(error):
         replying(VolumeDriver, "Get", reply).get("db")
 
 
 def test_10_null_among_volumes_is_refused() -> None:
-    """Trap 10: a WireError where others crashed."""
+    """Trap 10: such a list raises a WireError here, while an engine crashes."""
     with pytest.raises(WireError, match=r"VolumeDriver\.List: Volumes.*null"):
         replying(VolumeDriver, "List", {"Volumes": [{"Name": "a"}, None]}).list()
 
 
-def test_11_an_empty_time_is_read_but_never_written() -> None:
-    """Trap 11: CreatedAt is left out where it is not known."""
+def test_11_an_empty_creation_time_is_accepted_but_never_sent() -> None:
+    """Trap 11: a plugin leaves CreatedAt out if it is not known."""
     part, _ = part_of(VolumeDriver, {"get": Volume("db", "/v")})
     reply = {"Volume": {"Name": "db", "CreatedAt": ""}}
 
@@ -144,7 +144,7 @@ def test_11_an_empty_time_is_read_but_never_written() -> None:
 
 
 def test_12_each_mount_of_the_same_id_reaches_the_plugin() -> None:
-    """Trap 12: a plugin can count them, nothing is folded on the way."""
+    """Trap 12: equal calls are not merged, so that a plugin can count them."""
     part, received = part_of(VolumeDriver, {"mount": "/v", "unmount": None})
     client, _ = client_to(PluginApp(part))
     driver = VolumeDriver(client)
@@ -156,8 +156,8 @@ def test_12_each_mount_of_the_same_id_reaches_the_plugin() -> None:
     assert received == [("mount", "db", "1"), ("mount", "db", "1"), ("unmount", "db", "1")]
 
 
-def test_14_log_capabilities_and_options_have_their_real_keys() -> None:
-    """Trap 14: Cap and Config, whatever the documentation says."""
+def test_14_log_capabilities_and_options_have_the_keys_that_engines_use() -> None:
+    """Trap 14: the keys are Cap and Config, although Docker's docs have others."""
     part, received = part_of(LogDriver, {"capabilities": LogCapabilities(True), "read_logs": []})
     app = PluginApp(part)
     body = '{"ReadConfig":{"Tail":1},"Config":{"Tail":2}}'
@@ -167,8 +167,8 @@ def test_14_log_capabilities_and_options_have_their_real_keys() -> None:
     assert received[-1] == ("read_logs", LogInfo(), ReadConfig(tail=2))
 
 
-def test_16_lines_get_their_newline() -> None:
-    """Trap 16: the lines of a FIFO, given back as they came, do not run together."""
+def test_16_a_newline_is_added_to_log_lines() -> None:
+    """Trap 16: without a newline, a host would show the lines as one."""
     part, _ = part_of(LogDriver, {"read_logs": [LogEntry("stdout", 1, b"a")] * 2})
     client, _ = client_to(PluginApp(part))
 
@@ -177,8 +177,8 @@ def test_16_lines_get_their_newline() -> None:
     assert lines == [b"a\n", b"a\n"]
 
 
-def test_16_a_line_that_would_vanish_is_an_error() -> None:
-    """Trap 16: an engine shows stdout and stderr only."""
+def test_16_a_log_entry_of_an_unknown_source_is_an_error() -> None:
+    """Trap 16: an engine shows stdout and stderr only, and would drop the line."""
     part, _ = part_of(LogDriver, {"read_logs": [LogEntry("Stdout", 1, b"a")]})
 
     assert asked(PluginApp(part), "LogDriver.ReadLogs", "{}") == (
@@ -188,7 +188,7 @@ def test_16_a_line_that_would_vanish_is_an_error() -> None:
 
 
 def test_18_a_mac_address_is_bytes_in_options_and_text_in_the_interface() -> None:
-    """Trap 18: both arrive as they were sent."""
+    """Trap 18: both forms arrive as they were sent."""
     part, received = part_of(NetworkDriver, {"create_endpoint": None})
     client, _ = client_to(PluginApp(part))
     mac = bytes.fromhex("02420a000002")

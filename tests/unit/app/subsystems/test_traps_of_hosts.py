@@ -1,4 +1,4 @@
-"""What has gone wrong elsewhere: the traps of protocol.md B11 of time and of place."""
+"""Known mistakes of other hosts: the traps of protocol.md B11 about time and paths."""
 
 import math
 
@@ -33,8 +33,8 @@ from moby_plugins.testing import (
 from tests.unit.app.subsystems.exchanges import asked, client_to, part_of
 
 
-def test_4_a_handshake_that_hangs_ends(plugin_registry: MemoryRegistry) -> None:
-    """Trap 4: each attempt has 30 s, where others wait for ever."""
+def test_4_a_handshake_without_a_response_times_out(plugin_registry: MemoryRegistry) -> None:
+    """Trap 4: an attempt ends after 30 s, while an engine waits for ever."""
     plugin_registry.add("p", {"Plugin.Activate": hangs()})
 
     with pytest.raises(TransportTimeoutError):
@@ -43,10 +43,10 @@ def test_4_a_handshake_that_hangs_ends(plugin_registry: MemoryRegistry) -> None:
     assert plugin_registry.clock.now() == 30.0
 
 
-def test_5_capabilities_that_failed_once_can_be_asked_again(
+def test_5_capabilities_that_failed_once_can_be_requested_again(
     plugin_registry: MemoryRegistry,
 ) -> None:
-    """Trap 5: a handler that fails at activation disables nothing."""
+    """Trap 5: a handler that raises during the activation does not disable the plugin."""
     replies = script(status(500, "not yet"), {"Scope": "local"})
     plugin_registry.add("p", {"NetworkDriver.GetCapabilities": replies})
     failures: list[StatusError] = []
@@ -66,7 +66,7 @@ def test_5_capabilities_that_failed_once_can_be_asked_again(
 
 
 def test_6_a_handler_may_get_its_own_plugin(plugin_registry: MemoryRegistry) -> None:
-    """Trap 6: a collector is started from its own activation, without a deadlock."""
+    """Trap 6: a handler that runs for an activation gets that plugin without a deadlock."""
     part, received = part_of(MetricsCollector, {"start_metrics": None})
     plugin_registry.add("p", part)
 
@@ -80,7 +80,7 @@ def test_6_a_handler_may_get_its_own_plugin(plugin_registry: MemoryRegistry) -> 
 
 
 def test_13_the_mountpoint_of_get_and_of_mount_is_the_same_path() -> None:
-    """Trap 13: neither is scoped, and scoping a discovered plugin's path changes nothing."""
+    """Trap 13: neither path has a prefix, and the scoped path of a local plugin has none."""
     part, _ = part_of(VolumeDriver, {"mount": "/v/db", "get": Volume("db", "/v/db")})
     client, _ = client_to(PluginApp(part))
     driver = VolumeDriver(client)
@@ -92,8 +92,8 @@ def test_13_the_mountpoint_of_get_and_of_mount_is_the_same_path() -> None:
     assert Plugin.local("p", "unix:///p.sock").scoped_path("/v/db") == "/v/db"
 
 
-def test_15_stopping_does_not_wait_for_starting() -> None:
-    """Trap 15: a call that lasts keeps no other from being answered."""
+def test_15_stop_logging_does_not_wait_for_start_logging() -> None:
+    """Trap 15: a plugin responds to a call while another one is running."""
     answers: list[tuple[int, str]] = []
 
     class Slow(LogDriver):
@@ -110,7 +110,7 @@ def test_15_stopping_does_not_wait_for_starting() -> None:
 
 
 def test_17_a_clients_time_out_does_not_cut_logs_that_are_followed() -> None:
-    """Trap 17: ReadLogs has no bound of time, unless the proxy is given one."""
+    """Trap 17: ReadLogs has no time-out, unless the proxy is given one."""
     clock = FakeClock()
     body = encode_frame(LogEntry("stdout", 1, b"tick\n")) * 3
     client, line = client_to({"LogDriver.ReadLogs": drips(body)}, clock, timeout=30.0)
@@ -123,13 +123,13 @@ def test_17_a_clients_time_out_does_not_cut_logs_that_are_followed() -> None:
         list(bounded)
 
 
-def test_17_no_bound_is_the_definitions() -> None:
-    """Trap 17: what streams has an infinite time-out."""
+def test_17_the_definition_of_read_logs_has_an_infinite_time_out() -> None:
+    """Trap 17: the time-out of the client does not apply to a method that streams."""
     assert LogDriver.remotes["ReadLogs"].timeout == math.inf
 
 
-def test_19_tcp_is_plain_text_and_says_so() -> None:
-    """Trap 19: TLS options for it are a warning."""
+def test_19_tls_options_for_a_tcp_address_cause_a_warning() -> None:
+    """Trap 19: ``tcp://`` is plain text, whatever TLS options are given."""
     address = Address("tcp://host:1")
 
     assert not address.encrypted
@@ -138,8 +138,8 @@ def test_19_tcp_is_plain_text_and_says_so() -> None:
     )
 
 
-def test_19_no_ca_file_switches_verification_off_and_says_so() -> None:
-    """Trap 19: as engines read it, with a warning."""
+def test_19_a_spec_without_a_ca_file_turns_verification_off_with_a_warning() -> None:
+    """Trap 19: engines read such a spec in the same way."""
     plugin = read_spec("p", "p.json", b'{"Addr":"https://host:1","TLSConfig":{}}')
 
     assert plugin.tls_config is not None
@@ -148,7 +148,7 @@ def test_19_no_ca_file_switches_verification_off_and_says_so() -> None:
 
 
 def test_20_rootless_directories_are_the_documented_ones() -> None:
-    """Trap 20: the user's configuration is read, and not /etc."""
+    """Trap 20: specs are read from the user's directories, and not from /etc."""
     environ = {"ROOTLESSKIT_STATE_DIR": "/r", "XDG_CONFIG_HOME": "/h/c", "HOME": "/h"}
 
     assert Settings.from_env(environ).specs_paths == (

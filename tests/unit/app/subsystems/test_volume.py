@@ -108,7 +108,7 @@ class TestB2(Table):
     ("timeouts", "expected"), [({}, [120.0, 60.0]), ({"mount": 5, "get": 0.5}, [5.0, 0.5])]
 )
 def test_each_time_out_can_be_overridden(timeouts: Any, expected: list[float]) -> None:
-    """B2: 120 s for Mount and 60 s for Get, unless the proxy is told otherwise."""
+    """B2: Mount has 120 s and Get 60 s, unless ``timeouts`` has another number."""
     client, line = client_to({"VolumeDriver.Mount": {}, "VolumeDriver.Get": {}})
     driver = VolumeDriver(client, timeouts=timeouts)
 
@@ -119,7 +119,7 @@ def test_each_time_out_can_be_overridden(timeouts: Any, expected: list[float]) -
 
 
 def test_a_call_that_timed_out_is_not_sent_again() -> None:
-    """B0: such a time-out uses up the 30 s in which calls are tried again."""
+    """B0: Mount's 120 s are more than the 30 s in which calls are tried again."""
     clock = FakeClock()
     client, line = client_to({"VolumeDriver.Mount": hangs()}, clock)
 
@@ -144,10 +144,10 @@ def test_a_call_that_timed_out_is_not_sent_again() -> None:
         (refused(), "local"),
     ],
 )
-def test_a_scope_is_local_unless_it_is_global(
+def test_the_scope_of_a_volume_driver_is_local_unless_it_is_global(
     reply: Any, scope: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """B2: lower-cased, empty is local, and so is any failure, without a word."""
+    """B2: any case counts; an empty scope or a failure means local, without a warning."""
     driver = replying(VolumeDriver, "Capabilities", reply)
 
     assert driver.capabilities() == VolumeCapabilities(scope)
@@ -168,27 +168,27 @@ def test_an_unknown_scope_is_local_with_a_warning(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize("reply", [{}, {"Volume": None}, None])
-def test_no_volume_and_no_error_is_none(reply: Any) -> None:
-    """B2: a missing or null Volume says that there is none."""
+def test_get_returns_none_if_the_response_has_neither_a_volume_nor_an_error(reply: Any) -> None:
+    """B2: an absent or null Volume means that there is no such volume."""
     assert replying(VolumeDriver, "Get", reply).get("db") is None
 
 
-def test_a_volume_is_what_the_response_says() -> None:
-    """B2: an empty object is a volume with an empty name, and keys match without case."""
+def test_get_returns_the_volume_as_the_response_describes_it() -> None:
+    """B2: an empty object is a volume with an empty name, and keys match in any case."""
     assert replying(VolumeDriver, "Get", {"Volume": {}}).get("db") == Volume("")
     assert replying(VolumeDriver, "Get", {"volume": {"NAME": "x"}}).get("db") == Volume("x")
 
 
-def test_an_error_in_a_response_200_is_a_driver_error() -> None:
-    """B0: Err is the driver's own error, told under the name of the method."""
+def test_err_in_a_response_with_status_200_is_a_driver_error() -> None:
+    """B0: the message has the name of the method and the driver's text."""
     with pytest.raises(DriverError) as caught:
         replying(VolumeDriver, "Create", {"Err": "disk full"}).create("db")
 
     assert str(caught.value) == "VolumeDriver.Create: disk full"
 
 
-def test_an_error_with_a_status_keeps_it() -> None:
-    """B0: Err in another answer than 200 is a StatusError."""
+def test_err_in_a_response_with_another_status_is_a_status_error() -> None:
+    """B0: the error has the status of the response, and the driver's text."""
     with pytest.raises(StatusError) as caught:
         replying(VolumeDriver, "Remove", status(500, "in use")).remove("db")
 
@@ -196,13 +196,13 @@ def test_an_error_with_a_status_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("volumes", [None, []])
-def test_no_volumes_are_an_empty_list(volumes: Any) -> None:
-    """B0: null is a zero."""
+def test_a_null_or_empty_list_of_volumes_is_an_empty_tuple(volumes: Any) -> None:
+    """B0: null means the empty value of its type."""
     assert replying(VolumeDriver, "List", {"Volumes": volumes}).list() == ()
 
 
-def test_a_response_of_a_wrong_type_is_told_with_its_place() -> None:
-    """A WireError names the method, the address and the field."""
+def test_the_error_for_a_response_of_a_wrong_type_names_the_field() -> None:
+    """The WireError has the address and the method, too."""
     with pytest.raises(WireError) as caught:
         replying(VolumeDriver, "Mount", {"Mountpoint": 5}).mount("db", "1")
 
@@ -211,8 +211,8 @@ def test_a_response_of_a_wrong_type_is_told_with_its_place() -> None:
     )
 
 
-def test_an_absent_argument_is_its_default_or_zero() -> None:
-    """B0: absent and null are the same, for a name as for options."""
+def test_an_absent_or_null_argument_has_its_default_or_the_empty_value() -> None:
+    """B0: an absent name is the empty string, absent options are None."""
     part, received = part_of(VolumeDriver, {"create": None})
     app = PluginApp(part)
 
@@ -226,12 +226,12 @@ def test_an_absent_argument_is_its_default_or_zero() -> None:
     "reply",
     [{}, {"Volume": None}, None, status(404), status(500), {"Err": "gone"}, b"gone", {"Volume": 5}],
 )
-def test_find_gives_nothing_where_an_engine_takes_the_volume_for_absent(reply: Any) -> None:
-    """B2: an answer without a volume, and any answer that is an error."""
+def test_find_returns_none_where_an_engine_takes_the_volume_for_absent(reply: Any) -> None:
+    """B2: a response without a volume, or with any error, means an absent volume."""
     assert replying(VolumeDriver, "Get", reply).find("db") is None
 
 
-def test_find_gives_the_volume_and_raises_where_no_response_came() -> None:
+def test_find_returns_the_volume_and_raises_an_error_without_a_response() -> None:
     """A plugin that cannot be reached says nothing about its volumes."""
     assert replying(VolumeDriver, "Get", {"Volume": {"Name": "db"}}).find("db") == Volume("db")
     with pytest.raises(TransportError):

@@ -1,4 +1,4 @@
-"""Files that were meant to be found, and that no look-up finds."""
+"""Strays: files that were meant to be found, and that no look-up finds."""
 
 import os
 from pathlib import Path
@@ -15,10 +15,12 @@ def place(tmp_path: Path) -> PluginDirectories:
     return PluginDirectories(tmp_path)
 
 
-def strays(place: PluginDirectories) -> dict[str, str]:
+def ignored_in(place: PluginDirectories) -> dict[str, str]:
     """The reasons, by path under the directories' own."""
     discovery = FilesystemDiscovery(place.sockets, (place.specs, place.more_specs))
-    return {os.path.relpath(stray.path, place.base): stray.reason for stray in discovery.ignored()}
+    return {
+        os.path.relpath(ignored.path, place.base): ignored.reason for ignored in discovery.ignored()
+    }
 
 
 def make(place: PluginDirectories, path: str) -> None:
@@ -48,13 +50,13 @@ def make(place: PluginDirectories, path: str) -> None:
         ("etc/a.sock", "*.sock is not looked for in this directory"),
     ],
 )
-def test_what_is_called_wrongly_or_lies_elsewhere_is_a_stray(
+def test_a_file_with_a_wrong_name_or_in_a_wrong_directory_is_a_stray(
     place: PluginDirectories, path: str, reason: str
 ) -> None:
-    """Each with what keeps it from being found."""
+    """Each ignored file has the reason why it is not found."""
     make(place, path)
 
-    assert strays(place) == {path: reason}
+    assert ignored_in(place) == {path: reason}
 
 
 @pytest.mark.parametrize(
@@ -71,23 +73,25 @@ def test_what_is_called_wrongly_or_lies_elsewhere_is_a_stray(
         ("run/a.sock.bak", "a socket's name has to end in .sock", "a"),
     ],
 )
-def test_an_ending_that_was_meant_for_another_is_a_stray(
+def test_a_file_whose_ending_is_almost_right_is_a_stray(
     place: PluginDirectories, path: str, reason: str, name: str
 ) -> None:
-    """With a mistake in it, in another case, or with another one after it; it has a name."""
+    """It is misspelt, in another case or not the last; the ignored file has a plugin's name."""
     make(place, path)
 
-    assert strays(place) == {path: reason}
-    (stray,) = FilesystemDiscovery(place.sockets, (place.specs, place.more_specs)).ignored()
-    assert stray.name == name
+    assert ignored_in(place) == {path: reason}
+    (ignored,) = FilesystemDiscovery(place.sockets, (place.specs, place.more_specs)).ignored()
+    assert ignored.name == name
 
 
-def test_a_copy_of_no_socket_is_told_all_the_same(place: PluginDirectories) -> None:
-    """A regular file beside the sockets; a spec there would be of no use either."""
+def test_a_regular_file_with_almost_the_name_of_a_socket_or_spec_is_a_stray(
+    place: PluginDirectories,
+) -> None:
+    """This holds in the directory of sockets, where not even a correct spec would be read."""
     (place.sockets / "a.sock.bak").write_text("")
     (place.sockets / "b.sepc").write_text("tcp://h:1")
 
-    assert strays(place) == {
+    assert ignored_in(place) == {
         "run/a.sock.bak": "its name has to end in .sock",
         "run/b.sepc": "*.spec is not looked for in this directory, if that was meant by its ending",
     }
@@ -96,22 +100,22 @@ def test_a_copy_of_no_socket_is_told_all_the_same(place: PluginDirectories) -> N
 @pytest.mark.parametrize(
     "name", ["a.txt", "a.conf", "a.js", "a.so", "a.lock", "a.pem", "a", ".a.spec.swp", "a.specific"]
 )
-def test_an_ending_of_its_own_is_none(place: PluginDirectories, name: str) -> None:
-    """Libraries, locks, certificates, and an editor's own files."""
+def test_a_file_with_an_unrelated_ending_is_no_stray(place: PluginDirectories, name: str) -> None:
+    """Examples are libraries, locks, certificates and an editor's own files."""
     (place.specs / name).write_text("")
 
-    assert strays(place) == {}
+    assert ignored_in(place) == {}
 
 
-def test_what_is_of_the_wrong_kind_is_a_stray(place: PluginDirectories) -> None:
-    """A regular file is not a socket, a directory no spec, and a link to nothing is nothing."""
+def test_a_file_of_the_wrong_type_is_a_stray(place: PluginDirectories) -> None:
+    """A regular file is no socket, a directory or a socket no spec, and a link may lead nowhere."""
     (place.sockets / "a.sock").write_text("")
     (place.specs / "b.spec").mkdir()
     (place.specs / "c.json").symlink_to(place.base / "none")
     make_socket(place.specs / "d.spec")
     make_socket(place.specs / "e")
 
-    assert strays(place) == {
+    assert ignored_in(place) == {
         "run/a.sock": "it is not a socket",
         "etc/b.spec": "it is not a regular file",
         "etc/c.json": "it cannot be looked at: No such file or directory",
@@ -120,28 +124,28 @@ def test_what_is_of_the_wrong_kind_is_a_stray(place: PluginDirectories) -> None:
     }
 
 
-def test_what_is_found_and_what_nobody_meant_are_none(place: PluginDirectories) -> None:
-    """Flat or nested, linked or not; a note beside them is a note."""
+def test_plugins_that_are_found_and_unrelated_files_are_no_strays(place: PluginDirectories) -> None:
+    """Plugins may be flat or nested, and linked; a note beside them is unrelated."""
     for path in ["run/a.sock", "run/b/b.sock", "etc/a.spec", "etc/b/b.json", "etc/README"]:
         make(place, path)
     (place.sockets / "c.sock").symlink_to(place.sockets / "a.sock")
     (place.sockets / "notes.txt").write_text("")
     (place.sockets / "notes").symlink_to(place.base / "none")
 
-    assert strays(place) == {}
+    assert ignored_in(place) == {}
 
 
-def test_a_directory_that_cannot_be_read_has_none_to_tell(place: PluginDirectories) -> None:
-    """Nor has one that is missing; a scan says so."""
+def test_an_unreadable_or_missing_directory_has_no_strays(place: PluginDirectories) -> None:
+    """A scan is what reports that it cannot be read."""
     make(place, "etc/.spec")
     place.more_specs.rmdir()
 
     with unreadable(place.specs):
-        assert strays(place) == {}
+        assert ignored_in(place) == {}
 
 
-def test_found_and_stray_never_meet(place: PluginDirectories) -> None:
-    """Whatever a scan lists has a candidate that is not a stray."""
+def test_no_file_is_both_a_listed_plugin_and_a_stray(place: PluginDirectories) -> None:
+    """The first candidate of each name in a scan is not among the strays."""
     for path in ["run/a.sock", "run/a.socket", "run/b/b.sock", "run/b/c.sock", "etc/.spec"]:
         make(place, path)
 
@@ -149,4 +153,4 @@ def test_found_and_stray_never_meet(place: PluginDirectories) -> None:
     found = {discovery.candidates(name)[0].path for name in discovery.scan()}
 
     assert len(found) == 2
-    assert found.isdisjoint({stray.path for stray in discovery.ignored()})
+    assert found.isdisjoint({ignored.path for ignored in discovery.ignored()})
