@@ -76,7 +76,8 @@ def stage() -> None:
     decisions = sorted(STAGED.glob("decisions/0*.md"))
     lines = [f"- {page.stem[:4]} [{title_of(page)}]({page.name})" for page in decisions]
     text = "\n".join(["# Decisions", "", "Why the library is built as it is.", "", *lines, ""])
-    (STAGED / "decisions/index.md").write_text(text, "utf-8")
+    # Not "index.md", which the theme would show as the section "About" itself.
+    (STAGED / "decisions/all.md").write_text(text, "utf-8")
     for page in STAGED.rglob("*.md"):
         where = page.relative_to(STAGED).as_posix()
         if boost := next((BOOSTS[start] for start in BOOSTS if where.startswith(start)), 0):
