@@ -19,9 +19,9 @@ def readme() -> str:
     return (ROOT / "README.md").read_text("utf-8")
 
 
-def test_the_readme_has_at_most_125_lines() -> None:
+def test_the_readme_has_at_most_105_lines() -> None:
     """It says what the project is and where to read on; the documents have the rest."""
-    assert len(readme().splitlines()) <= 125
+    assert len(readme().splitlines()) <= 105
     assert "waits up to 15 s" in readme()
 
 
