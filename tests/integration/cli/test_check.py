@@ -160,7 +160,7 @@ def test_check_prints_a_table(machine: Machine) -> None:
         ran = machine.run("check", f"unix://{path}", "--check", "volumedriver: cap*")
 
     heading, line, summary = ran.stdout.splitlines()
-    assert heading.split("  ")[0] == "VERDICT"
+    assert heading.split("  ")[0] == "OUTCOME"
     assert line.startswith("warned   VolumeDriver: capabilities  Capabilities has a Scope")
     assert line.endswith(
         'answered 404 {"Err":"this plugin has no method VolumeDriver.Capabilities"}'

@@ -336,9 +336,10 @@ class _Body(SocketBody):
             raise translate(error, self._address, answered=True) from error
         # A body of known length is complete, or another body has ended.
         if response.length == 0 or not data:
-            self._end(reusable=not response.has_surplus)
+            self._end(reusable=True)
         return data
 
     def _end(self, *, reusable: bool) -> None:
-        self._response.close()
-        super()._end(reusable=reusable)
+        response = self._response
+        response.close()  # only then it knows whether it has received more than the body
+        super()._end(reusable=reusable and not response.has_surplus)
