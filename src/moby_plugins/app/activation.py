@@ -166,11 +166,7 @@ class Activation(Generic[P]):
         wait for itself, and ``WaitCancelledError`` if ``ending`` ends the wait first.
         """
         if not self.is_settled and self._leader == threading.get_ident():
-            name = quoted(self.name)
-            raise RuntimeError(
-                f"activating {name} runs code that asks the registry for {name}:"
-                " the call would wait for itself for ever"
-            )
+            raise asks_for_itself(self.name)
         ending = ending or Ending()
         began = clock.now()
         either = WakeEvent()
@@ -191,6 +187,14 @@ class Activation(Generic[P]):
         if self.error is not None:
             raise self.error
         return self.plugin
+
+
+def asks_for_itself(name: str) -> RuntimeError:
+    """Return the error for code, run by the activation of ``name``, that waits for ``name``."""
+    return RuntimeError(
+        f"activating {quoted(name)} runs code that asks the registry for {quoted(name)}:"
+        " the call would wait for itself for ever"
+    )
 
 
 def _copied(error: Exception) -> Exception:

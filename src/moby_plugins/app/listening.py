@@ -70,7 +70,7 @@ def opening_unix(name: str, sockets_path: str, mode: int, group: str | int | Non
         raise ValueError(
             f"{quoted(group)} is not a group: a name, or a number from 0 to {MAX_GROUP}"
         )
-    _check_text("sockets_path", sockets_path)
+    _check_kind("sockets_path", sockets_path, str, os.PathLike)
     path = name
     unchecked: object = name  # the caller's program may not be type-checked
     if not (isinstance(unchecked, str) and os.path.isabs(unchecked)):
@@ -94,11 +94,9 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
     ``TypeError`` if an argument is not valid.
     """
     check_plugin_name(name)
-    unchecked: object = addr  # the caller's program may not be type-checked
-    if not isinstance(unchecked, str):
-        raise TypeError(f"addr must be a string, not {quoted(unchecked)}")
-    _check_text("specs_path", specs_path)
-    unchecked = tls
+    _check_kind("addr", addr, str)
+    _check_kind("specs_path", specs_path, str, os.PathLike)
+    unchecked: object = tls  # the caller's program may not be type-checked
     if not (unchecked is None or isinstance(unchecked, ServerTLS)):
         # Name only the type: the value may contain a passphrase.
         raise TypeError(f"tls takes ServerTLS, not a {type(unchecked).__name__}")
@@ -123,8 +121,8 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
     return open_
 
 
-def _check_text(argument: str, value: object) -> None:
-    if not isinstance(value, (str, os.PathLike)):
+def _check_kind(argument: str, value: object, *kinds: type) -> None:
+    if not isinstance(value, kinds):
         raise TypeError(f"{argument} must be a string, not {quoted(value)}")
 
 

@@ -105,7 +105,7 @@ def text_or_empty(value: object, came_back: object) -> str:
     return value or ""
 
 
-def require_texts(value: object, came_back: object) -> dict[str, str]:
+def texts_or_empty(value: object, came_back: object) -> dict[str, str]:
     """Return ``value``, an object whose values are strings; an empty one for ``None``.
 
     Keys keep their case. If it is another value, fail the check; ``came_back`` becomes the message.

@@ -11,7 +11,7 @@ from ipaddress import (
 )
 from typing import Any
 
-from moby_plugins.checks.answer import Answer, object_or_empty, require_texts, text_or_empty
+from moby_plugins.checks.answer import Answer, object_or_empty, text_or_empty, texts_or_empty
 from moby_plugins.checks.outcome import check, fail, require, skip, warn
 from moby_plugins.checks.session import Session
 from moby_plugins.domain.formats import check_prefix
@@ -127,7 +127,7 @@ def data_of_a_pool(plugin: Session) -> None:
     answer = request(plugin)
     require(not answer.error, answer)
     data = answer.fields.get("data")
-    gateway = require_texts(data, f"Data is {data!r}").get("com.docker.network.gateway")
+    gateway = texts_or_empty(data, f"Data is {data!r}").get("com.docker.network.gateway")
     if gateway is not None:
         try:
             check_prefix(gateway)

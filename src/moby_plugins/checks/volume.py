@@ -99,8 +99,8 @@ def capabilities(plugin: Session) -> None:
     """Capabilities has a Scope, local or global; after any failure engines ask again each time."""
     answer = plugin.send(CAPABILITIES, {})
     warn(not answer.error, answer)
-    scope = object_or_empty(answer.fields.get("capabilities"), answer).get("scope")
-    scope = text_or_empty(scope, answer)
+    fields = object_or_empty(answer.fields.get("capabilities"), answer)
+    scope = text_or_empty(fields.get("scope"), answer)
     warn(scope.lower() in {"", "local", "global"}, f"{scope!r} is taken for local")
 
 

@@ -71,11 +71,12 @@ STYLES = {
 
 
 def _options(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    pairs = [option.partition("=") for option in texts]
-    for key, equals, value in pairs:
+    options = {}
+    for text in texts:
+        key, equals, options[key] = text.partition("=")
         if not (key and equals):
-            raise click.BadParameter(f"{quoted(key + equals + value)} is not of the form KEY=VALUE")
-    return {key: value for key, _, value in pairs}
+            raise click.BadParameter(f"{quoted(text)} is not of the form KEY=VALUE")
+    return options
 
 
 @click.command(

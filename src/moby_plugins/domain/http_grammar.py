@@ -74,6 +74,12 @@ _OTHER_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", r
 
 # A Content-Length, of requests and of responses.
 LENGTH = re.compile(r"[0-9]{1,18}")
+# What both servers say of a request line that is refused, and of a coding that HTTP/1.0 lacks.
+NO_REQUEST_LINE = (
+    "invalid request line: it must be VERB TARGET HTTP/1.1 (or 1.0), with single spaces and without"
+    " control characters"
+)
+CODING_IN_1_0 = "a request in HTTP/1.0 cannot have Transfer-Encoding"
 # A request line: the verb, the target and the minor version. Only CONNECT takes HOST:PORT, and only
 # OPTIONS takes "*".
 REQUEST_LINE = re.compile(

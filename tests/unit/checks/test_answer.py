@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.checks.answer import Answer, object_or_empty, require_texts, text_or_empty
+from moby_plugins.checks.answer import Answer, object_or_empty, text_or_empty, texts_or_empty
 from moby_plugins.checks.outcome import NotPassedError
 from tests.cases import every
 
@@ -17,7 +17,7 @@ FALSE: tuple[Any, ...] = (0, 0.0, False, "", [], {})
     ("read", "empty", "good"),
     [
         (object_or_empty, {}, {"a": 1}),
-        (require_texts, {}, {"A": "b"}),
+        (texts_or_empty, {}, {"A": "b"}),
         (text_or_empty, "", "a"),
     ],
 )
@@ -39,7 +39,7 @@ def test_a_map_of_strings_with_a_value_that_is_not_a_string_fails_the_check() ->
     """Neither a number nor ``null`` is a valid value."""
     for value in ({"a": 1}, {"a": None}):
         with pytest.raises(NotPassedError):
-            require_texts(value, "-")
+            texts_or_empty(value, "-")
 
 
 def test_the_case_of_keys_does_not_matter_and_a_body_of_null_is_an_empty_object() -> None:

@@ -16,7 +16,9 @@ from attrs import frozen
 from moby_plugins.domain.errors import StatusError
 from moby_plugins.domain.http_grammar import (
     CHUNK_SIZE,
+    CODING_IN_1_0,
     MAX_CHUNK_LINE,
+    NO_REQUEST_LINE,
     REQUEST_LINE,
     REQUEST_TARGET,
     Trailers,
@@ -26,10 +28,6 @@ from moby_plugins.domain.http_grammar import (
 MAX_HEAD_BYTES = 64 << 10
 POST = "POST"
 
-_NO_REQUEST = (
-    "invalid request line: it must be VERB TARGET HTTP/1.1 (or 1.0), with single spaces and without"
-    " control characters"
-)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 # The beginning of a target in absolute form; brackets can only hold an IPv6 address.
 _AUTHORITY = re.compile(
@@ -122,7 +120,7 @@ class Incoming:
         data = self._data
         line_ends = data.find(b"\n", 0, MAX_HEAD_BYTES) + 1
         if line_ends and self._searched < line_ends and not REQUEST_LINE.match(data):
-            raise bad_request(_NO_REQUEST)
+            raise bad_request(NO_REQUEST_LINE)
         if _BARE_LF.search(data, max(self._searched - 1, 0)):
             raise bad_request("the head has a line that does not end in CRLF")
         if len(data) > MAX_HEAD_BYTES:
@@ -132,7 +130,7 @@ class Incoming:
     def _parsed(self, head: bytes) -> Head:
         line = REQUEST_LINE.match(head)
         if line is None:
-            raise bad_request(_NO_REQUEST)
+            raise bad_request(NO_REQUEST_LINE)
         verb, minor = line[1].decode("ascii"), int(line[3])
         try:
             headers = _headers(head, line.end())
@@ -142,7 +140,7 @@ class Incoming:
         length = None if "Transfer-Encoding" in headers else int(headers.get("Content-Length", 0))
         if length is None and not minor:
             # HTTP/1.0 has no chunks.
-            raise bad_request("a request in HTTP/1.0 cannot have Transfer-Encoding")
+            raise bad_request(CODING_IN_1_0)
         self._left, self._in_chunks = length or 0, length is None
         self._chunk_ends, self._trailers = False, None
         options = {option.strip() for option in headers.get("Connection", "").lower().split(",")}

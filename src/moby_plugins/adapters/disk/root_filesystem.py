@@ -357,7 +357,10 @@ def _packable(directory: str) -> Iterator[tuple[str, Entry]]:
         for name in (CONFIG, ROOTFS):
             path = os.path.join(directory, name)
             kind = stat.S_IFDIR if name == ROOTFS else stat.S_IFREG
-            status = os.lstat(path) if os.path.lexists(path) else None
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                status = None
             if status is None or stat.S_IFMT(status.st_mode) != kind:
                 what = "there is no" if status is None else "this is not a"
                 raise SpecError(

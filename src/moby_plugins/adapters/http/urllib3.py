@@ -205,8 +205,8 @@ class Urllib3Connection:
         if plain is not None:
             release(self, reusable=whole)
             return plain
-        headers = ResponseHeaders(response.lines)
         end = partial(self._end, release, whole=whole)
+        headers = ResponseHeaders(response.lines)
         body = _Body(response, self._sock, self._address, end)
         return Response(response.status, body, headers, is_new)
 

@@ -27,7 +27,9 @@ from cheroot.ssl import Adapter
 from moby_plugins.domain.http import CHUNK_BYTES
 from moby_plugins.domain.http_grammar import (
     CHUNK_SIZE,
+    CODING_IN_1_0,
     MAX_CHUNK_LINE,
+    NO_REQUEST_LINE,
     REQUEST_LINE,
     REQUEST_TARGET,
     Lines,
@@ -200,10 +202,7 @@ class _RequestLines:
         line = self._lines.readline()
         # cheroot skips one empty line before a request.
         if line not in {b"", b"\r\n"} and not REQUEST_LINE.fullmatch(line):
-            raise ValueError(
-                "invalid request line: it must be VERB TARGET HTTP/1.1 (or 1.0), with single spaces"
-                " and without control characters"
-            )
+            raise ValueError(NO_REQUEST_LINE)
         return line
 
 
@@ -242,7 +241,7 @@ class StrictRequest(HTTPRequest):
                 headers[b"Connection"] = b"Keep-Alive"
         # HTTP/1.0 has no chunks, so cheroot would read past the body.
         if b"Transfer-Encoding" in headers and self.response_protocol != "HTTP/1.1":
-            raise ValueError("a request in HTTP/1.0 cannot have Transfer-Encoding")
+            raise ValueError(CODING_IN_1_0)
 
 
 class ServerConnectionCall(RunningCall):

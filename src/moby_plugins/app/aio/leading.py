@@ -29,6 +29,7 @@ from moby_plugins.app.activation import (
     Activation,
     Activations,
     PendingHandlerCall,
+    asks_for_itself,
 )
 from moby_plugins.app.aio.attempts import retry as try_again
 from moby_plugins.app.aio.client import AsyncClient
@@ -57,7 +58,6 @@ from moby_plugins.domain.retry import (
     is_retryable,
     is_worth_waiting_for,
 )
-from moby_plugins.domain.text import quoted
 from moby_plugins.ports import Cancellation, Discovery, LocalDiscovery, ended_by
 
 # The most handshakes of one ``get_all`` that run at the same time.
@@ -321,10 +321,7 @@ class AsyncLeaders:
             lead = self._begin(name, tries, on_retry, turn)
             until: asyncio.Future[Any] = _task_of(lead)
         elif lead is LEADING.get(None):
-            raise RuntimeError(
-                f"activating {quoted(name)} runs code that asks the registry for {quoted(name)}:"
-                " the call would wait for itself for ever"
-            )
+            raise asks_for_itself(name)
         else:
             until = lead.outcome
         lead.waiting += 1

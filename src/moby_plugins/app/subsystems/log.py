@@ -5,7 +5,6 @@ and of the response to ReadLogs. The three small proto3 messages are encoded and
 without a protobuf library.
 """
 
-import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -17,6 +16,7 @@ from moby_plugins.app.streamed import Streamed
 from moby_plugins.app.subsystem import Subsystem, remote, timed, wire_name
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.formats import timestamp
+from moby_plugins.domain.json_decoding import string_without_halves
 from moby_plugins.domain.text import quoted, shown
 
 MAX_FRAME_BYTES = 16 << 20
@@ -236,7 +236,7 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return re.sub("[\ud800-\udfff]", "\ufffd", text).encode()
+        return string_without_halves(text).encode()
 
 
 def _message(*fields: tuple[int, _Value]) -> bytes:
