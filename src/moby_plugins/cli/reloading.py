@@ -2,43 +2,60 @@
 
 The process replaces itself, so that it keeps its process ID and its terminal but no imported
 module. If the plugin's module cannot be imported, the command waits until a file has changed.
+
+No bytecode is written. Python compares the source's time in whole seconds, and its size, with what
+the bytecode says of them, so that bytecode of an earlier text can pass for that of a later one.
 """
 
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import NoReturn, TypeAlias
 
 import click
 
 # Seconds between two checks of the files.
 LOOK = 0.3
-# How many files of the current directory are watched, even if not imported.
+# How many files below the current directory are watched, even if not imported.
 _MOST = 1000
+# The kernel's clock for files may be this many nanoseconds behind the clock of `time`.
+_TICK = 10_000_000
 
-# For each file the time of its last change, in nanoseconds, and its size.
+# For each file the time of its last change, in nanoseconds, and its size. The time is the one that
+# no program can set (``st_ctime_ns``).
 Stamps: TypeAlias = dict[str, tuple[int, int]]
 
 
 class Sources:
-    """A watch on the files of imported modules, and of modules in the current directory.
+    """A watch on the files of imported modules, and of modules in and below the current directory.
 
-    ``has_reported`` becomes true when ``watched`` has seen a change.
+    Make it before the plugin is imported: a file that changes while it is imported, or between
+    the import and the first check, counts as changed. ``has_reported`` becomes true when
+    ``watched`` has seen a change.
     """
 
     def __init__(self) -> None:
         self.has_reported: bool = False
-        imported = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
-        self._files = {file for file in imported if isinstance(file, str) and file.endswith(".py")}
-        self._seen: Stamps = self._stamps()
+        self._began: int = time.time_ns() - _TICK
+        self._seen: Stamps = _stamps()
         self._stopped: threading.Event = threading.Event()
 
     def changed(self) -> bool:
         """Return whether a file was changed, added or removed."""
-        return self._stamps() != self._seen
+        stamps = _stamps()
+        if any(stamps.get(file) != stamp for file, stamp in self._seen.items()):
+            return True
+        # A file that was imported since the last check was read at some time after the watch began.
+        # A time that is still to come is from another clock, and says nothing.
+        new = {file: stamp for file, stamp in stamps.items() if file not in self._seen}
+        self._seen.update(new)
+        now = time.time_ns()
+        return any(self._began <= changed <= now for changed, _ in new.values())
 
     def wait(self) -> None:
         """Wait until a file has changed."""
@@ -63,18 +80,43 @@ class Sources:
                 tell()
                 return
 
-    def _stamps(self) -> Stamps:
-        files = {*self._files}
+
+def _stamps() -> Stamps:
+    imported = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
+    files = {file for file in imported if isinstance(file, str) and file.endswith(".py")}
+    with suppress(OSError):
+        files.update(islice(_modules_below(os.getcwd()), _MOST))
+    stamps: Stamps = {}
+    for file in files:
         with suppress(OSError):
-            working_directory = os.getcwd()
-            names = sorted(name for name in os.listdir(working_directory) if name.endswith(".py"))
-            files |= {os.path.join(working_directory, name) for name in names[:_MOST]}
-        stamps: Stamps = {}
-        for file in files:
-            with suppress(OSError):
-                status = os.stat(file)
-                stamps[file] = status.st_mtime_ns, status.st_size
-        return stamps
+            status = os.stat(file)
+            stamps[file] = status.st_ctime_ns, status.st_size
+    return stamps
+
+
+def _modules_below(root: str) -> Iterator[str]:
+    """Return the files of modules in a directory and in its packages, the nearest first."""
+    directories = [root]
+    for directory in directories:
+        with suppress(OSError), os.scandir(directory) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.endswith(".py"):
+                    yield entry.path
+                elif _may_be_package(entry) and len(directories) < _MOST:
+                    directories.append(entry.path)
+
+
+def _may_be_package(entry: "os.DirEntry[str]") -> bool:
+    named = entry.name.isidentifier() and entry.name != "__pycache__"
+    return named and entry.is_dir(follow_symlinks=False)
+
+
+def watch_for(_: click.Context, __: click.Parameter, reloads: bool) -> Sources | None:
+    """Begin the watch, as ``--reload`` asks for it, before the plugin is imported."""
+    if not reloads:
+        return None
+    sys.dont_write_bytecode = True
+    return Sources()
 
 
 def show_error(error: BaseException) -> None:

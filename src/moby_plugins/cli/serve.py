@@ -18,7 +18,7 @@ from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import AccessLog, as_app, is_async_app
 from moby_plugins.app.subsystem import Described
 from moby_plugins.cli.options import Decorator, with_settings
-from moby_plugins.cli.reloading import Sources, begin_again, show_error
+from moby_plugins.cli.reloading import Sources, begin_again, show_error, watch_for
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import App
 from moby_plugins.domain.plugin import Manifest
@@ -47,10 +47,11 @@ def app_argument(context: click.Context, __: click.Parameter, text: str) -> tupl
     try:
         return _app_of(text)
     except Exception as error:
-        if not context.params.get("reloads"):
+        sources: Sources | None = context.params.get("sources")
+        if sources is None:
             raise
         show_error(error)
-        Sources().wait()
+        sources.wait()
         begin_again()
 
 
@@ -168,9 +169,10 @@ with_drain: Decorator = click.option(
 @click.option("--access-log", "logs_calls", is_flag=True, help="Log a line for each call.")
 @click.option(
     "--reload",
-    "reloads",
+    "sources",
     is_flag=True,
     is_eager=True,
+    callback=watch_for,
     help="Restart when a source file changes.",
 )
 @with_settings
@@ -185,7 +187,7 @@ def serve(
     observers: tuple[str, ...],
     metrics: str | None,
     logs_calls: bool,
-    reloads: bool,
+    sources: Sources | None,
     settings: Settings,
     **tls: str | None,
 ) -> None:
@@ -226,7 +228,6 @@ def serve(
             drain=drain,
             metrics=beside,
         )
-    sources = Sources() if reloads else None
     _run(server, what, sources)
     if sources is not None and sources.has_reported:
         begin_again()

@@ -1,11 +1,6 @@
 """``moby-plugins serve``: what it logs, and how it reloads the app when a file changes."""
 
-import os
 import re
-import signal
-import subprocess
-import time
-from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -237,56 +232,3 @@ def test_a_call_is_counted_once_if_program_and_option_name_one_observer(machine:
 
     assert 'requests_total{error="",method="VolumeDriver.List",status="200"} 1.0' in text
     assert 'calls_total{error="",method="M.x",plugin="",status="200"} 1.0' in text
-
-
-def answers(machine: Machine, expected: str) -> bool:
-    """Whether the plugin answers so, soon."""
-    for _ in range(100):
-        ran = machine.run("call", "p", "VolumeDriver.List")
-        if expected in ran.stdout + ran.stderr:
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def looked_at(log: Path) -> Iterator[str]:
-    """What is in ``log``, again and again for some seconds."""
-    for _ in range(100):
-        yield log.read_text()
-        time.sleep(0.1)
-
-
-def changed(module: Path, text: str) -> None:
-    """Write the module, with a time of its own."""
-    module.write_text(text)
-    os.utime(module, ns=(time.time_ns(), time.time_ns() + 1))
-
-
-@pytest.mark.parametrize("kind", ["threads", "loop"])
-def test_a_changed_file_reloads_the_plugin(machine: Machine, module: Path, kind: str) -> None:
-    """The process stays the same; a syntax error is shown, and the next change is waited for."""
-    source = (ASYNC_LOGGING if kind == "loop" else LOGGING).replace(
-        "return ()", "raise ValueError('ONE')"
-    )
-    changed(module, source)
-    log = machine.root / "log"
-    command = machine.command("serve", "shelves:Shelves", "--name", "p", "--reload")
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            command, cwd=machine.root, env=machine.environment, stderr=stderr
-        )
-    try:
-        assert answers(machine, "ONE")
-        changed(module, source.replace("ONE", "SECOND"))
-        assert answers(machine, "SECOND")
-        changed(module, "this is no Python")
-        assert any("waiting for a change" in text for text in looked_at(log))
-        assert "SyntaxError" in log.read_text()
-        changed(module, source.replace("ONE", "AFTER ALL"))
-        assert answers(machine, "AFTER ALL")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(SECONDS) == 0
-    finally:
-        process.kill()
-        process.wait()
-    assert [path.name for path in machine.sockets.iterdir()] == []
