@@ -319,14 +319,13 @@ def _mapping_hook(kind: Any) -> Hook:
 def _attrs_hook(kind: Any) -> Hook:
     origin = get_origin(kind) or kind
     fields = [a for a in attrs.fields(attrs.resolve_types(origin)) if a.init]
-    # The types that a generic class, such as ``Box[int]``, is given for its variables.
-    given = dict(zip(getattr(origin, "__parameters__", ()), get_args(kind), strict=False))
+    given = _given_types(kind, {})
     # A field's name on the wire, its argument, its type, and whether it has a default.
     slots = [
         (
             name_on_wire(a),
             a.alias or a.name,
-            _with_arguments(a.type or Any, given),
+            _with_arguments(a.type or Any, given[_defining_class(origin, a.name)]),
             a.default is not attrs.NOTHING,
         )
         for a in fields
@@ -359,6 +358,29 @@ def _attrs_hook(kind: Any) -> Hook:
         return origin(**arguments)
 
     return structure
+
+
+def _given_types(kind: Any, outer: Mapping[Any, Any]) -> dict[type, dict[Any, Any]]:
+    """Return the types that a class, such as ``Box[int]``, and its bases have for type variables.
+
+    Two bases may use one variable for different types, so each class has a mapping of its own.
+    """
+    origin: Any = get_origin(kind) or kind
+    arguments = (_with_arguments(argument, outer) for argument in get_args(kind))
+    own = dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
+    given: dict[type, dict[Any, Any]] = {}
+    for base in vars(origin).get("__orig_bases__", origin.__bases__):
+        given |= _given_types(base, own)
+    return given | {origin: own}
+
+
+def _defining_class(kind: type, name: str) -> type:
+    """Return the class, ``kind`` or one of its bases, that defines the field of an attrs class."""
+    for each in filter(attrs.has, kind.__mro__):
+        field = attrs.fields_dict(each).get(name)
+        if field is not None and not getattr(field, "inherited", False):  # untyped in attrs
+            return each
+    return kind
 
 
 def _with_arguments(kind: Any, given: Mapping[Any, Any]) -> Any:

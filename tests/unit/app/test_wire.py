@@ -1,5 +1,6 @@
 """Responses decoded as types: strict about JSON types, lenient where hosts always were."""
 
+import json
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
@@ -389,6 +390,59 @@ def test_a_key_that_matches_exactly_is_preferred() -> None:
 
 
 K = TypeVar("K")
+
+
+@frozen(slots=False)
+class First(Generic[T]):
+    """A field of a variable."""
+
+    first: T
+
+
+@frozen(slots=False)
+class Second(Generic[T]):
+    """Another field of the same variable."""
+
+    second: list[T]
+
+
+@frozen
+class Whole(First[int]):
+    """A class that gives its base a type."""
+
+
+@frozen
+class Swapped(Second[K], First[T], Generic[T, K]):
+    """A class that gives its bases the variables of its own."""
+
+
+@frozen
+class Given(Swapped[dict[str, T], K], Generic[K, T]):
+    """A class whose variables have other places than those of its base."""
+
+
+@pytest.mark.parametrize(
+    ("into", "good", "bad"),
+    [
+        (Whole, {"First": 1}, {"First": "a"}),
+        (Swapped[int, str], {"Second": ["a"], "First": 1}, {"Second": ["a"], "First": "a"}),
+        (Swapped[int, str], {"Second": ["a"], "First": 1}, {"Second": [1], "First": 1}),
+        (
+            Given[str, int],
+            {"Second": ["a"], "First": {"b": 1}},
+            {"Second": ["a"], "First": {"b": "a"}},
+        ),
+    ],
+)
+def test_an_inherited_field_has_the_type_that_its_class_is_given(
+    into: Any, good: dict[str, Any], bad: dict[str, Any]
+) -> None:
+    """Two bases may use one type variable for different types."""
+    plain = {name.casefold(): value for name, value in good.items()}
+
+    assert attrs.asdict(decode(json.dumps(good).encode(), into)) == plain
+    with pytest.raises(WireError, match="expected, not a"):
+        decode(json.dumps(bad).encode(), into)
 
 
 def test_a_generic_class_is_read_with_the_types_that_it_is_given() -> None:
