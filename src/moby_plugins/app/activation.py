@@ -255,6 +255,12 @@ class Activations(Generic[P]):
         with self._lock():
             return len(self._plugins)
 
+    def check_open(self) -> None:
+        """Raise ``RuntimeError`` if the registry is closed."""
+        with self._lock():
+            if self._closed:
+                raise RuntimeError(CLOSED)
+
     def claim(self, name: str, leader: int | None) -> tuple[Activation[P], bool]:
         """Return the activation of ``name``, and whether it is new.
 

@@ -306,6 +306,7 @@ class Registry:
             TypeError: If ``implements`` is a class that is not a subsystem, or that overrides a
                 method of one, as a plugin's implementation does; or ``on_failure`` is not a plain
                 function.
+            RuntimeError: If the registry was closed before the call.
         """
         if implements is not None and not isinstance(implements, str):
             from moby_plugins.app.parts import check_proxy
@@ -314,6 +315,7 @@ class Registry:
             plugins = self.get_all(implements.implements, on_failure=on_failure)
             return [implements(plugin.client) for plugin in plugins]
         callable_or_none("on_failure", on_failure)
+        self._activations.check_open()
         with ExitStack() as stack:
             stack.enter_context(self._clock.working())
             ending = Ending()
@@ -370,7 +372,7 @@ class Registry:
             self._activations.report(plugin.name)
 
     def close(self) -> None:
-        """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
+        """Close all clients of active plugins; ``get`` and ``get_all`` then raise ``RuntimeError``.
 
         Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``; one that runs
         a handler, after the handler. May be called more than once, by any thread. If closing a

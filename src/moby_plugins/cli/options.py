@@ -40,7 +40,7 @@ def _engine(context: click.Context, _: click.Parameter, value: str | None) -> No
     context.meta[_ENGINE] = value
 
 
-_with_file: Decorator = click.option(
+with_config: Decorator = click.option(
     "--config",
     "settings",
     metavar="FILE",
@@ -61,7 +61,7 @@ _with_engine: Decorator = click.option(
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options ``--config`` and ``--engine`` to a command, as its argument ``settings``."""
-    decorated: Callable[..., Any] = _with_file(_with_engine(command))
+    decorated: Callable[..., Any] = with_config(_with_engine(command))
     return decorated
 
 

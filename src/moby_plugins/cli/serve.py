@@ -17,7 +17,7 @@ from moby_plugins.app.config import observers_of
 from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import AccessLog, as_app, is_async_app
 from moby_plugins.app.subsystem import Described
-from moby_plugins.cli.options import Decorator, with_settings
+from moby_plugins.cli.options import Decorator, with_config
 from moby_plugins.cli.reloading import Sources, begin_again, show_error, watch_for
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import App
@@ -175,7 +175,7 @@ with_drain: Decorator = click.option(
     callback=watch_for,
     help="Restart when a source file changes.",
 )
-@with_settings
+@with_config
 def serve(
     app: tuple[str, Served],
     name: str | None,

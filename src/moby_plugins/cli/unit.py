@@ -9,7 +9,7 @@ import click
 from moby_plugins import Settings
 from moby_plugins.app.packaging import check_app
 from moby_plugins.app.plugin_server import DRAIN
-from moby_plugins.cli.options import example, with_settings
+from moby_plugins.cli.options import example, with_config
 from moby_plugins.cli.serve import with_drain
 from moby_plugins.domain.text import quoted
 from moby_plugins.domain.units import Unit
@@ -24,7 +24,7 @@ from moby_plugins.domain.units import Unit
 @click.argument("app", metavar="MODULE:APP")
 @click.option("--name", help="The plugin's name.  [default: the module's name]")
 @with_drain
-@with_settings
+@with_config
 def unit(app: str, name: str | None, drain: float, settings: Settings) -> None:
     """Print systemd units that serve a plugin: a .service, then its .socket.
 

@@ -283,3 +283,14 @@ def test_closing_a_registry_closes_its_clients_and_makes_get_raise(new_host: New
         registry.get_all("A")
     with pytest.raises(RuntimeError, match=r"^this client is closed$"):
         host.call(plugins[0], "M.x")
+
+
+def test_get_all_of_a_closed_registry_raises_even_if_there_are_no_plugins(
+    new_host: NewHost,
+) -> None:
+    """An empty list would say that the host has no plugins."""
+    host = new_host({})
+    host.registry.close()
+
+    with pytest.raises(RuntimeError, match=r"^this registry is closed$"):
+        host.registry.get_all()

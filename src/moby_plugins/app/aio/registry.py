@@ -281,12 +281,14 @@ class AsyncRegistry:
             WaitCancelledError: If the registry is closed before all plugins are active.
             TypeError: If ``implements`` is a class that is not a proxy, such as a plugin's
                 implementation, or ``on_failure`` is not a plain function.
+            RuntimeError: If the registry was closed before the call.
         """
         if implements is not None and not isinstance(implements, str):
             _check_proxy(implements)
             plugins = await self.get_all(implements.implements, on_failure=on_failure)
             return [implements(plugin.client) for plugin in plugins]
         callable_or_none("on_failure", on_failure)
+        self._activations.check_open()
         active: dict[str, AsyncActivePlugin] = {}
 
         def each(name: str, plugin: AsyncActivePlugin | None, error: BaseException | None) -> None:
@@ -334,7 +336,7 @@ class AsyncRegistry:
         self._leaders.forget(check_any_name(name))
 
     async def aclose(self) -> None:
-        """Close the clients of all active plugins; ``get`` then raises ``RuntimeError``.
+        """Close all clients of active plugins; ``get`` and ``get_all`` then raise ``RuntimeError``.
 
         Each waiting ``get`` and ``get_all`` ends at once with ``WaitCancelledError``, also if it
         waits for handlers. Handlers that run in tasks of the registry are cancelled once, and

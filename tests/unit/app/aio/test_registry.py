@@ -53,6 +53,20 @@ def test_closing_the_registry_ends_every_waiting_get_and_get_all(loop: FakeTimeL
     loop.run(main())
 
 
+def test_get_all_of_a_closed_registry_raises_even_if_there_are_no_plugins(
+    loop: FakeTimeLoop,
+) -> None:
+    """An empty list would say that the host has no plugins."""
+    host = TasksHost({})
+
+    async def main() -> None:
+        await host.registry.aclose()
+        with pytest.raises(RuntimeError, match=r"^this registry is closed$"):
+            await host.registry.get_all()
+
+    loop.run(main())
+
+
 def test_the_error_of_a_get_that_aclose_ended_has_the_plugin_and_the_seconds(
     loop: FakeTimeLoop,
 ) -> None:
