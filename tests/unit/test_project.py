@@ -50,7 +50,9 @@ def test_links_of_the_readme_on_a_package_index_lead_to_the_repository() -> None
     assert len(pictures) == 3
     assert all(picture.startswith(raw) for picture in pictures)
     assert all(link.startswith(f"{repository}/blob/v$HFPR_VERSION/") for link in others)
-    assert all(url.startswith(repository) for url in project()["project"]["urls"].values())
+    urls = project()["project"]["urls"]
+    assert f"site_url: {urls.pop('Documentation')}\n" in (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert all(url.startswith(repository) for url in urls.values())
 
 
 def test_classifiers_name_the_pythons_that_ci_must_pass() -> None:
