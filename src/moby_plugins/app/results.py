@@ -1,6 +1,6 @@
 """Encoding of a plugin's results as JSON, checked against the method's declared types.
 
-A host decodes a response by the types of the method (``wire.structure``). This module checks a
+A host decodes a response by the types of the method (``structuring.py``). This module checks a
 result against the same types before it is sent, and more strictly: ``None`` is allowed only if the
 type is optional, because engines crash on ``null`` in place of an object (trap 10 in
 docs/protocol.md). A value of the declared type ``Any`` may be any JSON.
@@ -9,28 +9,24 @@ A ``Form`` is a function that converts a value of one type to plain JSON. It is 
 type, on first use.
 """
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from types import UnionType
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypeAlias,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
-
-import attrs
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from moby_plugins.app import wire
+from moby_plugins.app.fields import (
+    Field,
+    fields_of,
+    fitting,
+    is_record,
+    is_typed_dict,
+    resolved,
+)
+from moby_plugins.app.structuring import structure
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.json import MAX_DEPTH, kind_of
 from moby_plugins.domain.text import quoted
@@ -82,15 +78,14 @@ def _expected(wanted: str, value: object) -> _MismatchError:
 
 @cache
 def _form(kind: Any) -> Form:
+    kind = resolved(kind)
     origin, arguments = get_origin(kind), get_args(kind)
-    # The type that a ``NewType``, or since Python 3.12 ``type Name = …``, stands for.
-    named = getattr(kind, "__supertype__", None) or getattr(kind, "__value__", None)
     if kind in _PLAIN:
         form = _PLAIN[kind]
     elif origin in _OF_TYPES:
         form = _OF_TYPES[origin](arguments)
-    elif named is not None:
-        form = _form(named)
+    elif isinstance(kind, TypeVar):  # of a generic class without type arguments
+        form = _free
     elif isinstance(origin or kind, type):
         form = _of_class(kind, origin or kind, arguments)
     else:
@@ -100,17 +95,21 @@ def _form(kind: Any) -> Form:
 
 def _of_class(kind: Any, concrete: type, arguments: tuple[Any, ...]) -> Form:
     if issubclass(concrete, Enum):
-        return _member_of(concrete)
-    if is_typeddict(concrete):
-        return _typed_dict(concrete)
-    if issubclass(concrete, Mapping):
-        return _object(*(arguments or (str, Any)))
-    if issubclass(concrete, Iterable) and not issubclass(concrete, str):
-        return _array(arguments[0] if arguments else Any)
-    plain = kind is concrete
-    if plain and dataclasses.is_dataclass(kind):
-        return _dataclass(kind)
-    return _record(kind) if plain and attrs.has(kind) else _foreign(kind)
+        form = _member_of(concrete)
+    elif is_typed_dict(kind):
+        form = _typed_dict(kind)
+    elif is_record(kind):
+        form = _record(kind)
+    elif issubclass(concrete, _BINARY):
+        form = _base64
+    elif issubclass(concrete, Mapping):
+        # ``Counter`` has one argument.
+        form = _object(*((*arguments, Any)[:2] if arguments else (str, Any)))
+    elif issubclass(concrete, Iterable) and not issubclass(concrete, str):
+        form = _array(arguments[0] if arguments else Any)
+    else:
+        form = _foreign(kind)
+    return form
 
 
 def _nothing(value: Any) -> None:
@@ -171,7 +170,7 @@ def _free(value: Any, depth: int = 0) -> Any:
         raise _expected("a JSON value", value)
     elif isinstance(value, Sequence):
         plain = _each_item(value, lambda item: _free(item, depth + 1))
-    elif attrs.has(type(value)) or dataclasses.is_dataclass(value):
+    elif is_record(type(value)):
         plain = _own_record(value)
     else:
         plain = _as_cattrs_has_it(value, "JSON")
@@ -182,15 +181,16 @@ def _one_of(kinds: tuple[Any, ...]) -> Form:
     def form(value: Any) -> Any:
         if value is None and optional:
             return None
-        for kind in others[:-1]:
+        *likely, last = fitting(others, value) if isinstance(value, Mapping) else others
+        for kind in likely:
             try:
                 return _form(kind)(value)
             except _MismatchError:
                 continue
-        return _form(others[-1])(value)
+        return _form(last)(value)
 
     optional = type(None) in kinds
-    others = [kind for kind in kinds if kind is not type(None)]
+    others = [resolved(kind) for kind in kinds if kind is not type(None)]
     return form
 
 
@@ -255,121 +255,73 @@ def _each_member(value: Mapping[Any, Any], key_form: Form, form: Form) -> dict[A
     return members
 
 
-def _each_named(value: Mapping[str, Any], forms: Mapping[str, Form]) -> dict[str, Any]:
-    return {name: _member(f".{name}", forms.get(name, _free), value[name]) for name in value}
-
-
-def _member(step: str, form: Form, item: Any) -> Any:
-    try:
-        return form(item)
-    except _MismatchError as error:
-        error.path.insert(0, step)
-        raise
-
-
 def _typed_dict(kind: Any) -> Form:
-    forms = _forms_of(kind)
+    fields = _with_forms(kind)
 
     def form(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise _expected("an object", value)
-        missing = sorted(kind.__required_keys__ - value.keys())
-        if missing:
-            raise _MismatchError(f"{quoted(missing[0])} is missing")
-        return _each_named(_each_member(value, _text, lambda item: item), forms())
+        forms = {field.name: form for field, form in fields()}
+        for field, _ in fields():
+            if field.is_required and field.name not in value:
+                raise _MismatchError(f"{quoted(field.name)} is missing")
+        members = _each_member(value, _text, lambda item: item)
+        return {name: _member(name, forms.get(name, _free), members[name]) for name in members}
 
     return form
 
 
-def _dataclass(kind: Any) -> Form:
-    forms = _forms_of(kind)
-    names = [each.name for each in dataclasses.fields(kind)]
-
-    def form(value: Any) -> dict[str, Any]:
-        if type(value) is kind:
-            return _each_named({name: getattr(value, name) for name in names}, forms())
-        if isinstance(value, kind):
-            return _own_record(value)
-        if isinstance(value, Mapping):
-            members = _each_named(value, {name: forms()[name] for name in names})
-            return form(_structured(members, kind))
-        raise _expected(kind.__name__, value)
-
-    return form
-
-
-def _forms_of(kind: Any) -> Callable[[], Mapping[str, Form]]:
+def _with_forms(kind: Any) -> Callable[[], Sequence[tuple[Field, Form]]]:
     # Made when the first value is converted, because a type may contain itself.
-    return cache(lambda: {name: _form(hint) for name, hint in get_type_hints(kind).items()})
-
-
-@attrs.frozen(eq=False)
-class _Slot:
-    """One field of an attrs class; ``rule`` raises ``ValueError`` for text in a wrong format."""
-
-    name: str
-    wire: str
-    form: Form
-    omitempty: bool
-    rule: Callable[[Any], None] | None
-
-
-def _slots(kind: Any) -> tuple[_Slot, ...]:
-    return tuple(
-        _Slot(
-            a.name,
-            wire.name_on_wire(a),
-            _form(a.type or Any),
-            bool(a.metadata.get("omitempty")),
-            a.metadata.get("rule"),
-        )
-        for a in attrs.fields(attrs.resolve_types(kind))
-    )
+    return cache(lambda: [(field, _form(field.kind)) for field in fields_of(kind)])
 
 
 @cache
 def _record(kind: Any) -> Form:
-    # Made when the first value is converted, because a type may contain itself.
-    slots = cache(lambda: _slots(kind))
+    fields, concrete = _with_forms(kind), get_origin(kind) or kind
 
     def form(value: Any) -> dict[str, Any]:
-        if type(value) is not kind:
+        if type(value) is not concrete:
             return _related(value)
         members = {}
-        for slot in slots():
-            item = getattr(value, slot.name)
-            try:
-                plain = slot.form(item)
-                if slot.omitempty and not item:
-                    continue
-                if slot.rule is not None:
-                    _keep(slot.rule, item)
-            except _MismatchError as error:
-                error.path.insert(0, f".{slot.wire}")
-                raise
-            members[slot.wire] = plain
+        for field, form in fields():
+            item = getattr(value, field.name)
+            plain = _member(field.wire, form, item)
+            if field.omitempty and not item:
+                continue
+            if field.rule is not None:
+                _member(field.wire, partial(_keep, field.rule), item)
+            members[field.wire] = plain
         return members
 
     def _related(value: Any) -> dict[str, Any]:
-        if isinstance(value, kind):
+        if isinstance(value, concrete):
             return _own_record(value)
         if isinstance(value, Mapping):
             plain = _free(value)
-            _check_members(value, slots())
+            _check_members(value, fields())
             return form(_structured(plain, kind))
         raise _expected("an object", value)
 
     return form
 
 
-def _check_members(value: Mapping[str, Any], slots: Iterable[_Slot]) -> None:
+def _member(key: str, form: Form, item: Any) -> Any:
+    try:
+        return form(item)
+    except _MismatchError as error:
+        error.path.insert(0, f".{key}")
+        raise
+
+
+def _check_members(value: Mapping[str, Any], fields: Iterable[tuple[Field, Form]]) -> None:
     # A host would read ``null`` as a zero value, at any depth; here it is a mistake unless the type
     # is optional.
-    forms = {slot.wire.casefold(): slot for slot in slots}
+    forms = {field.wire.casefold(): (field, form) for field, form in fields}
     for key, item in value.items():
-        slot = forms.get(key.casefold())
-        if slot is not None:
-            _member(f".{slot.wire}", slot.form, item)
+        field, form = forms.get(key.casefold(), (None, _free))
+        if field is not None:
+            _member(field.wire, form, item)
 
 
 def _own_record(value: object) -> dict[str, Any]:
@@ -387,7 +339,7 @@ def _keep(rule: Callable[[Any], None], item: Any) -> None:
 
 def _structured(plain: Any, kind: Any) -> Any:
     try:
-        return wire.structure(plain, kind)
+        return structure(plain, kind)
     except WireError as error:
         raise _MismatchError(error.reason) from error
 
@@ -407,6 +359,8 @@ def _as_cattrs_has_it(value: Any, wanted: str) -> Any:
     try:
         return json.loads(wire.encode(value))
     except (ValueError, TypeError) as error:
+        if wanted == type(value).__name__:
+            raise _MismatchError(str(error)) from error
         raise _expected(wanted, value) from error
 
 
@@ -422,7 +376,6 @@ _PLAIN: dict[Any, Form] = {
     bytes: _base64,
 }
 _OF_TYPES: dict[Any, Callable[[tuple[Any, ...]], Form]] = {
-    Annotated: lambda arguments: _form(arguments[0]),
     Union: _one_of,
     UnionType: _one_of,
     Literal: _literal,

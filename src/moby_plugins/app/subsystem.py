@@ -37,7 +37,9 @@ import attrs
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import Ask, ClientBase, Plan, Send, Tell
 from moby_plugins.app.client import Client
+from moby_plugins.app.fields import check_names, resolved, title
 from moby_plugins.app.results import encode_result
+from moby_plugins.app.structuring import structure
 from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
 from moby_plugins.domain.formats import check_timestamp
 from moby_plugins.domain.http import CONTENT_TYPE, OK, Request, Response
@@ -73,6 +75,7 @@ class Signature:
                 raise TypeError(f"{method}: {parameter} is not an ordinary parameter")
             if parameter.annotation is inspect.Parameter.empty:
                 raise TypeError(f"{method}: parameter {name!r} needs a type")
+        check_names(method, {name: title_argument(name) for name in self._parameters})
         if signature.return_annotation is inspect.Signature.empty:
             needed = "annotate it, with None where there is no result"
             raise TypeError(f"{method}: the result needs a type: {needed}")
@@ -109,13 +112,13 @@ class Signature:
     def _hints(self) -> dict[str, Any]:
         try:
             hints = get_type_hints(self._function)
-        except NameError as error:
+        except Exception as error:  # an annotation may be any text
             raise TypeError(f"{self._method}: {error}") from error
         return hints | {"return": _with_tuples(hints["return"])}
 
     @cached_property
     def _whole(self) -> Any:
-        kinds = [self._hints[name] for name in self._parameters]
+        kinds = [resolved(self._hints[name]) for name in self._parameters]
         return kinds[0] if len(kinds) == 1 and attrs.has(kinds[0]) else None
 
     @cached_property
@@ -131,8 +134,9 @@ class Signature:
 
 def _with_tuples(kind: Any) -> Any:
     # A plugin may return any sequence; the host gets an immutable tuple.
-    if get_origin(kind) is Sequence:
-        return tuple[_with_tuples(get_args(kind)[0]), ...]  # type: ignore[misc]  # made at run time
+    if (get_origin(kind) or kind) is Sequence:
+        (item,) = get_args(kind) or (Any,)
+        return tuple[_with_tuples(item), ...]  # type: ignore[misc]  # made at run time
     return kind
 
 
@@ -142,7 +146,7 @@ def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> ty
     ``fields`` maps each field to its name on the wire, its type, and its default if it has one.
     """
     return attrs.make_class(
-        wire.title(method.replace(".", "_")),
+        title(method.replace(".", "_")),
         {
             name: attrs.field(
                 type=kind,
@@ -192,7 +196,7 @@ def timed() -> dict[str, Any]:
 
 def title_argument(name: str) -> str:
     """Return a parameter's name on the wire: ``network_id`` becomes ``NetworkID``."""
-    return "".join("ID" if part == "id" else wire.title(part) for part in name.split("_"))
+    return "".join("ID" if part == "id" else title(part) for part in name.split("_"))
 
 
 class RemoteMethod:
@@ -236,7 +240,7 @@ class RemoteMethod:
     def __call__(self, function: F) -> F:
         """Return ``function``, marked: calling it on a proxy calls the plugin's method."""
         self.name: str = function.__name__
-        self.wire = self.wire or wire.title(self.name)
+        self.wire = self.wire or title(self.name)
         self.function: Callable[..., Any] = function
         signature = inspect.signature(function)
 
@@ -263,6 +267,8 @@ class RemoteMethod:
         self.owner: type[Described[Any]] = owner
         self.method: str = f"{owner.interface}.{self.wire}"
         self.error_keys: tuple[str, ...] = owner.error_keys
+        if self.result in self.error_keys:
+            raise TypeError(f"{self.method}: {self.result!r} is the key of an error in a response")
         self.signature: Signature = Signature(self.function, self.method)
         self.check_result()
 
@@ -270,8 +276,10 @@ class RemoteMethod:
         """Raise ``TypeError`` if the result needs a key in the response, and none was declared."""
         try:
             kind = self.signature.returns
-        except TypeError:
-            return  # an annotation names a later class; it is checked at the first call
+        except TypeError as error:
+            if isinstance(error.__cause__, (NameError, AttributeError)):
+                return  # an annotation names a later class; it is checked at the first call
+            raise
         if not (self.result or kind is type(None) or attrs.has(kind) or _is_mapping(kind)):
             raise TypeError(
                 f"{self.method}: a result of type {kind} needs a key in the response: name it with"
@@ -352,13 +360,13 @@ class RemoteMethod:
 
     def read_answer(self, answer: Any) -> Any:
         """Return the result in a decoded response 200; raise an error in it as ``DriverError``."""
-        for error in attrs.astuple(wire.structure(answer, self._error_type)):
+        for error in attrs.astuple(structure(answer, self._error_type)):
             if error:
                 raise DriverError(self.method, error)
         if self.result:
-            return wire.structure(answer, self._result_type).value
+            return structure(answer, self._result_type).value
         kind = self.signature.returns
-        return None if kind is type(None) else wire.structure(answer, kind)
+        return None if kind is type(None) else structure(answer, kind)
 
     def fallback(self, error: PluginError) -> Any:
         """Return the default result for ``error``; ``REQUIRED`` if the method declares none."""
@@ -371,7 +379,8 @@ class RemoteMethod:
 
     @functools.cached_property
     def _error_type(self) -> type:
-        return message_class(self.method, {key.lower(): (key, str, "") for key in self.error_keys})
+        keys = enumerate(self.error_keys)
+        return message_class(self.method, {f"error_{i}": (key, str, "") for i, key in keys})
 
     @functools.cached_property
     def _result_type(self) -> type:
@@ -470,6 +479,12 @@ class Described(Generic[C]):
     @classmethod
     def _define(cls, marked: Sequence[RemoteMethod]) -> None:
         """Add the methods ``marked`` in this class to the subsystem."""
+        for remote in marked:
+            if hasattr(Described, remote.name):
+                raise TypeError(
+                    f"{cls.__name__}.{remote.name}: every subsystem has {remote.name!r}:"
+                    " rename the method"
+                )
         if marked:
             cls.interface = cls.interface or cls.__name__
             cls.implements = cls.implements or cls.interface

@@ -126,10 +126,12 @@ def test_wait_says_that_an_engine_was_asked_too(machine: Machine) -> None:
     assert "the engine has no such plugin, and there is no socket and no spec" in ran.stderr
 
 
-def test_each_command_that_has_settings_takes_an_engine(machine: Machine) -> None:
-    """The help of each of these commands has ``--engine``."""
-    for command in ("ls", "inspect", "call", "wait", "doctor", "check", "trace", "serve"):
+def test_each_command_that_looks_for_plugins_takes_an_engine(machine: Machine) -> None:
+    """The help of each of these commands has ``--engine``; that of others has not."""
+    for command in ("ls", "inspect", "call", "wait", "doctor", "check", "trace", "package"):
         assert "--engine ADDRESS" in machine.run(command, "--help").stdout, command
+    for command in ("serve", "unit"):
+        assert "--engine" not in machine.run(command, "--help").stdout, command
 
 
 def test_an_engine_option_that_is_not_an_address_is_refused(machine: Machine) -> None:

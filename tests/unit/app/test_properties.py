@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from moby_plugins import PluginError, Response, Settings, WireError, new_client, subsystems
 from moby_plugins.app import wire
+from moby_plugins.app.fields import name_on_wire
 from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import LogEntry, Subsystem, decode_frames, encode_frame
 from moby_plugins.testing import MemoryTransport
@@ -29,7 +30,7 @@ KINDS = [kind for kind in CLASSES if issubclass(kind, Subsystem) and kind is not
 MESSAGES = [kind for kind in CLASSES if attrs.has(kind)]
 # Every key that some message has, so that what is wrong is found in the right place.
 KEYS = sorted(
-    {wire.name_on_wire(field) for kind in MESSAGES for field in attrs.fields(kind)}
+    {name_on_wire(field) for kind in MESSAGES for field in attrs.fields(kind)}
     | {remote.result for kind in KINDS for remote in kind.remotes.values() if remote.result}
     | {key for kind in KINDS for key in kind.error_keys}
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, IntEnum, StrEnum
-from typing import Annotated, Any, Literal, NewType, NotRequired, TypedDict
+from typing import Annotated, Any, Generic, Literal, NewType, NotRequired, TypedDict, TypeVar
 
 import attrs
 import pytest
@@ -36,6 +36,7 @@ from tests.cases import every
 from tests.unit.app.subsystems.exchanges import asked, client_to, part_of
 
 VolumeID = NewType("VolumeID", str)
+T = TypeVar("T")
 
 
 class Colour(StrEnum):
@@ -79,6 +80,13 @@ class Disk:
 
     size: int
     parts: "list[Disk]" = field(default_factory=list)
+
+
+@dataclass
+class Crate(Generic[T]):
+    """A generic type."""
+
+    item: T
 
 
 @dataclass
@@ -264,6 +272,8 @@ def test_a_result_of_another_type_is_a_500_that_names_method_and_field(
         (Partition(1), Disk, {"size": 1, "parts": [], "number": 1}),
         ({"size": 1}, Disk, {"size": 1, "parts": []}),
         ({"a": Disk(1)}, dict[str, Any], {"a": {"size": 1, "parts": []}}),
+        (Crate(Tree("x")), Any, {"item": {"Name": "x", "Below": [], "Note": None}}),
+        ({"size": 1}, Tree | Disk, {"size": 1, "parts": []}),
         (Volume("a", created_at=datetime(2026, 8, 1, tzinfo=UTC)), Volume,
          {"Name": "a", "Mountpoint": "", "CreatedAt": "2026-08-01T00:00:00Z"}),
     ],
@@ -324,6 +334,9 @@ def _cycle() -> dict[str, Any]:
         (Partition(1, number="1"), Disk),
         ({"size": None}, Disk),
         ({"a": Disk("1")}, dict[str, Any]),
+        (Crate(None), Crate[int]),
+        (Crate(1 << 70), Crate[int]),
+        (Crate(None), Crate[Volume]),
     ],
 )
 def test_a_result_that_does_not_match_the_declared_type_is_refused(value: Any, kind: Any) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from moby_plugins.app.subsystem import message_class, omitempty, remote_of, timed
 from moby_plugins.app.wire import decode, encode
+from moby_plugins.domain.errors import DriverError
 from moby_plugins.subsystems import LogDriver, Subsystem, Volume, VolumeDriver, remote
 from tests.cases import every
-from tests.unit.app.subsystems.exchanges import client_to
+from tests.unit.app.subsystems.exchanges import client_to, replying
 
 
 def define(function: Any, **options: Any) -> None:
@@ -40,6 +41,12 @@ def _text(self: Any) -> str: ...  # type: ignore[empty-body]
 def _maybe(self: Any) -> Volume | None: ...
 
 
+def _twice(self: Any, id: str, id_: str) -> None: ...
+
+
+def _no_code(self: Any) -> "list[": ...  # type: ignore[valid-type]  # noqa: F722
+
+
 @every(
     ("function", "message"),
     [
@@ -51,6 +58,8 @@ def _maybe(self: Any) -> Volume | None: ...
         (_many, "Odd.Do: *names: str is not an ordinary parameter"),
         (_keywords, "Odd.Do: **names: str is not an ordinary parameter"),
         (_keyword, "Odd.Do: name: str is not an ordinary parameter"),
+        (_twice, "Odd.Do: id and id_ are both 'ID' on the wire"),
+        (_no_code, "Odd.Do: Forward reference must be an expression -- got 'list['"),
         (
             _text,
             (
@@ -68,6 +77,54 @@ def test_an_invalid_method_definition_is_refused_when_the_class_is_made(
         define(function)
 
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", ["client", "implements", "interface", "remotes", "timeout_of"])
+def test_a_method_with_a_name_that_every_subsystem_has_is_refused(name: str) -> None:
+    """It would take the place of what the class itself uses."""
+    with pytest.raises(TypeError, match=f"^Odd.{name}: every subsystem has '{name}'"):
+        type("Odd", (Subsystem,), {name: remote(name.title())(named(name))})
+
+
+def named(name: str) -> Any:
+    """A function of that name, for a subsystem."""
+
+    def function(self: Any) -> None: ...
+
+    function.__name__ = name
+    return function
+
+
+def test_a_result_under_the_key_of_errors_is_refused() -> None:
+    """Each success would be an error for the host."""
+    with pytest.raises(TypeError, match=r"^Odd.Do: 'Err' is the key of an error in a response$"):
+        define(_text, result="Err")
+
+
+def test_the_key_of_errors_may_be_any_text() -> None:
+    """It need not be a name in Python."""
+
+    class Odd(Subsystem):
+        error_keys = ("Error Text", "Class")
+
+        @remote(result="R")
+        def do(self) -> str:
+            raise NotImplementedError
+
+    with pytest.raises(DriverError, match="no room"):
+        replying(Odd, "Do", {"Class": "no room"}).do()
+    assert replying(Odd, "Do", {"R": "a"}).do() == "a"
+
+
+def test_a_sequence_without_a_type_is_of_anything() -> None:
+    """The host gets a tuple, as of ``Sequence[str]``."""
+
+    class Odd(Subsystem):
+        @remote(result="R")
+        def do(self) -> Sequence:  # type: ignore[type-arg]
+            raise NotImplementedError
+
+    assert replying(Odd, "Do", {"R": ["a", 1]}).do() == ("a", 1)
 
 
 def test_an_optional_message_needs_a_key() -> None:
