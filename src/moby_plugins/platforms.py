@@ -6,6 +6,7 @@ only plugins in memory and third-party transports work there (``docs/platforms.m
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -52,6 +53,17 @@ def _missing(part: str) -> Iterator[str]:
             continue
         if attribute and not hasattr(loaded, attribute):
             yield needed
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that ask a process to end: SIGTERM, SIGINT, and SIGHUP where there is one.
+
+    SIGHUP is left out if the process ignores it, as under ``nohup``.
+    """
+    names = ("SIGTERM", "SIGINT", "SIGHUP")  # not all on Windows
+    signals = [signal.Signals[name] for name in names if hasattr(signal, name)]
+    ignored = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return signals[:2] if ignored else signals
 
 
 def open_at_once(path: str, flags: int) -> int:

@@ -104,7 +104,7 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
     def open_(_: Callable[[], bool]) -> Opened:
         from moby_plugins.adapters.disk.spec_file import write_spec
         from moby_plugins.adapters.http.tls import server_context
-        from moby_plugins.adapters.server.listeners import inherited, listen_tcp
+        from moby_plugins.adapters.server.listeners import inherited, listen_tcp, listens
 
         context = None if tls is None else server_context(tls)
         scheme = "tcp" if tls is None else "https"
@@ -112,7 +112,7 @@ def opening_tcp(name: str, addr: str, tls: ServerTLS | None, specs_path: str) ->
         if listener.inherited:
             return Opened(listener.socket, listener.address, listener.withdraw, context)
         try:
-            withdraw = write_spec(specs_path, name, listener.address, tls)
+            withdraw = write_spec(specs_path, name, listener.address, tls, listens)
         except BaseException:
             listener.socket.close()
             raise

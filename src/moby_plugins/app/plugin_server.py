@@ -15,6 +15,7 @@ from moby_plugins.domain.errors import PluginError, SpecError, error_text
 from moby_plugins.domain.http import App
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import call_all, logger
+from moby_plugins.platforms import ending_signals
 from moby_plugins.ports import filled
 
 # Seconds that running calls have to end when the server stops.
@@ -244,11 +245,8 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
-    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
-        numbers.append(hang_up)
-    before = {number: signal.signal(number, lambda *_: server.request_stop()) for number in numbers}
+    stop = lambda *_: server.request_stop()  # noqa: E731
+    before = {number: signal.signal(number, stop) for number in ending_signals()}
     try:
         yield
     finally:

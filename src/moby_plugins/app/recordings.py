@@ -64,6 +64,16 @@ def load_whole_calls(path: str | os.PathLike[str]) -> tuple[Recording, bool]:
     return load(path)
 
 
+def write_text(path: str, text: str) -> None:
+    """Write a file that everybody may read; after a failure an existing file is unchanged.
+
+    Raises ``RecordingError`` if it cannot be written.
+    """
+    from moby_plugins.adapters.disk.recording_file import write_whole
+
+    write_whole(path, [text], mode=0o644)
+
+
 def export_trace(recordings: Sequence[Recording], path: str | os.PathLike[str]) -> None:
     """Write recordings as one trace that Perfetto opens: trace-event JSON, with secrets masked.
 

@@ -436,12 +436,15 @@ def tracing_proxy_at(
         The running proxy.
 
     Raises:
-        SpecError: If the proxy cannot listen at ``listen``, or the plugin's address cannot be used.
+        SpecError: If the proxy cannot listen at ``listen``, the plugin's address cannot be used, or
+            both are the same socket.
     """
     if listen.scheme != "unix":
         raise SpecError(
             f"a tracing proxy can listen at a unix:// address only, not at {shown(listen.text)}"
         )
+    if plugin.scheme == "unix" and os.path.realpath(plugin.path) == os.path.realpath(listen.path):
+        raise SpecError("calls would go on to where they come from: listen at another", listen.path)
     with ExitStack() as last:
         transport = _connect(plugin, tls, settings)
         last.callback(transport.close)

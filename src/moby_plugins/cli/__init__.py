@@ -9,6 +9,8 @@ import sys
 
 from moby_plugins.domain import __version__
 
+INTERRUPTED = 130  # the exit status after Ctrl-C
+
 
 def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
@@ -19,10 +21,13 @@ def main() -> None:
     from moby_plugins.cli.streams import standard_streams
 
     with standard_streams():
-        if sys.argv[1:] == ["--version"]:  # without the imports that other commands need
-            print(f"moby-plugins {__version__}")
-        else:
-            _run()
+        try:
+            if sys.argv[1:] == ["--version"]:  # without the imports that other commands need
+                print(f"moby-plugins {__version__}")
+            else:
+                _run()
+        except KeyboardInterrupt:  # while modules are still imported
+            sys.exit(INTERRUPTED)
 
 
 def _run() -> None:

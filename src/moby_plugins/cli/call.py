@@ -1,13 +1,15 @@
 """The command ``moby-plugins call``, which calls a method once."""
 
 import json
+import math
 import sys
-from typing import Any, BinaryIO
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, BinaryIO, NoReturn
 
 import click
 from attrs import evolve
 
-from moby_plugins import Client, DriverError, PluginError, RetryPolicy, Settings
+from moby_plugins import Client, DriverError, PluginError, RetryPolicy, Settings, SpecError
 from moby_plugins.cli.errors import error_as_json, exit_code
 from moby_plugins.cli.options import (
     client_of,
@@ -35,15 +37,24 @@ def _method(_: click.Context, __: click.Parameter, value: str) -> str:
         raise click.BadParameter(str(error)) from error
 
 
-def _arguments(_: click.Context, __: click.Parameter, value: str | None) -> Any:
-    if value is None:
+def _arguments(context: click.Context, __: click.Parameter, value: str | None) -> Any:
+    if value is None or context.resilient_parsing:  # a shell completes the line: read nothing
         return None
     try:
-        return json.loads(_text(value))
+        return json.loads(_text(value), parse_constant=_no_number, parse_float=_number)
     except RecursionError as error:
         raise click.BadParameter(f"{shown(value)}: nested too deeply") from error
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"{shown(value)}: {shown(error)}") from error
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number of JSON")
 
 
 def _text(value: str) -> str | bytes:
@@ -74,7 +85,10 @@ def _bounded(file: BinaryIO) -> bytes:
 @click.option("--raw", is_flag=True, help="Print the response's bytes as they are.")
 @click.option("--stream", is_flag=True, help="Print the response's bytes as they arrive.")
 @click.option(
-    "--send", metavar="FILE", type=click.File("rb"), help="Send a file; - is standard input."
+    "--send",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Send a file; - is standard input.",
 )
 @with_timeout(None, "Seconds for the call, including its response.")
 @with_settings
@@ -85,7 +99,7 @@ def call(
     arguments: Any,
     raw: bool,
     stream: bool,
-    send: BinaryIO | None,
+    send: str | None,
     timeout: float | None,
     settings: Settings,
     as_json: bool,
@@ -124,14 +138,13 @@ def call(
 
 
 def _call(
-    client: Client, method: str, arguments: Any, send: BinaryIO | None, timeout: float | None
+    client: Client, method: str, arguments: Any, send: str | None, timeout: float | None
 ) -> Any:
     """Return the response's value; raise ``DriverError`` if the response reports an error."""
     if send is None:
         response = client.call(method, arguments, timeout=timeout)
     else:
-        with watched(send) as data:
-            response = client.send_file(method, data, timeout=timeout)
+        response = _sent(client, method, send, timeout)
     if isinstance(response, dict):
         folded = {key.lower(): value for key, value in response.items()}
         for key in _error_keys(method):
@@ -140,6 +153,18 @@ def _call(
                 client.sign(error)
                 raise error
     return response
+
+
+def _sent(client: Client, method: str, send: str, timeout: float | None) -> Any:
+    try:
+        with _opened(send) as file, watched(file) as data:
+            return client.send_file(method, data, timeout=timeout)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"cannot be sent: {shown(error)}", send) from error
+
+
+def _opened(path: str) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb")
 
 
 def _copy(

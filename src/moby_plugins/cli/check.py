@@ -1,10 +1,10 @@
 """The command ``moby-plugins check``, which checks whether a plugin follows the protocol."""
 
-import signal
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -17,6 +17,7 @@ from moby_plugins import (
     new_local_discovery,
 )
 from moby_plugins.app.diagnosing import check_listens
+from moby_plugins.app.recordings import write_text
 from moby_plugins.checks import (
     HOSTS,
     Check,
@@ -33,6 +34,7 @@ from moby_plugins.checks import (
 )
 from moby_plugins.checks.sources import UnknownCodeError, explanation
 from moby_plugins.cli.errors import FINDINGS, did_you_mean
+from moby_plugins.cli.interrupts import interrupted_by_signals
 from moby_plugins.cli.options import (
     example,
     is_address,
@@ -56,7 +58,7 @@ from moby_plugins.cli.output import (
 )
 from moby_plugins.cli.progress import StatusLine
 from moby_plugins.domain.plugin import check_protocol
-from moby_plugins.domain.text import quoted
+from moby_plugins.domain.text import quoted, shown
 from moby_plugins.ports import Survey
 
 HANDSHAKE = "Plugin"
@@ -77,6 +79,14 @@ def _options(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> d
         if not (key and equals):
             raise click.BadParameter(f"{quoted(text)} is not of the form KEY=VALUE")
     return options
+
+
+def _new_file(_: click.Context, __: click.Parameter, path: str | None) -> str | None:
+    # Nothing is opened yet: a file of earlier results stays until the new ones are complete.
+    directory = os.path.dirname(path or "") or "."
+    if path is not None and not os.access(directory, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"no file can be made in {shown(directory)}")
+    return path
 
 
 @click.command(
@@ -118,7 +128,7 @@ def _options(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> d
 @click.option(
     "--junit",
     metavar="FILE",
-    type=click.File("w", encoding="utf-8", lazy=False, atomic=True),
+    callback=_new_file,
     help="Write the results as JUnit XML.",
 )
 @with_timeout(None, "Seconds for each call.  [default: 10; 5 for podman]")
@@ -134,7 +144,7 @@ def check(
     explain: str | None,
     volume_opts: dict[str, str],
     secret: str,
-    junit: TextIO | None,
+    junit: str | None,
     timeout: float | None,
     settings: Settings,
     as_json: bool,
@@ -146,8 +156,6 @@ def check(
     if explain is not None:
         _explain(explain, as_json=as_json)
         return
-    # A SIGTERM, for example from a CI system, must not prevent the clean-up.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     known = all_checks()
     _check_names(named, known)
     if listing:
@@ -166,7 +174,11 @@ def check(
         path=path,
         managed_for=None if plugin.is_v1 else plugin.manifest.implements,
     )
-    with new_target(plugin.addr, plugin.tls_config, settings=settings, options=options) as target:
+    with (
+        # A signal, for example from a CI system, must not prevent the clean-up.
+        interrupted_by_signals(),
+        new_target(plugin.addr, plugin.tls_config, settings=settings, options=options) as target,
+    ):
         implemented = _implemented(target)  # always called: it fails if the plugin is unreachable
         # Engines do the handshake only with plugins that they do not manage.
         kinds = named or ((HANDSHAKE, *implemented) if plugin.is_v1 else implemented)
@@ -177,9 +189,9 @@ def check(
                 f"no check for this plugin matches the options{near}; --list shows all"
             )
         results = list(_watched(run_checks(checks, target), len(checks)))
-    if junit is not None:
-        junit.write(as_junit(results, name_or_address))
     _show(name_or_address, results, as_json=as_json)
+    if junit is not None:
+        write_text(junit, as_junit(results, name_or_address))
     if any(each.outcome is CheckOutcome.FAILED for each in results):
         sys.exit(FINDINGS)
 

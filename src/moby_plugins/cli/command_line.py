@@ -1,13 +1,14 @@
 """The group of all commands, which imports them on use and handles their errors."""
 
+import os
 from importlib import import_module
 from typing import Any
 
 import click
 
-from moby_plugins.cli.errors import did_you_mean, exit_code, report
+from moby_plugins.cli.errors import UNUSABLE, did_you_mean, exit_code, report
 from moby_plugins.domain import __version__
-from moby_plugins.domain.errors import PluginError
+from moby_plugins.domain.errors import PluginError, SpecError
 from moby_plugins.domain.text import quoted, sentence
 
 # The commands, in the order of use, and their lines in the overview. Modules have the same names.
@@ -65,6 +66,18 @@ class CommandsOnDemand(click.Group):
         except (PluginError, KeyboardInterrupt) as error:
             report(error)
             context.exit(exit_code(error))
+        except FileNotFoundError:
+            if _has_current_directory():
+                raise
+            report(SpecError("the current directory was removed", "."))
+            context.exit(UNUSABLE)
+
+
+def _has_current_directory() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 @click.group(

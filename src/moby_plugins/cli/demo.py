@@ -3,13 +3,21 @@
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from moby_plugins import Settings, StatusError, new_local_registry
+from moby_plugins import (
+    Cancellation,
+    Settings,
+    StatusError,
+    WaitCancelledError,
+    new_local_registry,
+)
+from moby_plugins.cli.interrupts import interrupted_by_signals
 from moby_plugins.cli.options import example
 from moby_plugins.subsystems import Volume, VolumeDriver
 
@@ -45,17 +53,26 @@ def demo() -> None:
     It needs no engine, no root and no network, and leaves nothing behind: all
     is in a temporary directory.
     """
-    with _served_plugin() as settings, new_local_registry(settings) as registry:
+    ended = Cancellation()
+    with (
+        interrupted_by_signals(),
+        _served_plugin(ended) as settings,
+        new_local_registry(settings) as registry,
+    ):
         registry.handle("VolumeDriver", lambda name, _: _step("handle", f"{name} is active"))
         # The process is still starting; ``get`` waits until its socket exists.
-        plugin = registry.get("shelf", "VolumeDriver")
+        try:
+            plugin = registry.get("shelf", "VolumeDriver", cancel=ended)
+        except WaitCancelledError as error:
+            raise click.ClickException("the plugin's process has ended") from error
         _step("scan", registry.scan())
         _step("get", f"{plugin.name} at {plugin.addr} implements {plugin.manifest.implements}")
         _use(VolumeDriver(plugin.client))
 
 
 @contextmanager
-def _served_plugin() -> Iterator[Settings]:
+def _served_plugin(ended: Cancellation) -> Iterator[Settings]:
+    """Yield the settings of a running plugin, and set ``ended`` when its process has ended."""
     with tempfile.TemporaryDirectory(prefix="moby-plugins-") as directory:
         sockets, volumes = Path(directory, "plugins"), Path(directory, "volumes")
         sockets.mkdir()
@@ -64,11 +81,18 @@ def _served_plugin() -> Iterator[Settings]:
         _step("$", " ".join(["moby-plugins", *arguments]))
         command = [sys.executable, "-m", "moby_plugins", *arguments]
         process = subprocess.Popen(command, cwd=volumes)  # noqa: S603  our own, no shell
+
+        def wait() -> None:
+            process.wait()
+            ended.set()
+
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
         try:
             yield Settings(sockets_path=str(sockets), specs_paths=())
         finally:
             process.terminate()
-            process.wait()
+            waiting.join()
 
 
 def _use(driver: VolumeDriver) -> None:

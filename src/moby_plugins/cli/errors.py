@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 
 from moby_plugins import Settings, new_local_discovery
+from moby_plugins.cli import INTERRUPTED
 from moby_plugins.cli.streams import UNWRITTEN, UnwrittenError
 from moby_plugins.domain.errors import (
     DriverError,
@@ -41,7 +42,6 @@ TIMED_OUT = 6
 REFUSED = 7  # the plugin responded with an error
 BAD_RESPONSE = 8
 UNUSABLE = 9  # a setting, a name, a spec, an address or a file that cannot be used
-INTERRUPTED = 130
 
 # The first class that matches decides, so subclasses come before their bases.
 BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (

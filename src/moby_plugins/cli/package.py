@@ -12,6 +12,7 @@ from moby_plugins.app.packaging import Package, check_app, create, judge, packag
 from moby_plugins.app.packaging import package as lay_out
 from moby_plugins.cli.doctor import show_finding, summary_of
 from moby_plugins.cli.errors import FINDINGS
+from moby_plugins.cli.interrupts import interrupted_by_signals
 from moby_plugins.cli.options import example, with_json, with_settings
 from moby_plugins.cli.output import show_json, show_line
 from moby_plugins.cli.progress import StatusLine, progress_bar
@@ -137,8 +138,11 @@ def package(
             sources=sources or _beside(str(app)),
             mounts_nothing=mounts_nothing,
         )
-        findings = lay_out(options, status.say)
-        status.clear()
+        try:
+            with interrupted_by_signals():
+                findings = lay_out(options, status.say)
+        finally:
+            status.clear()
     _show(findings, as_json=as_json)
     if any(finding.severity == PROBLEM for finding in findings):
         context.exit(FINDINGS)

@@ -30,24 +30,41 @@ _TICK = 10_000_000
 # no program can set (``st_ctime_ns``).
 Stamps: TypeAlias = dict[str, tuple[int, int]]
 
+# The descriptor of a socket that systemd opened, and the variables that say so (sd_listen_fds(3)).
+Inherited: TypeAlias = tuple[int, dict[str, str]]
+_FIRST_INHERITED = 3
+_OF_SYSTEMD = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
 
 class Sources:
     """A watch on the files of imported modules, and of modules in and below the current directory.
 
     Make it before the plugin is imported: a file that changes while it is imported, or between
-    the import and the first check, counts as changed. ``has_reported`` becomes true when
-    ``watched`` has seen a change.
+    the import and the first check, counts as changed. It keeps what a restart needs again: the
+    current directory, and a socket that systemd opened.
     """
 
     def __init__(self) -> None:
-        self.has_reported: bool = False
+        self._has_reported = False
+        self._is_cancelled = False
+        self._directory: str = os.getcwd()
+        self._inherited: Inherited | None = _inherited()
         self._began: int = time.time_ns() - _TICK
-        self._seen: Stamps = _stamps()
+        self._seen: Stamps = _stamps(self._directory)
         self._stopped: threading.Event = threading.Event()
+
+    @property
+    def has_reported(self) -> bool:
+        """Whether ``watched`` has seen a change, and no signal has asked the process to end."""
+        return self._has_reported and not self._is_cancelled
+
+    def cancel(self) -> None:
+        """Let no change lead to a restart any more: the process was asked to end."""
+        self._is_cancelled = True
 
     def changed(self) -> bool:
         """Return whether a file was changed, added or removed."""
-        stamps = _stamps()
+        stamps = _stamps(self._directory)
         if any(stamps.get(file) != stamp for file, stamp in self._seen.items()):
             return True
         # A file that was imported since the last check was read at some time after the watch began.
@@ -73,25 +90,42 @@ class Sources:
             self._stopped.set()
             thread.join()
 
+    def restart(self) -> NoReturn:
+        """Replace the program of this process by a new one of the same command. Never returns."""
+        print("moby-plugins: a source file has changed", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os.chdir(self._directory)
+        if self._inherited is not None:
+            descriptor, variables = self._inherited
+            os.dup2(descriptor, _FIRST_INHERITED)
+            os.environ.update(variables)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own
+
     def _watch(self, tell: Callable[[], None]) -> None:
         while not self._stopped.wait(LOOK):
             if self.changed():
-                self.has_reported = True
+                self._has_reported = True
                 tell()
                 return
 
 
-def _stamps() -> Stamps:
-    imported = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
+def _stamps(directory: str) -> Stamps:
+    imported = map(_file_of, [*sys.modules.values()])
     files = {file for file in imported if isinstance(file, str) and file.endswith(".py")}
-    with suppress(OSError):
-        files.update(islice(_modules_below(os.getcwd()), _MOST))
+    files.update(islice(_modules_below(directory), _MOST))
     stamps: Stamps = {}
     for file in files:
         with suppress(OSError):
             status = os.stat(file)
             stamps[file] = status.st_ctime_ns, status.st_size
     return stamps
+
+
+def _file_of(module: object) -> object:
+    try:
+        return getattr(module, "__file__", None)
+    except Exception:  # a lazy module may raise anything
+        return None
 
 
 def _modules_below(root: str) -> Iterator[str]:
@@ -128,8 +162,12 @@ def show_error(error: BaseException) -> None:
     print("moby-plugins: waiting for a change", file=sys.stderr, flush=True)
 
 
-def begin_again() -> NoReturn:
-    """Restart the command: replace the program of this process by a new one. Never returns."""
-    print("moby-plugins: a source file has changed", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own
+def _inherited() -> Inherited | None:
+    # The server takes these variables out of the environment, and its socket ends with the program.
+    variables = {name: os.environ[name] for name in _OF_SYSTEMD if name in os.environ}
+    if variables.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    try:
+        return os.dup(_FIRST_INHERITED), variables
+    except OSError:  # the server's error says it better
+        return None

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from importlib import import_module
 from typing import Any, TypeAlias, cast
 
@@ -17,8 +17,9 @@ from moby_plugins.app.config import observers_of
 from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import AccessLog, as_app, is_async_app
 from moby_plugins.app.subsystem import Described
+from moby_plugins.cli.interrupts import told_of_signals
 from moby_plugins.cli.options import Decorator, with_config
-from moby_plugins.cli.reloading import Sources, begin_again, show_error, watch_for
+from moby_plugins.cli.reloading import Sources, show_error, watch_for
 from moby_plugins.domain.async_http import AsyncApp
 from moby_plugins.domain.http import App
 from moby_plugins.domain.plugin import Manifest
@@ -37,13 +38,18 @@ Served: TypeAlias = App | AsyncApp
 _MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
-def app_argument(context: click.Context, __: click.Parameter, text: str) -> tuple[str, Served]:
+def app_argument(
+    context: click.Context, __: click.Parameter, text: str
+) -> tuple[str, Served] | None:
     """Return the module's name and the application.
 
     Without ``--reload``, an exception of the module's import passes unchanged, and
     ``click.BadParameter`` is raised if there is no such module or application. With ``--reload``,
-    the error is printed instead, and the command restarts once a file has changed.
+    the error is printed instead, and the command restarts once a file has changed. While a shell
+    completes a line, nothing is imported.
     """
+    if context.resilient_parsing:
+        return None
     try:
         return _app_of(text)
     except Exception as error:
@@ -52,7 +58,7 @@ def app_argument(context: click.Context, __: click.Parameter, text: str) -> tupl
             raise
         show_error(error)
         sources.wait()
-        begin_again()
+        sources.restart()
 
 
 def _app_of(text: str) -> tuple[str, Served]:
@@ -230,7 +236,7 @@ def serve(
         )
     _run(server, what, sources)
     if sources is not None and sources.has_reported:
-        begin_again()
+        sources.restart()
 
 
 def _observed(app: Served, observers: tuple[str | Observer, ...]) -> Served:
@@ -259,9 +265,10 @@ def _run(server: PluginServer, what: str, sources: Sources | None) -> None:
                 raise
             return  # asked to stop while it waited for another server's socket
         print(f"serving {what} at {server.addr}", file=sys.stderr, flush=True)
-        watching = nullcontext() if sources is None else sources.watched(server.request_stop)
-        with watching:
-            server.run()
+        if sources is not None:
+            stack.enter_context(told_of_signals(sources.cancel))
+            stack.enter_context(sources.watched(server.request_stop))
+        server.run()
 
 
 def _server_tls(tls_files: dict[str, str]) -> ServerTLS | None:

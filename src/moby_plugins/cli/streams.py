@@ -59,18 +59,20 @@ def standard_streams() -> Iterator[None]:
     output = _Output(1, "w", closefd=False)
     sys.stdout = _text(output, sys.stdout)
     sys.stderr = _text(_Messages(2, "w", closefd=False), sys.stderr)
+    failure: BaseException | None = None
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
-    except UnwrittenError:
-        pass
+    except UnwrittenError as error:
+        failure = error.__cause__  # of a thread that writes by itself
     finally:
-        if output.failure is not None:
-            if output.failure.errno != errno.EPIPE:
-                closed = output.failure.errno == errno.EBADF
-                why = "it is closed" if closed else str(output.failure.strerror)
+        failure = output.failure or failure
+        if isinstance(failure, OSError):
+            if failure.errno != errno.EPIPE:
+                closed = failure.errno == errno.EBADF
+                why = "it is closed" if closed else str(failure.strerror)
                 print(f"moby-plugins: standard output: {why}", file=sys.stderr)
             sys.exit(UNWRITTEN)
 

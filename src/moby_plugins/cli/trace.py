@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from attrs import asdict
 
 from moby_plugins import PluginNotFoundError, Settings, TransportError, new_local_discovery
 from moby_plugins.app.recordings import load_whole_calls
+from moby_plugins.cli.interrupts import calling_at_signals
 from moby_plugins.cli.options import (
     Decorator,
     example,
@@ -38,6 +38,7 @@ from moby_plugins.cli.output import (
     plain_columns,
 )
 from moby_plugins.cli.screen import Screen, line_of
+from moby_plugins.cli.streams import UnwrittenError
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.masking import MASK, mask_method
 from moby_plugins.domain.plugin import check_protocol
@@ -388,17 +389,14 @@ def trace(
             watcher = Watcher(counts.call, _unseen, writes)
         else:
             watcher = Watcher(lines.call, _unseen if as_json else lines.progress, writes)
-        stack.enter_context(_ended_by_signals(watcher))
+        stack.enter_context(calling_at_signals(watcher.end))
         stack.enter_context(screen)
         _watch(lambda: open_proxy(watcher.app), watcher, screen.say)
         if summary and (as_json or not is_terminal(sys.stdout)):
             screen.show(counts.json if as_json else counts.text)
     watcher.check()
-    if isinstance(screen.failure, BrokenPipeError):
-        raise screen.failure  # the reader of the pipe has exited, so no message is needed
     if screen.failure is not None:
-        reason = screen.failure.strerror or screen.failure
-        raise click.ClickException(f"standard output cannot be written: {shown(reason)}")
+        raise UnwrittenError from screen.failure
 
 
 def _export(files: Sequence[str], export: str) -> None:
@@ -471,18 +469,6 @@ def _passed_by(count: int, before: int) -> str:
         f"{connections} open before{still}: calls over them are not seen;"
         " restart the plugin, or its hosts, to see all"
     )
-
-
-@contextmanager
-def _ended_by_signals(watcher: Watcher) -> Iterator[None]:
-    names = ("SIGTERM", "SIGINT", "SIGHUP")  # not all on Windows
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {n: signal.signal(n, lambda *_: watcher.end()) for n in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _unseen(_: float, __: Progress) -> None:

@@ -1,6 +1,7 @@
 """``moby-plugins check``, run as a process against the plugins of ``examples``."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -181,6 +182,33 @@ def test_check_writes_a_junit_report_for_build_servers(machine: Machine) -> None
     assert len(suite) > 30
 
 
+@pytest.mark.parametrize(
+    "words", [["nosuch"], ["shelf", "--check", "zzz"], ["--list"]], ids=["lost", "none", "list"]
+)
+def test_an_earlier_report_stays_if_no_check_is_run(machine: Machine, words: list[str]) -> None:
+    """It is replaced by a complete one only."""
+    report = machine.root / "report.xml"
+    report.write_text("earlier")
+    with machine.shelf():
+        machine.run("check", *words, "--junit", str(report))
+
+    assert report.read_text() == "earlier"
+    assert [path.name for path in machine.root.glob("*report*")] == ["report.xml"]
+
+
+def test_what_is_no_file_is_not_replaced_by_a_report(machine: Machine) -> None:
+    """The results are printed, and the exit status is 9."""
+    fifo = machine.root / "fifo"
+    os.mkfifo(fifo)
+    with machine.shelf():
+        ran = machine.run("check", "shelf", "--subsystem", "Plugin", "--junit", str(fifo))
+
+    assert fifo.is_fifo()
+    assert ran.returncode == 9
+    assert "passed" in ran.stdout
+    assert "fifo: cannot be written: the path is not that of a regular file" in ran.stderr
+
+
 def test_check_with_read_only_makes_no_volume(machine: Machine) -> None:
     """``--read-only`` runs only the checks that change nothing, not even for a moment."""
     with machine.shelf():
@@ -221,7 +249,7 @@ def test_the_checks_can_be_listed_without_a_plugin(machine: Machine) -> None:
         ),
         (["shelf", "--volume-opt", "size"], "'size' is not of the form KEY=VALUE"),
         (["shelf", "--volume-opt", "=1g"], "'=1g' is not of the form KEY=VALUE"),
-        (["shelf", "--junit", "nowhere/report.xml"], "No such file or directory"),
+        (["shelf", "--junit", "nowhere/report.xml"], "no file can be made in nowhere"),
         (["shelf", "--timeout", "0"], "0 is not a positive number of seconds"),
     ],
 )

@@ -138,11 +138,11 @@ def test_a_handshake_that_is_cut_off_is_a_failed_check(machine: Machine) -> None
     assert "cut off" in ran.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_check_removes_the_volumes_that_it_made(
     machine: Machine, number: int
 ) -> None:
-    """After Ctrl-C or SIGTERM they are removed before the command ends with exit status 130."""
+    """After such a signal they are removed before the command ends with exit status 130."""
     volumes = Volumes()
     app = PluginApp(volumes)
 

@@ -1,5 +1,6 @@
 """What all commands of ``moby-plugins`` have in common, run as processes."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -185,6 +186,46 @@ def test_with_settings_that_cannot_be_used_the_shell_completes_nothing(machine: 
     """Pressing Tab then prints no message."""
     assert completions(machine, "inspect", "sh", MOBY_PLUGINS_TIMEOUT="soon") == []
     assert completions(machine, "inspect", "--config", "/none", "sh") == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serve", "mine:app", "--"],
+        ["serve", "--reload", "nosuch:app", "--"],
+        ["call", "net", "VolumeDriver.Create", "@fifo", "--"],
+        ["call", "net", "GraphDriver.ApplyDiff", "--send", "fifo", "--"],
+        ["check", "net", "--junit", "report", "--"],
+    ],
+    ids=" ".join,
+)
+def test_completion_of_a_line_has_no_effect(machine: Machine, words: list[str]) -> None:
+    """No module is imported, nothing is waited for, and no file is opened."""
+    (machine.root / "mine.py").write_text("open('imported', 'w').close()")
+    (machine.root / "report").write_text("earlier")
+    os.mkfifo(machine.root / "fifo")
+
+    assert "--config" in completions(machine, *words)
+    assert not (machine.root / "imported").exists()
+    assert (machine.root / "report").read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
+    "words", [["serve", "a:b"], ["unit", "a:b"], ["call", "./x", "A.B"]], ids=lambda words: words[0]
+)
+def test_in_a_directory_that_was_removed_a_command_says_so(
+    machine: Machine, words: list[str]
+) -> None:
+    """The exit status is 9, and there is no traceback."""
+    gone = machine.root / "gone"
+    gone.mkdir()
+    script = 'rmdir "$PWD"; exec "$@"'
+    with machine.running(
+        ["sh", "-c", f"cd {gone}; {script}", "sh", *machine.command(*words)]
+    ) as process:
+        _, said = process.communicate(timeout=SECONDS)
+
+    assert (process.returncode, said) == (9, "moby-plugins: .: the current directory was removed\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

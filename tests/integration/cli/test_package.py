@@ -1,11 +1,15 @@
 """``moby-plugins package``, run as a process; it runs the app in a chroot, which needs root."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +198,39 @@ def test_an_app_that_does_not_run_in_the_root_file_system_is_refused(
 
     assert (ran.returncode, told in ran.stderr) == (9, True), ran.stderr
     assert not (machine.root / "shelf").exists()
+
+
+@AS_ROOT
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_an_interrupted_package_leaves_no_directory_and_no_program(
+    machine: Machine, root: Path, number: int
+) -> None:
+    """The app that runs in the root file system is killed; the exit status is 130."""
+    source = "import os, time; open('/pid', 'x').write(f'{os.getpid()}.'); time.sleep(60)"
+    (machine.root / "other.py").write_text(source)
+    begun = machine.root / "shelf" / "rootfs" / "pid"
+    app = ("package", "other:app", "--name", "shelf", "--rootfs", str(root))
+    with machine.running(machine.command(*app)) as process:
+        text = written(begun)
+        process.send_signal(number)
+        process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert not (machine.root / "shelf").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(text), 0)
+
+
+def written(path: Path) -> str:
+    """The number in a file, once it is there and ends with a full stop."""
+    ends = time.monotonic() + 60
+    while True:
+        with suppress(FileNotFoundError):
+            text = path.read_text()
+            if text.endswith("."):
+                return text[:-1]
+        assert time.monotonic() < ends, "the app was not run"
+        time.sleep(0.01)
 
 
 @AS_ROOT

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.machine import SECONDS, Machine
+from tests.integration.cli.machine import SECONDS, Machine, appear
 
 THREADS = """
 from moby_plugins.subsystems import VolumeDriver
@@ -125,3 +126,105 @@ def test_a_text_of_the_same_size_and_second_is_served(machine: Machine) -> None:
         module.write_text(THREADS.replace("ONE", "TWO"))
         os.utime(module, (1_000_000_000, 1_000_000_000))
         assert answers(machine, "TWO")
+
+
+SLOW = """
+import pathlib
+import time
+from moby_plugins.subsystems import VolumeDriver
+
+
+class Shelves(VolumeDriver):
+    def list(self):
+        pathlib.Path("called").touch()
+        while not pathlib.Path("go").exists():
+            time.sleep(0.01)
+        return ()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("order", ["signal first", "change first"])
+def test_a_signal_ends_the_command_even_if_a_file_changes_too(
+    machine: Machine, number: int, order: str
+) -> None:
+    """While a call still runs, both are seen; the command does not start again."""
+    module = machine.root / "shelves.py"
+    module.write_text(SLOW)
+    with reloading(machine) as process:
+        appear(machine.sockets / "p.sock")
+        with machine.running(machine.command("call", "p", "VolumeDriver.List")):
+            appear(machine.root / "called")
+            if order == "signal first":
+                process.send_signal(number)
+            else:
+                module.write_text(SLOW + "# changed")
+            disappear(machine.sockets / "p.sock")
+            if order == "signal first":
+                module.write_text(SLOW + "# changed")
+                time.sleep(1)  # for some checks of the file
+            else:
+                process.send_signal(number)
+            (machine.root / "go").touch()
+            assert process.wait(SECONDS) == 0
+    assert "has changed" not in (machine.root / "log").read_text()
+
+
+def disappear(path: Path) -> None:
+    """Wait until there is no such file."""
+    for _ in range(2000):
+        if not path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} is still there")
+
+
+def test_a_plugin_that_changes_the_current_directory_is_found_again(machine: Machine) -> None:
+    """The command starts again in the directory where it was started."""
+    (machine.root / "data").mkdir()
+    source = f"import os\nos.chdir('data')\n{THREADS}"
+    module = machine.root / "shelves.py"
+    module.write_text(source)
+    with reloading(machine):
+        assert answers(machine, "ONE")
+        module.write_text(source.replace("ONE", "SECOND"))
+        assert answers(machine, "SECOND")
+
+
+def test_a_lazy_module_that_cannot_be_loaded_is_not_watched(machine: Machine) -> None:
+    """Whatever it raises, changes of other files are seen."""
+    lazy = """
+import sys, types
+class Lazy(types.ModuleType):
+    def __getattribute__(self, name):
+        raise ImportError("not installed")
+sys.modules["lazy"] = Lazy("lazy")
+"""
+    module = machine.root / "shelves.py"
+    module.write_text(lazy + THREADS)
+    with reloading(machine):
+        assert answers(machine, "ONE")
+        module.write_text(lazy + THREADS.replace("ONE", "SECOND"))
+        assert answers(machine, "SECOND")
+
+
+def test_a_socket_that_systemd_opened_is_served_again(machine: Machine) -> None:
+    """Its descriptor and variables are there again for the new program."""
+    module = machine.root / "shelves.py"
+    module.write_text(THREADS)
+    starts = """
+import os, socket, sys
+with socket.socket(socket.AF_UNIX) as own:
+    own.bind(sys.argv[1])
+    own.listen()
+    os.dup2(own.fileno(), 3)
+    os.set_inheritable(3, True)
+    os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+    serve = machine.command("serve", "shelves:Shelves", "--reload")
+    command = [sys.executable, "-c", starts, str(machine.sockets / "p.sock"), *serve]
+    with machine.running(command):
+        assert answers(machine, "ONE")
+        module.write_text(THREADS.replace("ONE", "SECOND"))
+        assert answers(machine, "SECOND")

@@ -174,6 +174,15 @@ def test_a_trace_with_listen_does_not_move_the_plugins_socket(machine: Machine) 
     assert not mine.exists()
 
 
+def test_a_trace_that_would_forward_to_itself_is_refused(machine: Machine) -> None:
+    """Each call would otherwise be forwarded without an end."""
+    address = f"unix://{machine.root}/mine.sock"
+    ran = machine.run("trace", address, "--listen", address)
+
+    assert ran.returncode == 9
+    assert "calls would go on to where they come from: listen at another" in ran.stderr
+
+
 def test_a_plugin_can_be_traced_by_its_unix_address(machine: Machine) -> None:
     """A TCP address needs ``--listen``, and a file that is not a socket is refused and kept."""
     for name in ("shelf.sock", "other"):

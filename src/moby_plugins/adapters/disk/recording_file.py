@@ -49,10 +49,10 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise RecordingError(f"cannot be read: {shown(error.strerror or error)}", file) from error
 
 
-def write_whole(path: str | os.PathLike[str], text: Iterable[str]) -> None:
+def write_whole(path: str | os.PathLike[str], text: Iterable[str], *, mode: int = 0o600) -> None:
     """Write ``text`` to the file ``path`` atomically: after a failure the file is unchanged.
 
-    The file has mode 0600. Raises ``RecordingError`` if it cannot be written.
+    Raises ``RecordingError`` if it cannot be written.
     """
     file = os.fspath(path)
     try:
@@ -61,6 +61,7 @@ def write_whole(path: str | os.PathLike[str], text: Iterable[str]) -> None:
             with open(descriptor, "w", encoding="utf-8") as opened:
                 opened.writelines(text)
             if beside:
+                os.chmod(beside, mode)
                 os.rename(beside, file)
         except BaseException:
             if beside:

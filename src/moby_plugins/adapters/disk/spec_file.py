@@ -6,21 +6,29 @@ import os
 import tempfile
 from collections.abc import Callable
 
-from moby_plugins.domain.address import ServerTLS
+from moby_plugins.domain.address import Address, ServerTLS
 from moby_plugins.domain.errors import SpecError
+from moby_plugins.domain.plugin import MAX_SPEC_BYTES, read_spec
 from moby_plugins.domain.text import shown
+from moby_plugins.platforms import open_at_once
 
 DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
 
 
 def write_spec(
-    directory: str, name: str, address: str, tls: ServerTLS | None
+    directory: str,
+    name: str,
+    address: str,
+    tls: ServerTLS | None,
+    listens: Callable[[Address], bool],
 ) -> Callable[[], None]:
     """Write a spec of the plugin ``name`` at ``address``; return a function that removes it.
 
     The file is a ``.spec``, or with ``tls`` a ``.json``. It is written atomically, replaces an
-    older one, and is only removed if it still has this content. Raises ``SpecError`` if the file
-    cannot be written, or, with ``tls``, if hosts would find an existing ``.spec`` file instead.
+    older one, and is only removed if it still has this content. ``listens`` says whether a process
+    listens at an address. Raises ``SpecError`` if the file cannot be written, if the plugin of the
+    older one still listens, or, with ``tls``, if hosts would find an existing ``.spec`` file
+    instead.
     """
     path = os.path.join(directory, f"{name}.{'spec' if tls is None else 'json'}")
     content = (address if tls is None else _json(address, tls)).encode()
@@ -29,6 +37,7 @@ def write_spec(
         os.makedirs(directory, DIRECTORY_MODE, exist_ok=True)
         if tls is not None and os.path.exists(other):
             raise SpecError(f"remove this file: hosts would read it, not {shown(path)}", other)
+        _check_replaceable(path, Address(address), listens)
         _replace(path, content)
     except (OSError, UnicodeEncodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it cannot be a path"
@@ -43,6 +52,21 @@ def write_spec(
                 os.unlink(path)
 
     return remove
+
+
+def _check_replaceable(path: str, own: Address, listens: Callable[[Address], bool]) -> None:
+    # Otherwise the other plugin would run on, and no host would find it any more.
+    try:
+        with open(path, "rb", opener=open_at_once) as file:
+            data = file.read(MAX_SPEC_BYTES)
+        older = read_spec(os.path.basename(path).rpartition(".")[0], path, data).address
+    except (OSError, SpecError):  # it cannot be read, by hosts neither
+        return
+    # If it is on this plugin's own port, then this plugin would be what listens there.
+    if older.scheme != "unix" and older.port != own.port and listens(older):
+        raise SpecError(
+            f"a plugin of this name listens at {shown(older.text)}: stop it first", path
+        )
 
 
 def _json(address: str, tls: ServerTLS) -> str:

@@ -144,6 +144,15 @@ def listen_tcp(addr: str, scheme: str) -> Listener:
     return Listener(sock, f"{scheme}://{host}:{sock.getsockname()[1]}")
 
 
+def listens(address: Address) -> bool:
+    """Return whether a process listens at a TCP address; false if it is not known in a second."""
+    try:
+        socket.create_connection((address.host, address.port), timeout=1.0).close()
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
 def inherited(scheme: str) -> Listener | None:
     """Return the socket that systemd opened for this process, ``None`` without one.
 
