@@ -57,6 +57,11 @@ class AsyncStartedResponse:
         self._first = self.head.count(await response.body.read(CHUNK_BYTES))
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the app has returned the whole body, so that it reads no more of the request."""
+        return isinstance(self._response.body, AsyncBytes)
+
+    @property
     def first(self) -> bytes:
         """The first chunk of the body."""
         return self._first

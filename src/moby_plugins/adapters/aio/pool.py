@@ -1,7 +1,8 @@
 """Calls and connections of one transport in one event loop: turns, deadlines, idle connections.
 
-A *turn* is one of the ``TURNS`` permissions to have a call under way at the same time. A call gives
-its turn back however it ends, without waiting for a task to run. All waiting happens in
+A *turn* is one of the ``TURNS`` permissions to have a call under way at the same time; there are
+more while no call ends (``STALLED``). A call gives its turn back however it ends, without waiting
+for a task to run. All waiting happens in
 ``Call.wait``, which ends at the deadline or when the transport is closed.
 """
 
@@ -22,6 +23,9 @@ from moby_plugins.failures import call_all
 # The most calls at once to one plugin; a stream counts until its head was received. More would slow
 # the plugin down rather than speed up the calls. Also the most idle connections.
 TURNS = 64
+# If no call has ended for so many seconds, the calls do not wait for the plugin's processor, but
+# for something else, such as an entry of a log. Then those that wait for a turn all get one.
+STALLED = 0.1
 
 C = TypeVar("C", bound=Kept)
 
@@ -240,6 +244,10 @@ class LoopPool(Generic[C]):
         self._with_deadline = 0
         self._free = TURNS
         self._waiting: deque[Call] = deque()
+        # How many turns there are beyond ``TURNS``, and how many were given back so far.
+        self._extra = 0
+        self._given_back = 0
+        self._stalling: asyncio.TimerHandle | None = None
         # Calls whose responses were received, to be resumed one after the other.
         self._answered: deque[Call] = deque()
         self._idle: deque[tuple[int, C]] = deque()
@@ -288,26 +296,54 @@ class LoopPool(Generic[C]):
         if call.has_turn:
             return
         self._waiting.append(call)
+        if self._stalling is None:
+            self._look_for_stall()
         try:
             while not call.has_turn:
                 await call.wait()
         finally:
             if not call.has_turn:
                 self._waiting.remove(call)
+                self._look_no_more()
 
     def pass_turn(self, call: Call) -> None:
         """Pass the turn of ``call``, the right to be sent, to the next call that waits for one."""
         if not call.has_turn:
             return
         call.has_turn = False
+        self._given_back += 1
         if self._waiting:
-            # A call that is being cancelled will pass it on.
-            following = self._waiting.popleft()
-            following.has_turn = True
-            if not self.loop.is_closed():
-                following.wake()
+            self._give_turn()
+            self._look_no_more()
+        elif self._extra:
+            self._extra -= 1
         else:
             self._free += 1
+
+    def _give_turn(self) -> None:
+        # A call that is being cancelled will pass it on.
+        following = self._waiting.popleft()
+        following.has_turn = True
+        if not self.loop.is_closed():
+            following.wake()
+
+    def _look_for_stall(self) -> None:
+        due = self.loop.time() + STALLED
+        self._stalling = self.loop.call_at(due, self._stall, self._given_back, context=Context())
+
+    def _look_no_more(self) -> None:
+        if not self._waiting and self._stalling is not None:
+            self._stalling.cancel()
+            self._stalling = None
+
+    def _stall(self, given_back: int) -> None:
+        self._stalling = None
+        if self._given_back == given_back:
+            while self._waiting:
+                self._extra += 1
+                self._give_turn()
+        elif self._waiting:
+            self._look_for_stall()
 
     def resume_together(self, call: Call) -> None:
         """Resume ``call`` together with others whose responses the loop reports at the same time.
@@ -346,10 +382,12 @@ class LoopPool(Generic[C]):
         # A loop may be early by the resolution of its clock.
         now = max(self._due, self.loop.time())
         self._timer, self._due = None, math.inf
-        following = min((call.ends for call in self.calls if call.ends > now), default=math.inf)
+        # A copy, as the garbage collector may end abandoned calls at any step.
+        calls = tuple(self.calls)
+        following = min((call.ends for call in calls if call.ends > now), default=math.inf)
         if following < math.inf:
             self._watch(following)
-        late = [call for call in self.calls if call.ends <= now]
+        late = [call for call in calls if call.ends <= now]
         for call in sorted(late, key=lambda call: call.ends):
             call.fail(timed_out)
 

@@ -275,7 +275,15 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
             self._transport.close()
             return
         self._transport.write_eof()
-        self._loop.call_later(LINGER, self._transport.abort)
+        self._loop.call_later(LINGER, self._end_linger)
+
+    def _end_linger(self) -> None:
+        if self._lost:
+            return
+        if self._transport.get_write_buffer_size():  # the peer reads slowly; see ``time_out``
+            self._loop.call_later(LINGER, self._end_linger)
+        else:
+            self._transport.abort()
 
     async def _serve(self, head: Head) -> None:
         self.call = call = _Call()
@@ -313,6 +321,8 @@ class AsyncServerConnection(asyncio.BufferedProtocol):
             return await read_request(head.method, head.headers, head.length, body.chunks, held)
 
         answered = await answer(self._owner.app, head.verb, read)
+        if not answered.is_whole:
+            body.ask()  # no later: it cannot be sent in the middle of a response
         try:
             is_kept = await self._send(head, answered)
         finally:
@@ -432,11 +442,15 @@ class _Body:
         self.is_over = True
         return self._conn.take(length)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body's chunks; raise ``WireError`` if the body is cut off or badly chunked."""
+    def ask(self) -> None:
+        """Send ``100 Continue`` if the host waits for it."""
         if self._is_awaited and not self.is_over:
             self._is_awaited = False
             self._conn.ask_for_body()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body's chunks; raise ``WireError`` if the body is cut off or badly chunked."""
+        self.ask()
         while chunk := await self._next():
             yield chunk
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moby_plugins.adapters.aio.pool import TURNS, Call, LoopPool, _Waiter, timed_out
+from moby_plugins.adapters.aio.pool import STALLED, TURNS, Call, LoopPool, _Waiter, timed_out
 from moby_plugins.adapters.http.deadline_socket import ClosedHereError
 from moby_plugins.adapters.http.pool import IdleConnections
 from moby_plugins.testing import FakeTimeLoop, LoopStuckError
@@ -323,6 +323,25 @@ def test_calls_get_their_turns_in_order() -> None:
         assert got == [2, 3]
         pool.pass_turn(following[3])
         assert pool.begin(None).has_turn
+
+    in_loop(test)
+
+
+def test_calls_that_do_not_end_keep_no_other_call_from_a_turn() -> None:
+    """After a tenth of a second each waiting call gets one; later there are as many as before."""
+
+    async def test(pool: LoopPool[Kept]) -> None:
+        began = asyncio.get_running_loop().time()
+        calls = [pool.begin(None) for _ in range(TURNS)]
+        more = [pool.begin(None) for _ in range(3)]
+
+        await asyncio.gather(*map(pool.take_turn, more))
+
+        assert asyncio.get_running_loop().time() - began == STALLED
+        for call in (*calls, *more):
+            pool.end(call)
+        later = [pool.begin(None) for _ in range(TURNS + 1)]
+        assert [call.has_turn for call in later] == [True] * TURNS + [False]
 
     in_loop(test)
 
