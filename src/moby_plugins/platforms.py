@@ -8,9 +8,10 @@ only plugins in memory and third-party transports work there (``docs/platforms.m
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 
 from moby_plugins.domain.errors import SettingsError
 
@@ -53,6 +54,20 @@ def _missing(part: str) -> Iterator[str]:
             continue
         if attribute and not hasattr(loaded, attribute):
             yield needed
+
+
+@contextmanager
+def ending_signals_handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Call ``handler`` when a signal asks the process to end, while the block runs.
+
+    The handlers from before are then set again. Only in the main thread.
+    """
+    before = {number: signal.signal(number, handler) for number in ending_signals()}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def ending_signals() -> list[signal.Signals]:

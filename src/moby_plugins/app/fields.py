@@ -6,6 +6,7 @@ fields. A class may be an attrs class, a dataclass or a ``TypedDict``, and gener
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -123,6 +124,8 @@ def is_typed_dict(kind: Any) -> bool:
     return is_typeddict(get_origin(kind) or kind)
 
 
+# A cache, because unions ask for the fields at each message.
+@cache
 def fields_of(kind: Any) -> tuple[Field, ...]:
     """Return the fields of an attrs class, a dataclass or a ``TypedDict``.
 
@@ -137,15 +140,17 @@ def fields_of(kind: Any) -> tuple[Field, ...]:
             for key in kinds
         )
     hints, given = get_type_hints(origin), _given_types(kind, {})
+
+    def kind_of(name: str, unhinted: Any, owner: type) -> Any:
+        return resolved(with_arguments(hints.get(name, unhinted), given[owner]))
+
     if attrs.has(origin):
         return tuple(
             Field(
                 a.name,
                 wire,
                 (a.alias or a.name) if a.init else None,
-                resolved(
-                    with_arguments(hints.get(a.name, a.type or Any), given[_attrs_owner(origin, a)])
-                ),
+                kind_of(a.name, a.type or Any, _attrs_owner(origin, a)),
                 is_required=a.default is attrs.NOTHING,
                 omitempty=bool(a.metadata.get("omitempty")),
                 rule=a.metadata.get("rule"),
@@ -159,7 +164,7 @@ def fields_of(kind: Any) -> tuple[Field, ...]:
             each.name,
             each.name,
             each.name if each.init else None,
-            resolved(with_arguments(hints[each.name], given[_dataclass_owner(origin, each)])),
+            kind_of(each.name, each.type, _dataclass_owner(origin, each)),
             is_required=each.default is MISSING and each.default_factory is MISSING,
         )
         for each in fields(origin)

@@ -1,6 +1,5 @@
 """The life of a served plugin: open the socket, run the server, and stop both once."""
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from moby_plugins.domain.errors import PluginError, SpecError, error_text
 from moby_plugins.domain.http import App
 from moby_plugins.domain.text import quoted, shown
 from moby_plugins.failures import call_all, logger
-from moby_plugins.platforms import ending_signals
+from moby_plugins.platforms import ending_signals_handled
 from moby_plugins.ports import filled
 
 # Seconds that running calls have to end when the server stops.
@@ -245,10 +244,5 @@ def stopped_by_signals(server: PluginServer) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    stop = lambda *_: server.request_stop()  # noqa: E731
-    before = {number: signal.signal(number, stop) for number in ending_signals()}
-    try:
+    with ending_signals_handled(lambda *_: server.request_stop()):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,4 +1,7 @@
-"""Files of recorded calls: written during tracing, read back, and exported as a trace."""
+"""Files of recorded calls: written during tracing, read back, and exported as a trace.
+
+The report of ``check --junit`` is written here too: it replaces an earlier file in the same way.
+"""
 
 import os
 from collections.abc import Sequence

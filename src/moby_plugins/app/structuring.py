@@ -146,7 +146,7 @@ def converter() -> "Converter":
     Raises ``WireError`` if cattrs cannot be imported.
     """
     try:
-        converter = _newconverter()
+        converter = _new_converter()
     except (ImportError, OSError) as error:  # a later call may have a descriptor for the import
         raise WireError(f"cattrs cannot be imported: {shown(error)}") from error
     for kind, hook in _PLAIN_HOOKS.items():
@@ -159,14 +159,14 @@ def converter() -> "Converter":
 
 
 @with_descriptors
-def _newconverter() -> "Converter":
+def _new_converter() -> "Converter":
     # Imported on first use, because importing cattrs is slow.
     from cattrs import Converter
 
     return Converter(detailed_validation=False)
 
 
-# cattrs passes these hooks derived types, too: enumerations of strings, for example.
+# cattrs passes these hooks derived types, too: a subclass of ``str``, for example.
 def _exactly(kind: type, wanted: str) -> Hook:
     def structure(value: Any, into: Any) -> Any:
         if type(value) is not kind:

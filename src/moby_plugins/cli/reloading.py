@@ -19,6 +19,8 @@ from typing import NoReturn, TypeAlias
 
 import click
 
+from moby_plugins.domain.units import FIRST_INHERITED, SOCKET_VARIABLES
+
 # Seconds between two checks of the files.
 LOOK = 0.3
 # How many files below the current directory are watched, even if not imported.
@@ -30,10 +32,8 @@ _TICK = 10_000_000
 # no program can set (``st_ctime_ns``).
 Stamps: TypeAlias = dict[str, tuple[int, int]]
 
-# The descriptor of a socket that systemd opened, and the variables that say so (sd_listen_fds(3)).
+# A copy of the descriptor of a socket that systemd opened, and the variables that say so.
 Inherited: TypeAlias = tuple[int, dict[str, str]]
-_FIRST_INHERITED = 3
-_OF_SYSTEMD = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 class Sources:
@@ -97,7 +97,7 @@ class Sources:
         os.chdir(self._directory)
         if self._inherited is not None:
             descriptor, variables = self._inherited
-            os.dup2(descriptor, _FIRST_INHERITED)
+            os.dup2(descriptor, FIRST_INHERITED)
             os.environ.update(variables)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own
 
@@ -164,10 +164,10 @@ def show_error(error: BaseException) -> None:
 
 def _inherited() -> Inherited | None:
     # The server takes these variables out of the environment, and its socket ends with the program.
-    variables = {name: os.environ[name] for name in _OF_SYSTEMD if name in os.environ}
+    variables = {name: os.environ[name] for name in SOCKET_VARIABLES if name in os.environ}
     if variables.get("LISTEN_PID") != str(os.getpid()):
         return None
     try:
-        return os.dup(_FIRST_INHERITED), variables
+        return os.dup(FIRST_INHERITED), variables
     except OSError:  # the server's error says it better
         return None

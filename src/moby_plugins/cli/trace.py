@@ -16,7 +16,6 @@ from attrs import asdict
 
 from moby_plugins import PluginNotFoundError, Settings, TransportError, new_local_discovery
 from moby_plugins.app.recordings import load_whole_calls
-from moby_plugins.cli.interrupts import calling_at_signals
 from moby_plugins.cli.options import (
     Decorator,
     example,
@@ -44,6 +43,7 @@ from moby_plugins.domain.masking import MASK, mask_method
 from moby_plugins.domain.plugin import check_protocol
 from moby_plugins.domain.summary import MethodSummary, Summary
 from moby_plugins.domain.text import shown
+from moby_plugins.platforms import ending_signals_handled
 from moby_plugins.ports import Transport
 from moby_plugins.tracing import (
     MakeApp,
@@ -389,7 +389,7 @@ def trace(
             watcher = Watcher(counts.call, _unseen, writes)
         else:
             watcher = Watcher(lines.call, _unseen if as_json else lines.progress, writes)
-        stack.enter_context(calling_at_signals(watcher.end))
+        stack.enter_context(ending_signals_handled(lambda *_: watcher.end()))
         stack.enter_context(screen)
         _watch(lambda: open_proxy(watcher.app), watcher, screen.say)
         if summary and (as_json or not is_terminal(sys.stdout)):

@@ -16,6 +16,10 @@ from moby_plugins.domain.plugin import check_plugin_name
 from moby_plugins.domain.text import quoted
 
 UNITS_PATH = "/etc/systemd/system"
+# The first descriptor that systemd passes to a service, and the variables that say so
+# (sd_listen_fds(3)): the process, how many descriptors, and their names.
+FIRST_INHERITED = 3
+SOCKET_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 # A unit's name without its suffix. "@" is excluded: it separates the name of an instance.
 _NAME = re.compile(r"[A-Za-z0-9:_.-]{1,240}")
 # Words on a command line that need no quotes.

@@ -2,8 +2,8 @@
 
 A *turn* is one of the ``TURNS`` permissions to have a call under way at the same time; there are
 more while no call ends (``STALLED``). A call gives its turn back however it ends, without waiting
-for a task to run. All waiting happens in
-``Call.wait``, which ends at the deadline or when the transport is closed.
+for a task to run. All waiting happens in ``Call.wait``, which ends at the deadline or when the
+transport is closed.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from moby_plugins.failures import call_all
 # The most calls at once to one plugin; a stream counts until its head was received. More would slow
 # the plugin down rather than speed up the calls. Also the most idle connections.
 TURNS = 64
-# If no call has ended for so many seconds, the calls do not wait for the plugin's processor, but
-# for something else, such as an entry of a log. Then those that wait for a turn all get one.
+# If no call gives its turn back for so many seconds, the plugin is not busy: its calls wait for
+# something else, such as an entry of a log. Then all calls that wait for a turn get one.
 STALLED = 0.1
 
 C = TypeVar("C", bound=Kept)
@@ -297,14 +297,14 @@ class LoopPool(Generic[C]):
             return
         self._waiting.append(call)
         if self._stalling is None:
-            self._look_for_stall()
+            self._watch_for_stall()
         try:
             while not call.has_turn:
                 await call.wait()
         finally:
             if not call.has_turn:
                 self._waiting.remove(call)
-                self._look_no_more()
+                self._unwatch_stall()
 
     def pass_turn(self, call: Call) -> None:
         """Pass the turn of ``call``, the right to be sent, to the next call that waits for one."""
@@ -314,7 +314,7 @@ class LoopPool(Generic[C]):
         self._given_back += 1
         if self._waiting:
             self._give_turn()
-            self._look_no_more()
+            self._unwatch_stall()
         elif self._extra:
             self._extra -= 1
         else:
@@ -327,23 +327,25 @@ class LoopPool(Generic[C]):
         if not self.loop.is_closed():
             following.wake()
 
-    def _look_for_stall(self) -> None:
+    def _watch_for_stall(self) -> None:
         due = self.loop.time() + STALLED
-        self._stalling = self.loop.call_at(due, self._stall, self._given_back, context=Context())
+        self._stalling = self.loop.call_at(
+            due, self._end_stall, self._given_back, context=Context()
+        )
 
-    def _look_no_more(self) -> None:
+    def _unwatch_stall(self) -> None:
         if not self._waiting and self._stalling is not None:
             self._stalling.cancel()
             self._stalling = None
 
-    def _stall(self, given_back: int) -> None:
+    def _end_stall(self, given_back: int) -> None:
         self._stalling = None
         if self._given_back == given_back:
             while self._waiting:
                 self._extra += 1
                 self._give_turn()
         elif self._waiting:
-            self._look_for_stall()
+            self._watch_for_stall()
 
     def resume_together(self, call: Call) -> None:
         """Resume ``call`` together with others whose responses the loop reports at the same time.

@@ -239,7 +239,7 @@ class FilesystemDiscovery:
                 return None
             if is_kind is stat.S_ISSOCK:
                 return Plugin.local(name, of_path(path))
-            data = _content(path)
+            data = spec_content(path)
         except OSError as error:
             self._pass_over(error, path)
             return None
@@ -305,7 +305,11 @@ def _stat_is(path: str, is_kind: _IsKind) -> bool:
         return False
 
 
-def _content(path: str) -> bytes | None:
+def spec_content(path: str) -> bytes | None:
+    """Return the content of a spec file, ``None`` if it is no regular file.
+
+    Of a file that is too large, more than ``MAX_SPEC_BYTES`` are returned. Raises ``OSError``.
+    """
     # Since stat() it may have been replaced by a FIFO or a terminal.
     with open(path, "rb", opener=open_at_once) as file:
         regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)

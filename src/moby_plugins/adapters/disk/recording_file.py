@@ -52,7 +52,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 def write_whole(path: str | os.PathLike[str], text: Iterable[str], *, mode: int = 0o600) -> None:
     """Write ``text`` to the file ``path`` atomically: after a failure the file is unchanged.
 
-    Raises ``RecordingError`` if it cannot be written.
+    ``mode`` is the file's mode. Raises ``RecordingError`` if it cannot be written.
     """
     file = os.fspath(path)
     try:

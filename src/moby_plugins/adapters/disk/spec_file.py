@@ -6,11 +6,11 @@ import os
 import tempfile
 from collections.abc import Callable
 
+from moby_plugins.adapters.disk.discovery import spec_content
 from moby_plugins.domain.address import Address, ServerTLS
 from moby_plugins.domain.errors import SpecError
-from moby_plugins.domain.plugin import MAX_SPEC_BYTES, read_spec
+from moby_plugins.domain.plugin import read_spec
 from moby_plugins.domain.text import shown
-from moby_plugins.platforms import open_at_once
 
 DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
 
@@ -37,7 +37,7 @@ def write_spec(
         os.makedirs(directory, DIRECTORY_MODE, exist_ok=True)
         if tls is not None and os.path.exists(other):
             raise SpecError(f"remove this file: hosts would read it, not {shown(path)}", other)
-        _check_replaceable(path, Address(address), listens)
+        _check_replaceable(name, path, Address(address), listens)
         _replace(path, content)
     except (OSError, UnicodeEncodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it cannot be a path"
@@ -54,13 +54,13 @@ def write_spec(
     return remove
 
 
-def _check_replaceable(path: str, own: Address, listens: Callable[[Address], bool]) -> None:
+def _check_replaceable(
+    name: str, path: str, own: Address, listens: Callable[[Address], bool]
+) -> None:
     # Otherwise the other plugin would run on, and no host would find it any more.
     try:
-        with open(path, "rb", opener=open_at_once) as file:
-            data = file.read(MAX_SPEC_BYTES)
-        older = read_spec(os.path.basename(path).rpartition(".")[0], path, data).address
-    except (OSError, SpecError):  # it cannot be read, by hosts neither
+        older = read_spec(name, path, spec_content(path) or b"").address
+    except (OSError, SpecError):  # hosts cannot read it either
         return
     # If it is on this plugin's own port, then this plugin would be what listens there.
     if older.scheme != "unix" and older.port != own.port and listens(older):

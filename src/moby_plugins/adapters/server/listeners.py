@@ -17,6 +17,7 @@ from moby_plugins.adapters.http.unix_socket import check_socket_path, probe_sock
 from moby_plugins.domain.address import Address
 from moby_plugins.domain.errors import SettingsError, SpecError
 from moby_plugins.domain.text import quoted, shown
+from moby_plugins.domain.units import FIRST_INHERITED, SOCKET_VARIABLES
 from moby_plugins.failures import log_line
 from moby_plugins.platforms import check_platform
 
@@ -29,8 +30,6 @@ DIRECTORY_MODE = 0o755
 # Seconds to wait for a lock, and between two attempts.
 LOCK_TIMEOUT, _LOCK_STEP = 5.0, 0.02
 _FAMILIES = {"AF_UNIX", "AF_INET", "AF_INET6"}
-# The first descriptor that systemd passes.
-FIRST_INHERITED = 3
 # The system would reduce a larger port modulo 65,536.
 MAX_PORT = 65535
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/]+):(?P<port>[0-9]{1,5})")
@@ -160,9 +159,7 @@ def inherited(scheme: str) -> Listener | None:
     processes do not use them. Raises ``SpecError`` for several sockets, and for anything but a
     listening stream socket.
     """
-    process = os.environ.pop("LISTEN_PID", "")
-    count = os.environ.pop("LISTEN_FDS", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
+    process, count, _ = (os.environ.pop(name, "") for name in SOCKET_VARIABLES)
     if process != str(os.getpid()) or not count.isdecimal() or not count.strip("0"):
         return None
     if count.lstrip("0") != "1":
