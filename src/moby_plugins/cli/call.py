@@ -1,10 +1,9 @@
 """The command ``moby-plugins call``, which calls a method once."""
 
 import json
-import math
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 import click
 from attrs import evolve
@@ -23,6 +22,7 @@ from moby_plugins.cli.options import (
 from moby_plugins.cli.output import show_json
 from moby_plugins.cli.progress import watched
 from moby_plugins.domain.http import MAX_REQUEST_BYTES, check_method
+from moby_plugins.domain.json_decoding import finite, refuse
 from moby_plugins.domain.text import shown
 from moby_plugins.subsystems import ENGINE_SUBSYSTEMS
 
@@ -41,20 +41,11 @@ def _arguments(context: click.Context, __: click.Parameter, value: str | None) -
     if value is None or context.resilient_parsing:  # a shell completes the line: read nothing
         return None
     try:
-        return json.loads(_text(value), parse_constant=_no_number, parse_float=_number)
+        return json.loads(_text(value), parse_constant=refuse, parse_float=finite)
     except RecursionError as error:
         raise click.BadParameter(f"{shown(value)}: nested too deeply") from error
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"{shown(value)}: {shown(error)}") from error
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number of JSON")
 
 
 def _text(value: str) -> str | bytes:

@@ -60,7 +60,8 @@ _VALUE_BYTES, _ARRAY_BYTES, _KEY_BYTES = 72, 32, 64
 OBJECT_BYTES = 128
 
 
-def _refuse(literal: str) -> NoReturn:
+def refuse(literal: str) -> NoReturn:
+    """Raise ``ValueError`` for a number that JSON does not have, such as ``NaN``."""
     raise ValueError(f"a number in JSON must be finite, not {shown(literal)}")
 
 
@@ -68,10 +69,10 @@ def finite(literal: str) -> float:
     """Return the number ``literal`` as a float; raise ``ValueError`` if it is infinite."""
     # Called for each number with a fraction or exponent, so it is kept short.
     number = float(literal)
-    return number if -math.inf < number < math.inf else _refuse(literal)
+    return number if -math.inf < number < math.inf else refuse(literal)
 
 
-DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=finite)
+DECODER = json.JSONDecoder(parse_constant=refuse, parse_float=finite)
 _LOOSE = json.JSONDecoder(strict=False)
 
 

@@ -141,6 +141,36 @@ def test_many_deadlines_share_one_timer() -> None:
         loop.run(test())
 
 
+def test_a_call_that_ends_as_deadlines_are_compared_loses_no_other_deadline() -> None:
+    """The garbage collector may end an abandoned call at any step."""
+
+    async def test(pool: LoopPool[Kept]) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        abandoned = pool.begin(now + 9)
+
+        class Collecting(Call):
+            def __init__(self) -> None:
+                """Have no ``ends`` of its own."""
+
+            @property
+            def ends(self) -> float:  # type: ignore[override]  # computed
+                pool.end(abandoned)
+                return now + 5
+
+            def fail(self, failure: Callable[[], OSError]) -> None:
+                self.failure = failure
+
+        collecting, first, last = Collecting(), pool.begin(now + 1), pool.begin(now + 7)
+        pool.calls = {collecting: True, **pool.calls}
+        assert await raised(first.wait()) is TimeoutError
+        assert await raised(last.wait()) is TimeoutError
+        assert loop.time() == now + 7
+        assert collecting.failure is timed_out
+
+    in_loop(test)
+
+
 def test_fake_time_does_not_jump_to_the_deadline_of_a_call_that_has_ended() -> None:
     """If the only call left has no deadline, the loop is stuck instead."""
     loop = FakeTimeLoop()
