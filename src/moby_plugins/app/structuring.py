@@ -163,7 +163,11 @@ def _new_converter() -> "Converter":
     # Imported on first use, because importing cattrs is slow.
     from cattrs import Converter
 
-    return Converter(detailed_validation=False)
+    return Converter(
+        detailed_validation=False,
+        # JSON has no sets. In an order that is the same in each process.
+        unstruct_collection_overrides={AbstractSet: lambda items: sorted(items, key=repr)},
+    )
 
 
 # cattrs passes these hooks derived types, too: a subclass of ``str``, for example.

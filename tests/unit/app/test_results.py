@@ -194,7 +194,7 @@ def refusal(kind: type[Subsystem], method: str, result: Any) -> str:
             JoinResponse(static_routes=[StaticRoute("10.0.0.0/8", "0")]),
             "Join: StaticRoutes[0].RouteType: a whole number expected, not a string",
         ),
-        (NetworkDriver, "endpoint_oper_info", {"x": {1, 2}}, "EndpointOperInfo: Value.x: JSON exp"),
+        (NetworkDriver, "endpoint_oper_info", {"x": 1j}, "EndpointOperInfo: Value.x: JSON exp"),
         (NetworkDriver, "allocate_network", {"x": 1}, "AllocateNetwork: Options.x: a string expec"),
         (IpamDriver, "request_pool", ("p", "10.0.0.0/8"), "RequestPool: an object expected, not a"),
         (GraphDriver, "exists", "yes", "Exists: Exists: a boolean expected, not a string"),
