@@ -5,17 +5,21 @@ fields. A class may be an attrs class, a dataclass or a ``TypedDict``, and gener
 ``Box[int]`` and its bases have for their type variables are put into its fields' types.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from functools import cache
+from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
     Final,
     Literal,
+    TypeAlias,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
 
 import attrs
@@ -24,6 +28,10 @@ from moby_plugins.domain.text import quoted
 
 # More than any chain of aliases that a person writes; an alias of itself has no end.
 _MOST_ALIASES = 100
+
+
+# What is ranked, and how well it fits.
+_Rank: TypeAlias = tuple[str, bool, bool, int, int]
 
 
 @attrs.frozen(eq=False)
@@ -36,7 +44,7 @@ class Field:
         argument: The name of the constructor's argument; ``None`` if it has none for this field.
         kind: The type, without ``Annotated``, and without type variables whose type is known.
         is_required: Whether the class has no default for it.
-        omitempty: Whether it is not sent if its value is empty, zero or false.
+        omits: Whether a value is not sent; ``None`` if all are.
         rule: Raises ``ValueError`` for a value in a wrong format.
     """
 
@@ -45,7 +53,7 @@ class Field:
     argument: str | None
     kind: Any
     is_required: bool
-    omitempty: bool = False
+    omits: Callable[[Any], bool] | None = None
     rule: Callable[[Any], None] | None = None
 
 
@@ -83,13 +91,40 @@ def members_of(kind: type) -> "list[tuple[attrs.Attribute[Any], str]]":
     members = [(a, name_on_wire(a)) for a in attrs.fields(kind)]
     check_names(kind.__name__, {a.name: wire for a, wire in members})
     for a, _ in members:
-        has_value = isinstance(a.default, (str, int, float, bytes, tuple)) and a.default
-        if a.metadata.get("omitempty") and has_value:
-            raise TypeError(
-                f"{kind.__name__}.{a.name} is omitempty(), and its default is not empty:"
-                f" {quoted(type(a.default)())} would be read as {quoted(a.default)}"
-            )
+        if a.metadata.get("omitempty"):
+            default = _default_of(a)
+            if default and _may_be_empty(type(default)):
+                raise TypeError(
+                    f"{kind.__name__}.{a.name} is omitempty(), and its default is not empty:"
+                    f" an empty value would be read as {quoted(default)}"
+                )
     return members
+
+
+def omits_of(attribute: "attrs.Attribute[Any]") -> Callable[[Any], bool] | None:
+    """Return whether a value of a field is not sent; ``None`` if all are.
+
+    A field that is ``omitempty()`` is not sent if its value is empty, zero or false; if its default
+    is ``None``, only for ``None``, as anything else would be read as ``None``.
+    """
+    if not attribute.metadata.get("omitempty"):
+        return None
+    return operator.not_ if attribute.default is not None else _is_none
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _default_of(attribute: "attrs.Attribute[Any]") -> Any:
+    default: Any = attribute.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class to attrs, a function to mypy
+        return None if default.takes_self else default.factory()
+    return default
+
+
+def _may_be_empty(kind: type) -> bool:
+    return any(name in vars(each) for each in kind.__mro__ for name in ("__bool__", "__len__"))
 
 
 def resolved(kind: Any) -> Any:
@@ -121,7 +156,17 @@ def is_record(kind: Any) -> bool:
 
 def is_typed_dict(kind: Any) -> bool:
     """Return whether ``kind`` is a ``TypedDict``, with type arguments or without."""
-    return is_typeddict(get_origin(kind) or kind)
+    origin: Any = get_origin(kind) or kind
+    # Not ``typing.is_typeddict``, which does not know those of ``typing_extensions``.
+    return isinstance(origin, type) and hasattr(origin, "__required_keys__")
+
+
+def alternatives(kind: Any) -> list[Any]:
+    """Return the types of a union, those of unions inside it included; of another type, itself."""
+    kind = resolved(kind)
+    if get_origin(kind) not in {Union, UnionType}:
+        return [kind]
+    return [each for part in get_args(kind) for each in alternatives(part)]
 
 
 # A cache, because unions ask for the fields at each message.
@@ -152,7 +197,7 @@ def fields_of(kind: Any) -> tuple[Field, ...]:
                 (a.alias or a.name) if a.init else None,
                 kind_of(a.name, a.type or Any, _attrs_owner(origin, a)),
                 is_required=a.default is attrs.NOTHING,
-                omitempty=bool(a.metadata.get("omitempty")),
+                omits=omits_of(a),
                 rule=a.metadata.get("rule"),
             )
             for a, wire in members_of(origin)
@@ -183,31 +228,85 @@ def with_arguments(kind: Any, given: Mapping[Any, Any]) -> Any:
     return kind[tuple(given.get(variable, variable) for variable in variables)]
 
 
-def fitting(kinds: Iterable[Any], message: Mapping[Any, Any]) -> list[Any]:
-    """Return which of the types of a union a JSON object may be: the likeliest records, all others.
+def fitting(kinds: Sequence[Any], value: Any) -> Sequence[Any]:
+    """Return which types of a union a JSON value may be: the likeliest, and those not ranked.
 
+    Only records are ranked, and arrays and objects of records, each of the three among themselves.
     A record is likelier than another if its ``Literal`` fields have values of theirs in the
-    message; of such, if the message has all its required fields; and of such, if it knows more of
-    the keys.
+    message; of such, if the message has all its required fields; of such, if it knows more of the
+    keys; and of such, if it has fewer others. Of an array, or of an object of objects, the first
+    object inside is looked at.
     """
+    if not isinstance(value, (Mapping, Sequence)) or isinstance(value, (str, bytes)):
+        return kinds
+    ranks = {kind: _rank(kind, value) for kind in kinds}
+    best: dict[str, _Rank] = {}
+    for rank in filter(None, ranks.values()):
+        best[rank[0]] = max(rank, best.get(rank[0], rank))
+    return [kind for kind, rank in ranks.items() if rank is None or rank == best[rank[0]]]
+
+
+def _rank(kind: Any, value: Any) -> _Rank | None:
+    if is_record(kind) or is_typed_dict(kind):
+        return _rank_of_record(kind, value) if isinstance(value, Mapping) else None
+    origin, arguments = get_origin(kind), get_args(kind)
+    if not (isinstance(origin, type) and issubclass(origin, Iterable) and arguments):
+        return None
+    if issubclass(origin, Mapping) != isinstance(value, Mapping):
+        return None
+    items = value.values() if isinstance(value, Mapping) else value
+    item = next((item for item in items if isinstance(item, Mapping)), {})
+    ranks = [rank for each in alternatives(arguments[-1]) if (rank := _rank(each, item))]
+    return (origin.__name__, *max(ranks)[1:]) if ranks else None
+
+
+def _rank_of_record(kind: Any, message: Mapping[Any, Any]) -> _Rank:
+    wires, required, constants = _shape(kind)
     keys = {str(key).casefold(): value for key, value in message.items()}
-    ranks = {kind: _rank(kind, keys) for kind in kinds if is_record(kind) or is_typed_dict(kind)}
-    likeliest = max(ranks.values(), default=None)
-    return [kind for kind in kinds if ranks.get(kind, likeliest) == likeliest]
-
-
-def _rank(kind: Any, keys: Mapping[str, Any]) -> tuple[bool, bool, int]:
-    fields = {field.wire.casefold(): field for field in fields_of(kind)}
-    literals = {
-        key: get_args(field.kind)
-        for key, field in fields.items()
-        if get_origin(field.kind) is Literal
-    }
+    if not all(_is_one(keys[key], values) for key, values in constants.items() if key in keys):
+        return "record", False, False, 0, 0  # all of these are tried, for an error that names all
     return (
-        all(keys[key] in values for key, values in literals.items() if key in keys),
-        all(key in keys for key, field in fields.items() if field.is_required),
-        len(fields.keys() & keys.keys()),
+        "record",
+        True,
+        required <= keys.keys(),
+        len(wires & keys.keys()),
+        -len(wires),
     )
+
+
+@cache
+def _shape(kind: Any) -> tuple[frozenset[str], frozenset[str], Mapping[str, Sequence[Any]]]:
+    """Return the keys of a record, in lower case: all, those required, and those of constants."""
+    fields = {field.wire.casefold(): field for field in fields_of(kind)}
+    constants = {key: constants_of(field.kind) for key, field in fields.items()}
+    return (
+        frozenset(fields),
+        frozenset(key for key, field in fields.items() if field.is_required),
+        {key: values for key, values in constants.items() if values is not None},
+    )
+
+
+def constants_of(kind: Any) -> Sequence[Any] | None:
+    """Return the values in JSON of a ``Literal``, or of a union of some; ``None`` for other types.
+
+    The value of ``None`` in a union is ``None``.
+    """
+    values: list[Any] = []
+    for each in (kinds := alternatives(kind)):
+        if get_origin(each) is Literal:
+            values += (v.value if isinstance(v, Enum) else v for v in get_args(each))
+        elif each is NoneType and len(kinds) > 1:
+            values.append(None)
+        else:
+            return None
+    return values
+
+
+def _is_one(value: Any, values: Iterable[Any]) -> bool:
+    # By type too, as ``True == 1``.
+    if isinstance(value, Enum):
+        value = value.value
+    return any(type(value) is type(each) and value == each for each in values)
 
 
 def _kinds_of_keys(kind: Any, outer: Mapping[Any, Any]) -> dict[str, Any]:
@@ -243,7 +342,8 @@ def _own_types(kind: Any, outer: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def _attrs_owner(kind: type, attribute: "attrs.Attribute[Any]") -> type:
     """Return the class, ``kind`` or one of its bases, that defines a field of an attrs class."""
-    for each in filter(attrs.has, kind.__mro__):
+    # ``attrs.has`` is true also of a class that only derives from an attrs class.
+    for each in (each for each in kind.__mro__ if "__attrs_attrs__" in vars(each)):
         field = attrs.fields_dict(each).get(attribute.name)
         if field is not None and not getattr(field, "inherited", False):  # untyped in attrs
             return each

@@ -11,7 +11,7 @@ type, on first use.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache, partial
 from types import UnionType
@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 from moby_plugins.app import wire
 from moby_plugins.app.fields import (
     Field,
+    alternatives,
     fields_of,
     fitting,
     is_record,
@@ -181,16 +182,20 @@ def _one_of(kinds: tuple[Any, ...]) -> Form:
     def form(value: Any) -> Any:
         if value is None and optional:
             return None
-        *likely, last = fitting(others, value) if isinstance(value, Mapping) else others
-        for kind in likely:
+        if isinstance(value, Iterator):  # each type reads it from the beginning
+            value = [*value]
+        own = [kind for kind in others if (get_origin(kind) or kind) is type(value)]
+        errors: list[_MismatchError] = []
+        for kind in own or fitting(others, value):
             try:
                 return _form(kind)(value)
-            except _MismatchError:
-                continue
-        return _form(last)(value)
+            except _MismatchError as error:
+                errors.append(error)
+        raise next((error for error in errors if error.path), errors[-1])
 
-    optional = type(None) in kinds
-    others = [resolved(kind) for kind in kinds if kind is not type(None)]
+    every = [each for kind in kinds for each in alternatives(kind)]
+    optional = type(None) in every
+    others = [kind for kind in every if kind is not type(None)]
     return form
 
 
@@ -287,7 +292,7 @@ def _record(kind: Any) -> Form:
         for field, form in fields():
             item = getattr(value, field.name)
             plain = _member(field.wire, form, item)
-            if field.omitempty and not item:
+            if field.omits is not None and field.omits(item):
                 continue
             if field.rule is not None:
                 _member(field.wire, partial(_keep, field.rule), item)
@@ -322,6 +327,10 @@ def _check_members(value: Mapping[str, Any], fields: Iterable[tuple[Field, Form]
         field, form = forms.get(key.casefold(), (None, _free))
         if field is not None:
             _member(field.wire, form, item)
+    given = {key.casefold() for key in value}
+    for key, (field, _) in forms.items():
+        if field.is_required and key not in given:
+            raise _MismatchError(f"{quoted(field.wire)} is missing")
 
 
 def _own_record(value: object) -> dict[str, Any]:

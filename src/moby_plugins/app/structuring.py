@@ -19,6 +19,7 @@ from collections.abc import (
     Sequence,
 )
 from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
 from enum import Enum
 from functools import cache
 from itertools import repeat
@@ -28,11 +29,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args, get_
 import attrs
 
 from moby_plugins.app.fields import (
+    alternatives,
+    constants_of,
     fields_of,
     fitting,
     is_record,
     is_typed_dict,
     members_of,
+    omits_of,
     resolved,
 )
 from moby_plugins.descriptors import with_descriptors
@@ -69,8 +73,16 @@ _MAPPINGS: dict[Any, Callable[[dict[Any, Any]], Any]] = {
 }
 
 
+# Types of which no string, such as the key of an object, can be read.
+_NOT_KEYS = frozenset({int, float, bool})
+
 # Types whose values need no conversion.
 _PLAIN = frozenset({str, int, bool})
+
+# What the unions of one message have made of its objects and arrays, by the object and the union:
+# an alternative that is tried after another one makes nothing again. Else each level of a union
+# inside a union would double the time. The value is kept, so that no other gets its identity.
+_MADE: ContextVar[dict[tuple[int, Any], tuple[Any, Any]] | None] = ContextVar("made", default=None)
 
 
 class _MismatchError(ValueError):
@@ -84,6 +96,12 @@ class _MismatchError(ValueError):
         self.wanted = wanted
         self.seen = seen
         self.path: list[str] = []
+
+    def again(self) -> "_MismatchError":
+        """Return an error like this one, to which an outer value can add its own step."""
+        error = _MismatchError(self.wanted, self.seen)
+        error.path = [*self.path]
+        return error
 
     def __str__(self) -> str:
         path = shown("".join(self.path).removeprefix("."))
@@ -108,6 +126,8 @@ def structure(value: Any, into: Any) -> Any:
     except _UnknownTypeError:
         raise
     except TypeError as error:  # ``into`` is not hashable
+        if (kind := resolved(into)) is not into:  # only what it is annotated with
+            return structure(value, kind)
         raise _UnknownTypeError(_unknown_type_text(into, error)) from error
     try:
         return hook(value, into)
@@ -126,12 +146,30 @@ def _hook(into: Any) -> Hook:
         kind = resolved(into)
         make = next((make for fits, make in _FACTORIES if fits(kind)), None)
         # Most messages need only these types, and are decoded without importing cattrs.
-        hook: Hook = make(kind) if make else converter().get_structure_hook(kind)
+        hook: Hook = make(kind) if make else _of_cattrs(kind)
     except WireError:
         raise
     except Exception as error:  # cattrs raises various errors for a type that it does not know
         raise _UnknownTypeError(_unknown_type_text(into, error)) from error
     return hook if kind is into else lambda value, _: hook(value, kind)
+
+
+def _of_cattrs(kind: Any) -> Hook:
+    hook = converter().get_structure_hook(kind)
+
+    def structure(value: Any, into: Any) -> Any:
+        try:
+            return hook(value, into)
+        except (_MismatchError, _UnknownTypeError, WireError):
+            raise
+        except Exception as error:  # cattrs and the type may raise anything
+            raise _refused_by(kind, error) from error
+
+    return structure
+
+
+def _refused_by(kind: Any, error: Exception) -> _MismatchError:
+    return _MismatchError(f"not {shown(kind)}: {shown(error)}", "")
 
 
 def _unknown_type_text(into: Any, error: Exception) -> str:
@@ -154,7 +192,7 @@ def converter() -> "Converter":
     converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
     for fits, make in reversed(_FACTORIES[1:]):  # cattrs tries the last registered first
         converter.register_structure_hook_factory(fits, make)
-    converter.register_unstructure_hook_factory(attrs.has, _attrs_unhook)
+    converter.register_unstructure_hook_factory(is_record, _record_unhook)
     return converter
 
 
@@ -177,18 +215,26 @@ def _exactly(kind: type, wanted: str) -> Hook:
             if value is not None:
                 raise _expected(wanted, value)
             value = kind()
-        return value if into is kind else into(value)
+        return value if into is kind else _derived(into, value)
 
     return structure
+
+
+def _derived(into: Any, value: Any) -> Any:
+    try:
+        return into(value)
+    except Exception as error:  # a class of others may raise anything
+        raise _refused_by(into, error) from error
 
 
 def _number(value: Any, into: Any) -> Any:
     if type(value) not in {int, float} and value is not None:
         raise _expected("a number", value)
     try:
-        return into(float(value or 0))
+        number = float(value or 0)
     except OverflowError as error:
         raise _MismatchError("a number", "one too large for a float") from error
+    return number if into is float else _derived(into, number)
 
 
 def _from_base64(value: Any, into: Any) -> Any:
@@ -200,7 +246,7 @@ def _from_base64(value: Any, into: Any) -> Any:
         data = base64.b64decode(text, validate=True)
     except ValueError as error:
         raise _expected("base64", value) from error
-    return data if into is bytes else into(data)
+    return data if into is bytes else _derived(into, data)
 
 
 def _is_sequence(kind: Any) -> bool:
@@ -212,7 +258,7 @@ def _sequence_hook(kind: Any) -> Hook:
     if make is tuple and types[-1] is not Ellipsis and get_args(kind):
         raise TypeError(f"{shown(kind)}: a JSON array has no fixed length; take tuple[T, ...]")
     item_type = resolved(types[0])
-    is_object = is_record(item_type)
+    is_object = all(is_record(each) or is_typed_dict(each) for each in alternatives(item_type))
     own = {item_type}
     is_plain = own <= _PLAIN
 
@@ -254,6 +300,8 @@ def _mapping_hook(kind: Any) -> Hook:
     key_type, item_type = arguments[:2] if len(arguments) > 1 else (str, Any)
     if issubclass(origin, Counter):
         item_type = int
+    if key_type in _NOT_KEYS:
+        raise TypeError(f"{shown(kind)}: the keys of a JSON object are strings; take dict[str, T]")
 
     def structure(value: Any, _: Any) -> Any:
         if value is None:
@@ -330,35 +378,79 @@ def _object_hook(kind: Any, make: Callable[[dict[str, Any]], Any], name: str) ->
 
 
 def _union_hook(kind: Any) -> Hook:
-    kinds = [resolved(each) for each in get_args(kind)]
+    kinds = alternatives(kind)
     # In an order of its own: types that differ in the order of a union are equal, and share a hook.
-    others = sorted({*kinds} - {type(None)}, key=lambda each: (each is float, repr(each)))
-    hooks = {each: _hook(each) for each in others}
-    optional = len(others) < len(kinds)
-    alone = others[0] if len(others) == 1 else None
+    others = sorted({*kinds} - {type(None)}, key=_order)
+    if {bytes, str} <= {*others}:
+        raise TypeError(f"{shown(kind)}: a string in JSON may be both; take one of bytes and str")
+    choose = _choice(kind, others) if len(others) > 1 else _hook(others[0])
+    into = kind if len(others) > 1 else others[0]
+    if len(others) == len(kinds):
+        return choose
+    return lambda value, _: None if value is None else choose(value, into)
+
+
+def _choice(kind: Any, kinds: Sequence[Any]) -> Hook:
+    hooks = {each: _hook(each) for each in kinds}
 
     def structure(value: Any, _: Any) -> Any:
-        if value is None and optional:
-            return None
-        if alone is not None:
-            return hooks[alone](value, alone)
-        errors: list[_MismatchError] = []
-        for each in fitting(others, value) if type(value) is dict else others:
-            try:
-                return hooks[each](value, each)
-            except _MismatchError as error:
-                errors.append(error)
-        raise _of_all(errors)
+        if type(value) not in {dict, list}:
+            return _first_of(hooks, value)
+        # Not by ``_first_of``: a value may be 200 levels deep, and the stack is bounded.
+        outermost = None
+        if (made := _MADE.get()) is None:
+            outermost = _MADE.set(made := {})
+        try:
+            known = made.get((id(value), kind))
+            if known is None:
+                errors: list[_MismatchError] = []
+                for each in fitting(kinds, value):
+                    try:
+                        known = value, hooks[each](value, each)
+                        break
+                    except _MismatchError as error:
+                        errors.append(error)
+                known = made[id(value), kind] = known or (value, _of_all(errors))
+        finally:
+            if outermost is not None:
+                _MADE.reset(outermost)
+        if isinstance(known[1], _MismatchError):
+            raise known[1].again()
+        return known[1]
 
     return structure
 
 
+def _first_of(hooks: Mapping[Any, Hook], value: Any) -> Any:
+    errors = []
+    for each, hook in hooks.items():
+        try:
+            return hook(value, each)
+        except _MismatchError as error:
+            errors.append(error)
+    raise _of_all(errors)
+
+
+def _order(kind: Any) -> tuple[int, str]:
+    # First what only some strings or numbers are, last what all are.
+    if _is_enum(kind) or get_origin(kind) is Literal:
+        return 0, repr(kind)
+    return (2 if kind in {float, str} else 1), repr(kind)
+
+
 def _of_all(errors: Sequence[_MismatchError]) -> _MismatchError:
     # An error inside of a value is of the type that the value was likeliest to be of.
-    seen = errors[0].seen
-    if any(error.path or error.seen != seen for error in errors) or not seen:
-        return next((error for error in errors if error.path), errors[0])
-    return _MismatchError(" or ".join(dict.fromkeys(error.wanted for error in errors)), seen)
+    first = errors[0]
+    if (
+        any((error.path, error.seen) != (first.path, first.seen) for error in errors)
+        or not first.seen
+    ):
+        return next((error for error in errors if error.path), first)
+    joined = _MismatchError(
+        " or ".join(dict.fromkeys(error.wanted for error in errors)), first.seen
+    )
+    joined.path = first.path
+    return joined
 
 
 def _is_union(kind: Any) -> bool:
@@ -366,7 +458,7 @@ def _is_union(kind: Any) -> bool:
 
 
 def _literal_hook(kind: Any) -> Hook:
-    values = [each.value if isinstance(each, Enum) else each for each in get_args(kind)]
+    values = constants_of(kind) or ()
     known = dict(zip([(type(value), value) for value in values], get_args(kind), strict=True))
 
     def structure(value: Any, _: Any) -> Any:
@@ -383,7 +475,7 @@ def _is_enum(kind: Any) -> bool:
 
 
 # In this order, because a boolean is a whole number too in Python.
-_OF_MEMBERS = (bool, int, float, str)
+_OF_MEMBERS = (bool, int, float, str, type(None))
 
 
 def _enum_hook(kind: type[Enum]) -> Hook:
@@ -393,15 +485,14 @@ def _enum_hook(kind: type[Enum]) -> Hook:
     if float in types:
         types.add(int)
 
+    zero = "" if types == {str} else 0 if types == {int} else None
+
     def structure(value: Any, _: Any) -> Any:
-        if value is None and types == {str}:
-            value = ""
-        elif value is None and types == {int}:
-            value = 0
-        if type(value) not in types:
+        plain = zero if value is None else value
+        if type(plain) not in types:
             raise _one_expected(values, value)
         try:
-            return kind(value)
+            return kind(plain)
         except ValueError:
             raise _one_expected(values, value) from None
 
@@ -423,17 +514,21 @@ def _renamed(value: Mapping[str, Any], by_name: Mapping[str, str]) -> dict[str, 
     return members
 
 
-def _attrs_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:
-    fields = [
-        (a.name, wire, a.metadata.get("omitempty"), a.metadata.get("rule"))
-        for a, wire in members_of(kind)
-    ]
+def _record_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:
+    if attrs.has(kind):
+        fields = [
+            (a.name, wire, omits_of(a), a.metadata.get("rule")) for a, wire in members_of(kind)
+        ]
+    else:
+        from dataclasses import fields as fields_of_dataclass
+
+        fields = [(each.name, each.name, None, None) for each in fields_of_dataclass(kind)]
 
     def unstructure(value: Any) -> dict[str, Any]:
         plain = {}
-        for name, wire, omitempty, rule in fields:
+        for name, wire, omits, rule in fields:
             item = getattr(value, name)
-            if item or not omitempty:
+            if omits is None or not omits(item):
                 plain[wire] = item
                 if rule is not None:
                     rule(item)

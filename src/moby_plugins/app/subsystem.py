@@ -37,7 +37,7 @@ import attrs
 from moby_plugins.app import wire
 from moby_plugins.app.accounting import Ask, ClientBase, Plan, Send, Tell
 from moby_plugins.app.client import Client
-from moby_plugins.app.fields import check_names, resolved, title
+from moby_plugins.app.fields import check_names, name_on_wire, resolved, title
 from moby_plugins.app.results import encode_result
 from moby_plugins.app.structuring import structure
 from moby_plugins.domain.errors import NOT_FOUND, DriverError, PluginError, StatusError, WireError
@@ -150,6 +150,7 @@ def message_class(method: str, fields: Mapping[str, tuple[str, Any, Any]]) -> ty
         {
             name: attrs.field(
                 type=kind,
+                alias=name,
                 metadata={"wire": key},
                 default=attrs.NOTHING if default is inspect.Parameter.empty else default,
             )
@@ -173,6 +174,9 @@ def wire_name(name: str) -> dict[str, Any]:
 
 def omitempty(name: str = "") -> dict[str, Any]:
     """Return the metadata of a field that is not sent if its value is empty, zero or false.
+
+    If the field's default is ``None``, it is not sent if its value is ``None``, as an absent key
+    is read as that.
 
     Args:
         name: The field's name on the wire; by default its Python name, title-cased.
@@ -267,10 +271,14 @@ class RemoteMethod:
         self.owner: type[Described[Any]] = owner
         self.method: str = f"{owner.interface}.{self.wire}"
         self.error_keys: tuple[str, ...] = owner.error_keys
-        if self.result in self.error_keys:
-            raise TypeError(f"{self.method}: {self.result!r} is the key of an error in a response")
+        self._check_key(self.result)
         self.signature: Signature = Signature(self.function, self.method)
         self.check_result()
+
+    def _check_key(self, key: str) -> None:
+        # Keys match without regard to case.
+        if key.casefold() in map(str.casefold, self.error_keys):
+            raise TypeError(f"{self.method}: {key!r} is the key of an error in a response")
 
     def check_result(self) -> None:
         """Raise ``TypeError`` if the result needs a key in the response, and none was declared."""
@@ -285,6 +293,9 @@ class RemoteMethod:
                 f"{self.method}: a result of type {kind} needs a key in the response: name it with"
                 ' @remote(result="KEY")'
             )
+        if not self.result and attrs.has(kind):
+            for attribute in attrs.fields(kind):
+                self._check_key(name_on_wire(attribute))
 
     def plan(self, *arguments: Any) -> Plan:
         """Return the call to make with these arguments, for a ``Client`` or an ``AsyncClient``."""
@@ -488,6 +499,8 @@ class Described(Generic[C]):
         if marked:
             cls.interface = cls.interface or cls.__name__
             cls.implements = cls.implements or cls.interface
+            names = {remote.name: remote.wire for remote in (*cls.remotes.values(), *marked)}
+            check_names(cls.__name__, names)
             cls.remotes = {**cls.remotes, **{remote.wire: remote for remote in marked}}
             for remote in marked:
                 remote.bind(cls)

@@ -1,13 +1,22 @@
 """Classes whose fields cannot be told apart in JSON, and aliases of types."""
 
+import json
+from enum import Enum
 from typing import Any
 
 import pytest
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from moby_plugins.app.fields import fields_of, resolved
+from moby_plugins.app.results import encode_result
 from moby_plugins.app.subsystem import omitempty
 from moby_plugins.app.wire import decode, encode
+
+
+class Scope(Enum):
+    """No member is empty."""
+
+    LOCAL = "local"
 
 
 @frozen
@@ -25,11 +34,51 @@ class Three:
     retries: int = field(default=3, metadata=omitempty())
 
 
+@frozen
+class Made:
+    """A field whose default is made."""
+
+    sizes: tuple[int, ...] = field(factory=lambda: (1,), metadata=omitempty())
+
+
+@frozen
+class Mapped:
+    """A field whose default is a mapping."""
+
+    sizes: dict[str, int] = field(default={"a": 1}, metadata=omitempty())
+
+
+@frozen
+class Kept:
+    """Fields of which no value is lost."""
+
+    size: int | None = field(default=None, metadata=omitempty())
+    sizes: tuple[int, ...] = field(factory=tuple, metadata=omitempty())
+    scope: Scope = field(default=Scope.LOCAL, metadata=omitempty())
+    inner: "Kept | None" = field(default=None, metadata=omitempty())
+    own: tuple[int, ...] = field(
+        default=Factory(lambda self: self.sizes, takes_self=True), metadata=omitempty()
+    )
+
+
+@pytest.mark.parametrize("size", [None, 0, 3])
+def test_no_value_of_a_field_that_is_omitempty_is_lost(size: int | None) -> None:
+    """Zero is sent where an absent key would be read as ``None``."""
+    value = Kept(size, inner=Kept())
+
+    assert decode(encode(value), Kept) == value
+    assert decode(encode_result(value, Kept, key="", method="S.M"), Kept) == value
+    assert json.loads(encode(Kept())) == {"Scope": "local"}
+    assert json.loads(encode_result(Kept(), Kept, key="", method="S.M")) == {"Scope": "local"}
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
+        (Made, r"^Made.sizes is omitempty\(\), and its default is not empty: an empty value would"),
+        (Mapped, r"an empty value would be read as \{'a': 1\}$"),
         (Twice, "^Twice: _name and name_ are both 'Name' on the wire$"),
-        (Three, r"^Three.retries is omitempty\(\), and its default is not empty: 0 would be read"),
+        (Three, r"^Three.retries is omitempty\(\), and its default is not empty: an empty value"),
     ],
 )
 def test_a_class_of_which_a_value_would_be_lost_is_a_type_error(kind: Any, reason: str) -> None:

@@ -274,6 +274,9 @@ def test_a_result_of_another_type_is_a_500_that_names_method_and_field(
         ({"a": Disk(1)}, dict[str, Any], {"a": {"size": 1, "parts": []}}),
         (Crate(Tree("x")), Any, {"item": {"Name": "x", "Below": [], "Note": None}}),
         ({"size": 1}, Tree | Disk, {"size": 1, "parts": []}),
+        ([{"size": 1}], tuple[Tree, ...] | tuple[Disk, ...], [{"size": 1, "parts": []}]),
+        (Disk(1), Annotated[Tree | Disk, "inside"] | None, {"size": 1, "parts": []}),
+        ({"name": "a", "NAME": "b"}, Volume, {"Name": "b", "Mountpoint": ""}),
         (Volume("a", created_at=datetime(2026, 8, 1, tzinfo=UTC)), Volume,
          {"Name": "a", "Mountpoint": "", "CreatedAt": "2026-08-01T00:00:00Z"}),
     ],
@@ -286,6 +289,7 @@ def test_a_result_of_the_declared_type_is_sent_as_json(value: Any, kind: Any, pl
 def test_an_iterator_is_sent_as_an_array() -> None:
     """Checking the type of the items does not consume them before they are sent."""
     assert sent(iter([1, 2]), tuple[int, ...]) == [1, 2]
+    assert sent(iter("abc"), tuple[int, ...] | tuple[str, ...]) == ["a", "b", "c"]
 
 
 class Odd(Enum):
@@ -324,6 +328,8 @@ def _cycle() -> dict[str, Any]:
         ({1: "a"}, Mapping[str, str]),
         ([("a", 1)], Mapping[str, int]),
         ({"Name": None}, Volume),
+        ({"Mountpoint": "/a", "Nmae": "a"}, Volume),
+        ({"parts": []}, Disk),
         ({"size": "1"}, Usage),
         ({"size": None}, Usage),
         ({"note": "x"}, Usage),
@@ -343,6 +349,24 @@ def test_a_result_that_does_not_match_the_declared_type_is_refused(value: Any, k
     """The ``WireError`` names the method and the key."""
     with pytest.raises(WireError, match=r"^Sub\.Method: Key"):
         sent(value, kind)
+
+
+@every(
+    ("value", "kind", "reason"),
+    [
+        (Disk("x"), Tree | Disk, "Key.size: a whole number expected, not a string"),
+        (Disk("x"), Disk | str, "Key.size: a whole number expected, not a string"),
+        ({"size": "x"}, Disk | Tree, "Key.size: a whole number expected, not a string"),
+        ({"parts": []}, Disk, "Key: 'size' is missing"),
+    ],
+)
+def test_an_error_of_a_union_is_of_the_type_that_the_value_is_of(
+    value: Any, kind: Any, reason: str
+) -> None:
+    """The class of the value counts, and not the order of the union."""
+    with pytest.raises(WireError) as caught:
+        sent(value, kind)
+    assert caught.value.reason == reason
 
 
 def test_an_exception_raised_while_a_result_is_read_is_reported_unchanged() -> None:

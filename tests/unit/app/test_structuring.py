@@ -5,12 +5,25 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag
+from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Generic, Literal, NewType, NotRequired, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NewType,
+    NotRequired,
+    Self,
+    TypedDict,
+    TypeVar,
+)
 
 import attrs
 import pytest
 from attrs import frozen
+from typing_extensions import TypedDict as ExtensionsTypedDict
 
 from moby_plugins.app.results import encode_result
 from moby_plugins.app.structuring import structure
@@ -141,6 +154,84 @@ class Number(Enum):
     ONE = 1
 
 
+class Kind(Enum):
+    """An enumeration that distinguishes classes."""
+
+    ROUND = "round"
+    SQUARE = "square"
+
+
+@frozen
+class Round:
+    """A class that a member of an enumeration distinguishes."""
+
+    size: int
+    kind: Literal[Kind.ROUND] | None = Kind.ROUND
+
+
+@frozen
+class Square:
+    """Another one, whose field has no default."""
+
+    kind: Literal[Kind.SQUARE]
+
+
+@frozen
+class Bare(Box[int]):
+    """A class with no field of its own, which ``attrs`` has made."""
+
+
+class Plain(Box[int]):
+    """A class that only derives from a generic attrs class."""
+
+
+class Level(Enum):
+    """An enumeration with ``None`` as a value."""
+
+    LOW = "low"
+    NONE = None
+
+
+class OldDict(ExtensionsTypedDict):
+    """A typed dict of ``typing_extensions``, which is a class of its own in some Pythons."""
+
+    size: int
+    label: NotRequired[str]
+
+
+@frozen
+class Not:
+    """A class that is nested without end, like the other one."""
+
+    of: "Not | Minus | int"
+
+
+@frozen
+class Minus:
+    """A class that cannot be told from the other one by its keys."""
+
+    of: "Not | Minus | int"
+    sign: Literal["-"] = "-"
+
+
+@frozen
+class Lists:
+    """A class that is nested without end in arrays of two kinds."""
+
+    many: "tuple[Lists, ...] | list[Lists]" = ()
+
+
+class Slug(str):
+    """A text of a class that refuses some texts."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if " " in text:
+            raise ValueError("no spaces")
+        return super().__new__(cls, text)
+
+
 class Labels(dict[str, Any]):
     """A mapping of a class of its own."""
 
@@ -199,6 +290,28 @@ class Notes:
         (Digest(b"\x00"), Digest),
         (deque([1]), deque[int]),
         (Notes(Alias(Usage(1)), 2, (3,)), Notes),
+        ((Empty("a"),), tuple[Usage, ...] | tuple[Empty, ...]),
+        ([Usage(1)], list[Usage] | list[Empty]),
+        ([], list[Usage] | list[Empty]),
+        ({"k": Empty("a")}, dict[str, Usage] | dict[str, Empty]),
+        ({"k": [Empty("a")]}, dict[str, list[Usage]] | dict[str, list[Empty]]),
+        ([Started("started")], list[Usage | Failed] | list[Started | Empty]),
+        (Empty("a"), Annotated[Started | Empty, "inside"] | Usage),
+        (None, Annotated[Started | None, "inside"] | Usage),
+        (Scope.LOCAL, Scope | str),
+        ("wide", Scope | str),
+        ("a", Literal["a"] | int),
+        (Slug("a"), Slug | str),
+        (Round(1), Round | Square),
+        (Square(Kind.SQUARE), Round | Square),
+        (Bare(1), Bare),
+        (Plain(1, (2,)), Plain),
+        (Level.NONE, Level),
+        (Level.LOW, Level),
+        ({"size": 1}, OldDict),
+        ({"size": 1, "label": "a"}, OldDict | Usage),
+        (Not(Minus(Not(1))), Not | Minus),
+        (frozenset({Usage(1), Usage(2)}), frozenset[Usage]),
     ],
 )
 def test_what_is_sent_of_a_value_is_read_back_as_an_equal_value(value: Any, kind: Any) -> None:
@@ -217,7 +330,11 @@ def test_what_is_sent_of_a_value_is_read_back_as_an_equal_value(value: Any, kind
     ("plain", "kind", "reason"),
     [
         ({"Size": "x"}, Usage | Empty, "Size: a whole number expected, not a string"),
-        ({"Kind": "lost"}, Started | Failed, "Kind: one of 'failed' expected, not 'lost'"),
+        (
+            {"Kind": "lost"},
+            Started | Failed,
+            "Kind: one of 'failed' or one of 'started' expected, not 'lost'",
+        ),
         ([], int | str, "a whole number or a string expected, not an array"),
         ([], Usage | Empty, "an object expected, not an array"),
         (True, Literal[1], "one of 1 expected, not True"),
@@ -243,6 +360,18 @@ def test_what_is_sent_of_a_value_is_read_back_as_an_equal_value(value: Any, kind
         ([["a", 1]], OrderedDict, "an object expected, not an array"),
         ([["a", 1]], MappingProxyType, "an object expected, not an array"),
         ({"Item": "a"}, Sizes, "Item: a whole number expected, not a string"),
+        ({"Item": "a"}, Plain, "Item: a whole number expected, not a string"),
+        ({"a": None}, dict[str, Kind], "a: one of 'round', 'square' expected, not null"),
+        ("mid", Level, "one of 'low', None expected, not 'mid'"),
+        ([None], list[Usage | Empty], "objects expected, not null"),
+        ([None], list[OldDict], "objects expected, not null"),
+        ({"size": "x"}, OldDict, "size: a whole number expected, not a string"),
+        (["a", "b c"], list[Slug], f"[1]: not {Slug}: no spaces"),
+        (
+            {"Of": {"Of": "x"}},
+            Not | Minus,
+            "Of.Of: a whole number or an object expected, not a string",
+        ),
     ],
 )
 def test_a_value_that_does_not_fit_is_an_error_with_the_path_to_it(
@@ -255,9 +384,73 @@ def test_a_value_that_does_not_fit_is_an_error_with_the_path_to_it(
     assert caught.value.reason == reason
 
 
+def _nested(levels: int, inside: Any) -> Any:
+    return json.loads('{"Of":' * levels + json.dumps(inside) + "}" * levels)
+
+
+def test_unions_inside_unions_take_no_more_time_at_each_level() -> None:
+    """If a value were made again for each class that is tried, 60 levels would take for ever."""
+    made = structure(_nested(60, 1), Not | Minus)
+    for _ in range(60):
+        made = made.of
+    assert made == 1
+
+    fitting = _nested(1, {"Of": _nested(60, 1), "Sign": "+"})
+    with pytest.raises(WireError, match=r"a whole number or an object expected, not a string$"):
+        structure(_nested(60, "x"), Not | Minus)
+    with pytest.raises(WireError, match=r"an array expected, not a number$"):
+        structure(_lists(60), Lists)
+    assert structure(fitting, Not | Minus).of.of == structure(_nested(60, 1), Not | Minus)
+
+
+def _lists(levels: int) -> Any:
+    return json.loads('{"Many":[' * levels + '{"Many":1}' + "]}" * levels)
+
+
+def test_the_values_of_one_message_are_not_those_of_another() -> None:
+    """What a union has made is forgotten with the message, and after an error too."""
+    message: Any = {"Of": {"Of": 1}}
+    assert structure(message, Not | Minus) == Not(Not(1))
+    message["Of"]["Of"] = "x"
+    with pytest.raises(WireError):
+        structure(message, Not | Minus)
+    message["Of"]["Of"] = 2
+    assert structure(message, Not | Minus) == Not(Not(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (bytes | str, "a string in JSON may be both; take one of bytes and str"),
+        (list[str | bytes | None], "a string in JSON may be both; take one of bytes and str"),
+        (dict[int, str], "the keys of a JSON object are strings; take dict"),
+        (dict[bool, str] | None, "the keys of a JSON object are strings; take dict"),
+        (Mapping[float, str], "the keys of a JSON object are strings; take dict"),
+    ],
+    ids=str,
+)
+def test_a_type_of_which_values_would_be_lost_is_a_type_error(kind: Any, reason: str) -> None:
+    """The error says which type to take."""
+    with pytest.raises(TypeError, match=reason):
+        structure(["a"] if kind == list[str | bytes | None] else "a", kind)
+
+
+def test_an_error_of_a_type_that_only_cattrs_knows_has_a_path() -> None:
+    """The message has what the type itself says."""
+    with pytest.raises(WireError, match=r"^a\[1\]: not <class 'pathlib\..*Path'>: .*int"):
+        structure({"a": ["/", 2]}, dict[str, list[Path]])
+
+
+def test_an_annotation_with_metadata_without_a_hash_is_left_out() -> None:
+    """The type is that which is annotated."""
+    assert structure([1], Annotated[list[int], {"unit": "bytes"}]) == [1]
+
+
 @every(
     ("plain", "kind", "value"),
     [
+        ({}, OldDict, {"size": 0}),
+        ({"SIZE": 1}, OldDict, {"size": 1}),
         ({}, Disk, Disk(0)),
         (None, Disk, Disk(0)),
         ({"SIZE": 1, "parts": None, "label": None}, Disk, Disk(1)),

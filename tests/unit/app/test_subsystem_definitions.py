@@ -7,10 +7,13 @@ from typing import Any
 import attrs
 import pytest
 
+from moby_plugins import Settings, new_client
 from moby_plugins.app.subsystem import message_class, omitempty, remote_of, timed
 from moby_plugins.app.wire import decode, encode
 from moby_plugins.domain.errors import DriverError
+from moby_plugins.serving import PluginApp
 from moby_plugins.subsystems import LogDriver, Subsystem, Volume, VolumeDriver, remote
+from moby_plugins.testing import MemoryTransport
 from tests.cases import every
 from tests.unit.app.subsystems.exchanges import client_to, replying
 
@@ -95,10 +98,62 @@ def named(name: str) -> Any:
     return function
 
 
-def test_a_result_under_the_key_of_errors_is_refused() -> None:
-    """Each success would be an error for the host."""
-    with pytest.raises(TypeError, match=r"^Odd.Do: 'Err' is the key of an error in a response$"):
-        define(_text, result="Err")
+@attrs.frozen
+class _Failing:
+    code: int = 0
+    err: str = ""
+
+
+@every(
+    ("kind", "key", "named"),
+    [
+        (str, "Err", "Err"),
+        (str, "err", "err"),
+        (_Failing, "", "Err"),
+    ],
+)
+def test_a_result_under_the_key_of_errors_is_refused(kind: Any, key: str, named: str) -> None:
+    """Each success would be an error for the host, which reads keys without regard to case."""
+
+    def do(self: Any) -> None: ...
+
+    do.__annotations__["return"] = kind
+
+    with pytest.raises(
+        TypeError, match=f"^Odd.Do: '{named}' is the key of an error in a response$"
+    ):
+        define(do, result=key)
+
+
+def test_two_methods_with_one_name_on_the_wire_are_refused() -> None:
+    """One of them would never be called."""
+    size, text = remote("Get")(named("size")), remote("Get")(named("text"))
+    with pytest.raises(TypeError, match=r"^Odd: size and text are both 'Get' on the wire$"):
+        type("Odd", (Subsystem,), {"size": size, "text": text})
+
+    base = type("Base", (Subsystem,), {"size": size})
+    with pytest.raises(TypeError, match=r"^Odd: size and text are both 'Get' on the wire$"):
+        type("Odd", (base,), {"text": text})
+    type("Odd", (base,), {"size": remote("Get")(named("size"))})
+
+
+def test_a_parameter_may_begin_with_an_underscore() -> None:
+    """It is sent, and its value is read by the plugin."""
+
+    class Odd(Subsystem):
+        @remote(result="R")
+        def do(self, _from: str, _: int) -> str:
+            raise NotImplementedError
+
+    class Impl(Odd):
+        def do(self, _from: str, _: int) -> str:
+            return f"{_from} {_}"
+
+    plugin = MemoryTransport(PluginApp(Impl()))
+    with new_client(
+        "unix:///p.sock", settings=Settings(transports={"unix": plugin.connect})
+    ) as client:
+        assert Odd(client).do("a", 2) == "a 2"
 
 
 def test_the_key_of_errors_may_be_any_text() -> None:
