@@ -138,9 +138,9 @@ def select(
 def run_checks(checks: Iterable[Check], target: Target) -> Iterator[CheckResult]:
     """Run checks one after the other; each cleans up, even after an error.
 
-    Exceptions of a check become results; ``KeyboardInterrupt`` is raised after the clean-up. A
-    method that times out fails one check; later checks that need it are skipped, with the name of
-    that check.
+    Exceptions of a check become results. ``KeyboardInterrupt`` is raised after the clean-up, with a
+    note of anything that could not be removed. A method that times out fails one check; later
+    checks that need it are skipped, with the name of that check.
     Once ``options.limit`` seconds have passed, one check fails without being run, and the rest are
     skipped.
 
@@ -181,12 +181,17 @@ def _outcome(item: Check, target: Target, failed: Mapping[str, str]) -> tuple[Ch
     outcome, came_back = CheckOutcome.PASSED, ""
     try:
         outcome, came_back = _judged(item, session, failed)
-    finally:
+    except BaseException as interruption:
         try:
             session.close()
         except NotPassedError as error:
-            outcome = error.outcome if outcome is CheckOutcome.PASSED else outcome
-            came_back = f"{came_back}; {error}" if came_back else str(error)
+            interruption.add_note(f"{item.id}: {error}")
+        raise
+    try:
+        session.close()
+    except NotPassedError as error:
+        outcome = error.outcome if outcome is CheckOutcome.PASSED else outcome
+        came_back = f"{came_back}; {error}" if came_back else str(error)
     return (item.worst if outcome is CheckOutcome.FAILED else outcome), came_back
 
 

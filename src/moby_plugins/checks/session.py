@@ -41,6 +41,8 @@ from moby_plugins.ports import Clock, Transport
 
 PREFIX = "moby-plugins-check"
 MANY = 16
+# Seconds in which a call that was given up may still end in the plugin.
+GRACE = 2.0
 T = TypeVar("T")
 
 
@@ -257,11 +259,15 @@ def new_target(
 
 @frozen
 class Undo:
-    """A call that undoes an earlier call; ``certain`` is true if the earlier call succeeded."""
+    """A call that undoes an earlier call.
+
+    ``succeeded`` says whether that succeeded. It is ``None`` if nothing waited for its end, because
+    of a time-out or Ctrl-C: the plugin may still be at it.
+    """
 
     method: str
     body: bytes
-    certain: bool = False
+    succeeded: bool | None = None
 
 
 class Session:
@@ -398,11 +404,14 @@ class Session:
         """
         step = Undo(undo, wire.encode(undo_args))
         self._remember(step)
-        yield
-        with self._lock:
-            self._undo = [
-                evolve(each, certain=True) if each is step else each for each in self._undo
-            ]
+        try:
+            yield
+        except TransportTimeoutError:
+            raise
+        except Exception:
+            self._ended(step, succeeded=False)
+            raise
+        self._ended(step, succeeded=True)
 
     def undo(self, method: str, args: Any) -> None:
         """Make a call at the end of the check, unless the check itself has made the same call.
@@ -411,7 +420,7 @@ class Session:
             method: The method to call.
             args: Sent as JSON.
         """
-        self._remember(Undo(method, wire.encode(args), certain=True))
+        self._remember(Undo(method, wire.encode(args), succeeded=True))
 
     def stream(self, method: str, args: Any) -> AbstractContextManager[Stream]:
         """Make a call, and read the response as a stream.
@@ -461,6 +470,9 @@ class Session:
     def close(self) -> None:
         """Undo the check's calls, and remove its files.
 
+        A call that was given up, after a time-out or Ctrl-C, may still be running in the plugin. If
+        it cannot be undone at once, this is tried again for ``GRACE`` seconds.
+
         Raises:
             NotPassedError: If a call could not be undone.
         """
@@ -468,14 +480,20 @@ class Session:
         try:
             while self._undo:
                 step = self._undo.pop()
-                if not step.certain and evolve(step, certain=True) in self._undo:
+                if not step.succeeded and evolve(step, succeeded=True) in self._undo:
                     continue  # an equal call is known to have succeeded, and is undone too
                 trouble = self._trouble(step)
-                if step.certain and trouble:
+                if step.succeeded is None and trouble:
+                    self.until(partial(self._is_undone, step), GRACE)
+                    trouble = self._trouble(step)
+                if step.succeeded is not False and trouble:
                     left.append(trouble)
         finally:
             self._files.close()
         warn(not left, f"not cleaned up: {'; '.join(left)}")
+
+    def _is_undone(self, step: Undo) -> bool:
+        return not self._trouble(step)
 
     def _trouble(self, step: Undo) -> str:
         try:
@@ -487,6 +505,11 @@ class Session:
     def _remember(self, step: Undo) -> None:
         with self._lock:
             self._undo.append(step)
+
+    def _ended(self, step: Undo, *, succeeded: bool) -> None:
+        ended = evolve(step, succeeded=succeeded)
+        with self._lock:
+            self._undo = [ended if each is step else each for each in self._undo]
 
     def _done(self, step: Undo) -> None:
         with self._lock:

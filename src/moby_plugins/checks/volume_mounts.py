@@ -164,9 +164,9 @@ def creates_side_by_side(plugin: Session) -> None:
 )
 def creates_of_one_name(plugin: Session) -> None:
     name = plugin.name()
-    plugin.undo(REMOVE, {"Name": name})
-    answers = plugin.side_by_side(*[partial(plugin.send, CREATE, creation(plugin, name))] * FEW)
-    require(not all(answer.error for answer in answers), f"{answers[0]}{hint(plugin)}")
+    with plugin.making(REMOVE, {"Name": name}):
+        answers = plugin.side_by_side(*[partial(plugin.send, CREATE, creation(plugin, name))] * FEW)
+        require(not all(answer.error for answer in answers), f"{answers[0]}{hint(plugin)}")
     exactly_one(named(listed(plugin), name), "in List", name)
 
 

@@ -88,8 +88,10 @@ def error_as_json(error: PluginError) -> dict[str, str | int]:
 
 
 def report(error: BaseException) -> None:
-    """Print on standard error why the command ends; print nothing for a ``KeyboardInterrupt``."""
+    """Print on standard error why the command ends; for a ``KeyboardInterrupt``, only its notes."""
     if isinstance(error, KeyboardInterrupt):
+        for note in getattr(error, "__notes__", ()):
+            print(f"moby-plugins: {shown(note)}", file=sys.stderr)
         return
     if not isinstance(error, PluginNotFoundError):
         print(f"moby-plugins: {in_full(error)}{_hint(error)}", file=sys.stderr)

@@ -1,10 +1,11 @@
 """Running checks: outcomes, clean-up and time limits."""
 
+import math
 from typing import Any
 
 import pytest
 
-from moby_plugins import TransportError
+from moby_plugins import TransportError, TransportTimeoutError
 from moby_plugins.checks import (
     Check,
     CheckOutcome,
@@ -24,6 +25,7 @@ from moby_plugins.checks import (
 )
 from moby_plugins.checks.outcome import Function
 from moby_plugins.domain.address import Address
+from moby_plugins.domain.http import Response
 from moby_plugins.testing import FakeClock, MemoryTransport, hangs, refused, script, status
 
 MAKE, UNMAKE = "Thing.Make", "Thing.Unmake"
@@ -139,6 +141,76 @@ def test_a_check_is_cleaned_up_before_an_interruption_ends_the_run() -> None:
 
     plugin.calls.assert_called(UNMAKE, times=1)
     assert not paths[0].exists()
+
+
+class Slow:
+    """A plugin that goes on with a call for ``seconds`` after its host has given it up."""
+
+    def __init__(self, seconds: float) -> None:
+        self.clock = FakeClock()
+        self.seconds = seconds
+        self.there_at = math.inf
+
+    def make(self, _: object) -> Response:
+        self.there_at = self.clock.now() + self.seconds
+        raise TransportTimeoutError("timed out", "memory://plugin")
+
+    def unmake(self, _: object) -> Response:
+        if self.clock.now() < self.there_at:
+            return Response(500, b'{"Err": "no such thing"}')
+        self.there_at = -math.inf
+        return Response(200, b"{}")
+
+    def target(self) -> Target:
+        """The plugin, for checks."""
+        plugin = {MAKE: self.make, UNMAKE: self.unmake}
+        transport = MemoryTransport(plugin, clock=self.clock)
+        return Target(transport, Address("unix:///x.sock"), clock=self.clock)
+
+
+def makes(session: Session) -> None:
+    """Make a thing, which the end of the check removes."""
+    session.make(MAKE, {}, UNMAKE, {})
+
+
+def test_what_a_plugin_makes_after_a_time_out_is_removed() -> None:
+    """The check has given the call up, but the plugin goes on with it for a while."""
+    plugin = Slow(1.5)
+
+    (result,) = run_checks([made(makes)], plugin.target())
+
+    assert result.came_back == "memory://plugin: timed out (tried once)"
+    assert plugin.there_at == -math.inf
+
+
+def test_what_a_plugin_may_still_make_is_reported() -> None:
+    """The check fails as before; it waits for a few seconds only."""
+    plugin = Slow(30)
+
+    (result,) = run_checks([made(makes)], plugin.target())
+
+    assert result.outcome is CheckOutcome.FAILED
+    assert result.came_back == (
+        "memory://plugin: timed out (tried once);"
+        f' not cleaned up: {UNMAKE} answered 500 {{"Err": "no such thing"}}'
+    )
+    assert plugin.clock.now() < 3
+
+
+def test_an_interruption_has_a_note_of_what_may_be_left() -> None:
+    """After Ctrl-C the plugin may still go on with the call that was interrupted."""
+    target, _ = target_of({MAKE: {}, UNMAKE: status(500, "in use")})
+
+    def interrupted(session: Session) -> None:
+        with session.making(UNMAKE, {}):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        list(run_checks([made(interrupted)], target))
+
+    assert caught.value.__notes__ == [
+        f'Thing: made: not cleaned up: {UNMAKE} answered 500 {{"Err": "in use"}}'
+    ]
 
 
 def test_a_method_that_hangs_costs_one_time_out() -> None:
