@@ -514,6 +514,24 @@ def test_a_socket_that_a_killed_trace_left_moved_aside_is_found_at_a_long_path(
             assert abandoned_sockets(str(directory)) == [path]
 
 
+def test_what_a_killed_trace_left_disturbs_no_plugin_that_was_started_again(
+    short_path: Path,
+) -> None:
+    """``abandoned_sockets`` returns the path only as long as the trace's socket takes its place."""
+    path = str(short_path / "shelf.sock")
+    with listening(path):
+        stand_in = SocketStandIn(path).__enter__()
+        with listening(stand_in.waiting):
+            stand_in.take()
+            os.rename(stand_in.waiting.removesuffix(".new") + ".lock", short_path / "lock")
+            assert abandoned_sockets(str(short_path)) == [path]
+    os.unlink(path)
+    with listening(path):
+        assert abandoned_sockets(str(short_path)) == []
+    assert abandoned_sockets(str(short_path)) == []
+    assert os.listdir(short_path / ".traced")
+
+
 def test_a_trace_makes_no_socket_for_a_managed_plugin_without_one(short_path: Path) -> None:
     """The engine owns the plugin's directory and removes it, so the trace adds no file."""
     engine = FakeEngine()

@@ -157,14 +157,18 @@ class _Files:
 
 
 def abandoned_sockets(directory: str) -> list[str]:
-    """Return the paths in ``directory`` whose sockets a killed trace has not restored."""
+    """Return the paths in ``directory`` whose sockets a killed trace has not restored.
+
+    A plugin that was started again since has a socket of its own at its path: what is left of the
+    trace then disturbs nothing, and the next trace removes it.
+    """
     own_directory = f"{directory}/{DIRECTORY}"
     try:
         names = sorted({os.path.splitext(name)[0] for name in os.listdir(own_directory)})
     except OSError:
         return []
-    left = [name for name in names if _is_left(_Files(f"{own_directory}/{name}"))]
-    return [_place_of(directory, name) for name in left]
+    left = {_place_of(directory, name): _Files(f"{own_directory}/{name}") for name in names}
+    return [path for path, files in left.items() if _is_left(files) and _is_moved(path, files)]
 
 
 def _place_of(directory: str, name: str) -> str:
@@ -193,15 +197,19 @@ def stands_in(path: str) -> bool:
 def restore_files(path: str) -> None:
     """Undo what a killed trace did to the socket at ``path``, and remove its other files."""
     files = _files_of(path)
-    in_place = _is_same(path, files.waiting)
     if os.path.lexists(files.plugin):
-        # If a plugin that has ended removed the socket at its path, it is not restored.
-        if in_place or not (os.path.lexists(path) or _has_ended(path, files)):
+        if _is_moved(path, files):
             os.rename(files.plugin, path)
-    elif in_place and _is_stale(path):
+    elif _is_same(path, files.waiting) and _is_stale(path):
         _remove(path)
     for leftover in files.leftovers():
         _remove(leftover)
+
+
+def _is_moved(path: str, files: _Files) -> bool:
+    """Return whether the plugin's socket belongs at ``path``, but is not there."""
+    # If a plugin that has ended removed the socket at its path, it is not restored.
+    return _is_same(path, files.waiting) or not (os.path.lexists(path) or _has_ended(path, files))
 
 
 def _is_left(files: _Files) -> bool:
