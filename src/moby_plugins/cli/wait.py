@@ -16,6 +16,7 @@ from moby_plugins import (
     PluginError,
     PluginNotFoundError,
     Registry,
+    RetryPolicy,
     Settings,
     TransportTimeoutError,
     new_local_registry,
@@ -38,6 +39,8 @@ from moby_plugins.domain.text import shown
 
 # Seconds between two updates of the status, and the longest delay between two attempts.
 TICK, PAUSE = 0.2, 1.0
+# The last attempt begins this many seconds before the end.
+LAST = 0.1
 # Seconds before a script's first status line without an error: a running plugin is faster.
 QUIET = 0.5
 
@@ -63,11 +66,12 @@ def wait(
     an error or without the subsystem, is not waited for. Ctrl-C ends it at once.
     """
     limit = min(settings.activation_timeout or timeout, timeout)
-    policy = evolve(
-        settings.retry,
+    policy = _UpToTheEnd(
         initial=min(settings.retry.initial, PAUSE / 4),
+        factor=settings.retry.factor,
         max_delay=min(settings.retry.max_delay, PAUSE),
         budget=timeout,
+        jitter=settings.retry.jitter,
     )
     name, registry = _registry(target, evolve(settings, activation_timeout=limit))
     updates: SimpleQueue[Update] = SimpleQueue()
@@ -101,6 +105,16 @@ def wait(
     elif not as_json:
         raise outcome
     sys.exit(exit_code(outcome))
+
+
+class _UpToTheEnd(RetryPolicy):
+    """A policy with a last attempt just before the end, however long the delay would be."""
+
+    def next_delay(self, retries: int, elapsed: float) -> float | None:
+        """Compute the delay before the next attempt."""
+        delay = super().next_delay(retries, elapsed)
+        left = self.budget - LAST - elapsed
+        return left if delay is None and left > 0 else delay
 
 
 @frozen

@@ -101,6 +101,13 @@ def test_the_time_out_ends_the_wait_with_the_last_reason(
     assert said in ran.stderr.splitlines()[-1]
 
 
+def test_the_last_attempt_is_just_before_the_end(machine: Machine) -> None:
+    """Nothing is given up earlier because the next delay would be too long."""
+    missing = machine.run("wait", "none", "--json", "--timeout", "1.5")
+
+    assert json.loads(missing.stdout)["seconds"] >= 1.4
+
+
 def test_a_plugin_that_hangs_is_given_up_at_the_time_out(machine: Machine) -> None:
     """The time-out bounds the handshake too."""
     with DummyPlugin.on_unix(machine.sockets / "mute.sock", Conversation.hang):
