@@ -83,9 +83,13 @@ def _options(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> d
 
 def _new_file(_: click.Context, __: click.Parameter, path: str | None) -> str | None:
     # Nothing is opened yet: a file of earlier results stays until the new ones are complete.
-    directory = os.path.dirname(path or "") or "."
-    if path is not None and not os.access(directory, os.W_OK | os.X_OK):
+    if path is None:
+        return None
+    directory = os.path.dirname(path) or "."
+    if not os.access(directory, os.W_OK | os.X_OK):
         raise click.BadParameter(f"no file can be made in {shown(directory)}")
+    if not path or os.path.isdir(path):
+        raise click.BadParameter(f"{quoted(path)} is not the path of a file")
     return path
 
 

@@ -159,7 +159,6 @@ def show_error(error: BaseException) -> None:
         error.show()
     else:
         traceback.print_exception(error)
-    print("moby-plugins: waiting for a change", file=sys.stderr, flush=True)
 
 
 def _inherited() -> Inherited | None:

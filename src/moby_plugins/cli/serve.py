@@ -8,12 +8,14 @@ import sys
 import threading
 from contextlib import ExitStack
 from importlib import import_module
+from types import TracebackType
 from typing import Any, TypeAlias, cast
 
 import click
 
-from moby_plugins import Observer, Settings, SettingsError, SpecError
+from moby_plugins import Observer, PluginError, Settings, SettingsError, SpecError
 from moby_plugins.app.config import observers_of
+from moby_plugins.app.listening import SOCKET_MODE
 from moby_plugins.app.plugin_server import DRAIN
 from moby_plugins.app.serving import AccessLog, as_app, is_async_app
 from moby_plugins.app.subsystem import Described
@@ -35,6 +37,8 @@ from moby_plugins.serving import (
 )
 
 Served: TypeAlias = App | AsyncApp
+# The exit status after an exception of the plugin's module, as of Python itself.
+FAILED = 1
 _MODE = re.compile("(0o?)?[0-7]{1,3}")
 
 
@@ -43,10 +47,10 @@ def app_argument(
 ) -> tuple[str, Served] | None:
     """Return the module's name and the application.
 
-    Without ``--reload``, an exception of the module's import passes unchanged, and
-    ``click.BadParameter`` is raised if there is no such module or application. With ``--reload``,
-    the error is printed instead, and the command restarts once a file has changed. While a shell
-    completes a line, nothing is imported.
+    Without ``--reload``, ``click.BadParameter`` is raised if there is no such module or
+    application, and an exception of the module ends the command with status 1, after the part of
+    its traceback that is not of this library. With ``--reload``, the error is printed too, and the
+    command restarts once a file has changed. While a shell completes a line, nothing is imported.
     """
     if context.resilient_parsing:
         return None
@@ -54,9 +58,12 @@ def app_argument(
         return _app_of(text)
     except Exception as error:
         sources: Sources | None = context.params.get("sources")
-        if sources is None:
+        if sources is None and isinstance(error, (click.ClickException, PluginError)):
             raise
-        show_error(error)
+        show_error(error.with_traceback(_own_part(error.__traceback__)))
+        if sources is None:
+            context.exit(FAILED)
+        print("moby-plugins: waiting for a change", file=sys.stderr, flush=True)
         sources.wait()
         sources.restart()
 
@@ -69,6 +76,19 @@ def _app_of(text: str) -> tuple[str, Served]:
     return module, _as_app(text, _attribute(module, path))
 
 
+def _own_part(traceback: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the first frame on that belongs neither here nor to the import."""
+    while traceback is not None:
+        module = str(traceback.tb_frame.f_globals.get("__name__"))
+        if module != __name__ and module.partition(".")[0] not in {
+            "importlib",
+            "_frozen_importlib",
+        }:
+            break
+        traceback = traceback.tb_next
+    return traceback
+
+
 def _attribute(module: str, path: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as with ``python -m``, for the installed script too
@@ -77,8 +97,14 @@ def _attribute(module: str, path: str) -> Any:
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise
-        missing = quoted(error.name)
-        raise click.BadParameter(f"there is no module {missing} here or installed") from error
+        near = (
+            f"; did you mean {quoted(module.removesuffix('.py'))}?" if module[-3:] == ".py" else ""
+        )
+        missing = f"there is no module {quoted(error.name)} here or installed{near}"
+        raise click.BadParameter(missing) from error
+    except SystemExit as error:
+        how = f"SystemExit({quoted(error.code)})"
+        raise click.ClickException(f"importing {shown(module)} ends the program: {how}") from error
     for name in path.split("."):
         if not hasattr(value, name):
             offer = _offer(import_module(module))
@@ -107,7 +133,9 @@ def _as_app(name: str, value: Any) -> Served:
         raise click.BadParameter(f"{shown(name)} cannot be served: {shown(error)}") from error
 
 
-def _octal(_: click.Context, __: click.Parameter, value: str) -> int:
+def _octal(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
     # int() alone would also accept a sign, spaces and underscores.
     if not _MODE.fullmatch(value):
         raise click.BadParameter(f"{quoted(value)} is not a file mode such as 660")
@@ -138,7 +166,7 @@ with_drain: Decorator = click.option(
 @click.option("--name", metavar="NAME", help="The plugin's name.  [default: the module's]")
 @click.option("--group", metavar="GROUP", help="The group that may use the socket.")
 @click.option(
-    "--mode", default="660", callback=_octal, help="The socket's file mode.  [default: 660]"
+    "--mode", callback=_octal, metavar="MODE", help="The socket's file mode.  [default: 660]"
 )
 @click.option("--tcp", metavar="HOST:PORT", help="Listen on TCP, and write a spec for it.")
 @with_drain
@@ -186,7 +214,7 @@ def serve(
     app: tuple[str, Served],
     name: str | None,
     group: str | None,
-    mode: int,
+    mode: int | None,
     tcp: str | None,
     drain: float,
     log_level: str,
@@ -219,12 +247,14 @@ def serve(
             application,
             name,
             sockets_path=settings.sockets_path,
-            mode=mode,
+            mode=SOCKET_MODE if mode is None else mode,
             group=group,
             drain=drain,
             metrics=beside,
         )
     else:
+        if not (mode is None and group is None):
+            raise click.UsageError("--mode and --group are for a UNIX socket, not for --tcp")
         server = plugin_server_tcp(
             application,
             name,

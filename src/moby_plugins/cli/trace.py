@@ -377,6 +377,8 @@ def trace(
     open_proxy = _open_proxy(target, listen, settings)
     counts = Counts()
     live = counts.text if summary and not as_json else None
+    if record_secrets and record is None:
+        raise click.UsageError("--record-secrets needs --record")
     with ExitStack() as stack:
         writes: list[OnCall] = []
         if record is not None:

@@ -345,6 +345,30 @@ def test_a_call_that_takes_longer_than_drain_is_cancelled_and_cut_off(
     ] * is_deaf
 
 
+def test_it_is_said_that_running_calls_are_waited_for(
+    loop: str, short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a second, so that it is not said of calls that end soon."""
+    driver = Stubborn()
+
+    async def main() -> None:
+        async with served(
+            serve_unix, AsyncPluginApp(driver), "v", sockets_path=str(short_path), drain=60
+        ) as (addr, task):
+            with dial(addr) as sock:
+                sock.sendall(PATH)
+                await asyncio.to_thread(driver.running.wait)
+                task.cancel()
+                await asyncio.wait([task], timeout=1.5)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+    with caplog.at_level(logging.INFO):
+        run(loop, main())
+    assert caplog.records[0].message == "calls are still running: they have 59 s to end"
+
+
 def test_a_second_cancellation_ends_running_calls_at_once(loop: str, short_path: Path) -> None:
     """The server does not wait the 60 s of ``drain`` for the calls."""
     driver = Stubborn()

@@ -250,6 +250,8 @@ def test_the_checks_can_be_listed_without_a_plugin(machine: Machine) -> None:
         (["shelf", "--volume-opt", "size"], "'size' is not of the form KEY=VALUE"),
         (["shelf", "--volume-opt", "=1g"], "'=1g' is not of the form KEY=VALUE"),
         (["shelf", "--junit", "nowhere/report.xml"], "no file can be made in nowhere"),
+        (["shelf", "--junit", "/tmp"], "'/tmp' is not the path of a file"),
+        (["shelf", "--junit", ""], "'' is not the path of a file"),
         (["shelf", "--timeout", "0"], "0 is not a positive number of seconds"),
     ],
 )

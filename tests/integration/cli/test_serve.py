@@ -272,6 +272,9 @@ def test_an_unknown_group_is_an_error_before_a_socket_is_made(
         (["shelves:"], "is not of the form MODULE:APP"),
         (["../x:app"], "is not of the form MODULE:APP"),
         (["none:app"], "there is no module 'none' here or installed"),
+        (["shelves.py:app"], "no module 'shelves.py' here or installed; did you mean 'shelves'?"),
+        (["shelves:app", "--tcp", "127.0.0.1:0", "--mode", "660"], "are for a UNIX socket"),
+        (["shelves:app", "--tcp", "127.0.0.1:0", "--group", "root"], "are for a UNIX socket"),
         (["shelves.none:app"], "there is no module 'shelves.none' here"),
         (["shelves:none"], "shelves has no 'none'; it has Needy, Shelves, app, shelves"),
         (["shelves:number"], "is 'int', and neither a PluginApp, a subsystem nor a function"),
@@ -301,16 +304,41 @@ def test_an_app_or_option_that_cannot_be_used_is_refused_with_the_usage(
     assert list(machine.sockets.iterdir()) == []
 
 
-def test_a_module_that_cannot_be_imported_shows_its_traceback(
-    machine: Machine, module: Path
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        (
+            "import nonsense_that_is_missing\n",
+            [
+                "Traceback (most recent call last):",
+                '  File "shelves.py", line 1, in <module>',
+                "    import nonsense_that_is_missing",
+                "ModuleNotFoundError: No module named 'nonsense_that_is_missing'",
+            ],
+        ),
+        (
+            "x = (\n",
+            [
+                '  File "shelves.py", line 1',
+                "    x = (",
+                "        ^",
+                "SyntaxError: '(' was never closed",
+            ],
+        ),
+        ("raise SystemExit(3)", ["Error: importing shelves ends the program: SystemExit(3)"]),
+    ],
+    ids=["missing", "syntax", "exit"],
+)
+def test_a_module_that_cannot_be_imported_shows_its_own_part_of_the_traceback(
+    machine: Machine, module: Path, source: str, shown: list[str]
 ) -> None:
-    """An error inside the module is for its author to read; the exit status is 1."""
-    module.write_text("import nonsense_that_is_missing\n")
+    """The frames of this library are left out; the exit status is 1."""
+    module.write_text(source)
 
     ran = machine.run("serve", "shelves:app")
 
     assert ran.returncode == 1
-    assert "No module named 'nonsense_that_is_missing'" in ran.stderr
+    assert ran.stderr.replace(f"{machine.root}/", "").splitlines() == shown
 
 
 def test_a_socket_that_is_served_already_is_not_taken(machine: Machine, module: Path) -> None:

@@ -81,6 +81,8 @@ def test_a_changed_file_reloads_the_plugin(machine: Machine, source: str) -> Non
         log = machine.root / "log"
         assert any("waiting for a change" in text for text in looked_at(log))
         assert "SyntaxError" in log.read_text()
+        module.write_text("raise SystemExit(3)")
+        assert any("ends the program: SystemExit(3)" in text for text in looked_at(log))
         module.write_text(source.replace("ONE", "AFTER ALL"))
         assert answers(machine, "AFTER ALL")
         process.send_signal(signal.SIGTERM)

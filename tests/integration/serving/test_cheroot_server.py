@@ -61,6 +61,37 @@ def test_a_call_that_never_ends_does_not_block_stopping_the_server(
     assert over.wait(WAIT)
 
 
+def test_it_is_said_that_running_calls_are_waited_for(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a second, so that it is not said of calls that end soon."""
+    running, may_end = threading.Event(), threading.Event()
+
+    def app(_: Request) -> Response:
+        running.set()
+        may_end.wait(WAIT)
+        return Response(200, b"")
+
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(short_path / "x.sock"))
+    server = CherootServer(sock, gateway_to(app))
+    server.start()
+    with caplog.at_level(logging.INFO), dial(f"unix://{short_path}/x.sock") as caller:
+        caller.sendall(post("Any.Thing", b""))
+        running.wait(WAIT)
+        stopping = threading.Thread(target=server.stop, args=[WAIT])
+        stopping.start()
+        ends = time.monotonic() + WAIT
+        while not caplog.records and time.monotonic() < ends:
+            time.sleep(0.02)
+        may_end.set()
+        stopping.join()
+
+    assert [record.message for record in caplog.records] == [
+        f"calls are still running: they have {WAIT - 1:g} s to end"
+    ]
+
+
 IDLE = 0.2
 
 

@@ -31,6 +31,8 @@ MAX_CONNECTIONS = 1024
 IDLE_TIMEOUT = 60.0
 # Seconds for calls to notice that their connection was cut off.
 CUT = 0.5
+# Seconds that calls take to end before it is said that they are waited for.
+TOLD = 1.0
 # Seconds between checks of what no event tells; a call is checked from its second one on.
 LOOK = 0.25
 # Seconds after which a call that continues although its host hung up is logged.
@@ -119,7 +121,11 @@ class AsyncServer:
             conn.stop()
         self._notify_empty()
         try:
-            await asyncio.wait([self._empty], timeout=drain)
+            _, running = await asyncio.wait([self._empty], timeout=min(drain, TOLD))
+            if running and drain > TOLD:
+                left = drain - TOLD
+                log_line(logging.INFO, "calls are still running: they have %g s to end", left)
+                await asyncio.wait(running, timeout=left)
         finally:
             try:
                 await self._cut()

@@ -47,6 +47,8 @@ MAX_HEADER_BYTES = 64 << 10
 IDLE_TIMEOUT = 60.0
 # Seconds for calls to notice that their connection was cut off.
 CUT = 0.5
+# Seconds that calls take to end before it is said that they are waited for.
+TOLD = 1.0
 # The most seconds between checks whether to stop.
 TICK = 0.1
 # Seconds between checks for hosts that hung up; a call is checked from its second one on.
@@ -209,7 +211,10 @@ class CherootServer:
         """Accept no more connections; cut off calls that still run after ``drain`` seconds."""
         stopper = threading.Thread(target=self._server.stop, daemon=True)
         stopper.start()
-        stopper.join(drain)
+        stopper.join(min(drain, TOLD))
+        if stopper.is_alive() and drain > TOLD:
+            log_line(logging.INFO, "calls are still running: they have %g s to end", drain - TOLD)
+            stopper.join(drain - TOLD)
         if stopper.is_alive():
             self._server.requests.cut()
             stopper.join(CUT)
