@@ -444,7 +444,7 @@ def tracing_proxy_at(
             f"a tracing proxy can listen at a unix:// address only, not at {shown(listen.text)}"
         )
     if plugin.scheme == "unix" and os.path.realpath(plugin.path) == os.path.realpath(listen.path):
-        raise SpecError("calls would go on to where they come from: listen at another", listen.path)
+        raise SpecError("this is the plugin's own address: listen at another one", listen.path)
     with ExitStack() as last:
         transport = _connect(plugin, tls, settings)
         last.callback(transport.close)
