@@ -6,17 +6,12 @@ fields. A class may be an attrs class, a dataclass or a ``TypedDict``, and gener
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Mapping
 from functools import cache
-from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
     Final,
-    Literal,
-    TypeAlias,
-    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -28,10 +23,6 @@ from moby_plugins.domain.text import quoted
 
 # More than any chain of aliases that a person writes; an alias of itself has no end.
 _MOST_ALIASES = 100
-
-
-# What is ranked, and how well it fits.
-_Rank: TypeAlias = tuple[str, bool, bool, int, int]
 
 
 @attrs.frozen(eq=False)
@@ -161,14 +152,6 @@ def is_typed_dict(kind: Any) -> bool:
     return isinstance(origin, type) and hasattr(origin, "__required_keys__")
 
 
-def alternatives(kind: Any) -> list[Any]:
-    """Return the types of a union, those of unions inside it included; of another type, itself."""
-    kind = resolved(kind)
-    if get_origin(kind) not in {Union, UnionType}:
-        return [kind]
-    return [each for part in get_args(kind) for each in alternatives(part)]
-
-
 # A cache, because unions ask for the fields at each message.
 @cache
 def fields_of(kind: Any) -> tuple[Field, ...]:
@@ -226,87 +209,6 @@ def with_arguments(kind: Any, given: Mapping[Any, Any]) -> Any:
     if not variables or isinstance(kind, type):
         return kind
     return kind[tuple(given.get(variable, variable) for variable in variables)]
-
-
-def fitting(kinds: Sequence[Any], value: Any) -> Sequence[Any]:
-    """Return which types of a union a JSON value may be: the likeliest, and those not ranked.
-
-    Only records are ranked, and arrays and objects of records, each of the three among themselves.
-    A record is likelier than another if its ``Literal`` fields have values of theirs in the
-    message; of such, if the message has all its required fields; of such, if it knows more of the
-    keys; and of such, if it has fewer others. Of an array, or of an object of objects, the first
-    object inside is looked at.
-    """
-    if not isinstance(value, (Mapping, Sequence)) or isinstance(value, (str, bytes)):
-        return kinds
-    ranks = {kind: _rank(kind, value) for kind in kinds}
-    best: dict[str, _Rank] = {}
-    for rank in filter(None, ranks.values()):
-        best[rank[0]] = max(rank, best.get(rank[0], rank))
-    return [kind for kind, rank in ranks.items() if rank is None or rank == best[rank[0]]]
-
-
-def _rank(kind: Any, value: Any) -> _Rank | None:
-    if is_record(kind) or is_typed_dict(kind):
-        return _rank_of_record(kind, value) if isinstance(value, Mapping) else None
-    origin, arguments = get_origin(kind), get_args(kind)
-    if not (isinstance(origin, type) and issubclass(origin, Iterable) and arguments):
-        return None
-    if issubclass(origin, Mapping) != isinstance(value, Mapping):
-        return None
-    items = value.values() if isinstance(value, Mapping) else value
-    item = next((item for item in items if isinstance(item, Mapping)), {})
-    ranks = [rank for each in alternatives(arguments[-1]) if (rank := _rank(each, item))]
-    return (origin.__name__, *max(ranks)[1:]) if ranks else None
-
-
-def _rank_of_record(kind: Any, message: Mapping[Any, Any]) -> _Rank:
-    wires, required, constants = _shape(kind)
-    keys = {str(key).casefold(): value for key, value in message.items()}
-    if not all(_is_one(keys[key], values) for key, values in constants.items() if key in keys):
-        return "record", False, False, 0, 0  # all of these are tried, for an error that names all
-    return (
-        "record",
-        True,
-        required <= keys.keys(),
-        len(wires & keys.keys()),
-        -len(wires),
-    )
-
-
-@cache
-def _shape(kind: Any) -> tuple[frozenset[str], frozenset[str], Mapping[str, Sequence[Any]]]:
-    """Return the keys of a record, in lower case: all, those required, and those of constants."""
-    fields = {field.wire.casefold(): field for field in fields_of(kind)}
-    constants = {key: constants_of(field.kind) for key, field in fields.items()}
-    return (
-        frozenset(fields),
-        frozenset(key for key, field in fields.items() if field.is_required),
-        {key: values for key, values in constants.items() if values is not None},
-    )
-
-
-def constants_of(kind: Any) -> Sequence[Any] | None:
-    """Return the values in JSON of a ``Literal``, or of a union of some; ``None`` for other types.
-
-    The value of ``None`` in a union is ``None``.
-    """
-    values: list[Any] = []
-    for each in (kinds := alternatives(kind)):
-        if get_origin(each) is Literal:
-            values += (v.value if isinstance(v, Enum) else v for v in get_args(each))
-        elif each is NoneType and len(kinds) > 1:
-            values.append(None)
-        else:
-            return None
-    return values
-
-
-def _is_one(value: Any, values: Iterable[Any]) -> bool:
-    # By type too, as ``True == 1``.
-    if isinstance(value, Enum):
-        value = value.value
-    return any(type(value) is type(each) and value == each for each in values)
 
 
 def _kinds_of_keys(kind: Any, outer: Mapping[Any, Any]) -> dict[str, Any]:

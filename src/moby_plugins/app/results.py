@@ -18,15 +18,8 @@ from types import UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from moby_plugins.app import wire
-from moby_plugins.app.fields import (
-    Field,
-    alternatives,
-    fields_of,
-    fitting,
-    is_record,
-    is_typed_dict,
-    resolved,
-)
+from moby_plugins.app.alternatives import alternatives, fitting
+from moby_plugins.app.fields import Field, fields_of, is_record, is_typed_dict, resolved
 from moby_plugins.app.structuring import structure
 from moby_plugins.domain.errors import WireError
 from moby_plugins.domain.json import MAX_DEPTH, kind_of

@@ -19,20 +19,27 @@ from collections.abc import (
     Sequence,
 )
 from collections.abc import Set as AbstractSet
-from contextvars import ContextVar
-from enum import Enum
 from functools import cache
 from itertools import repeat
-from types import MappingProxyType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args, get_origin
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import attrs
 
-from moby_plugins.app.fields import (
+from moby_plugins.app.alternatives import (
+    Hook,
+    MismatchError,
     alternatives,
-    constants_of,
+    enum_hook,
+    expected,
+    is_enum,
+    is_union,
+    literal_hook,
+    refused_by,
+    union_hook,
+)
+from moby_plugins.app.fields import (
     fields_of,
-    fitting,
     is_record,
     is_typed_dict,
     members_of,
@@ -41,13 +48,10 @@ from moby_plugins.app.fields import (
 )
 from moby_plugins.descriptors import with_descriptors
 from moby_plugins.domain.errors import WireError
-from moby_plugins.domain.json import kind_of
 from moby_plugins.domain.text import quoted, shown
 
 if TYPE_CHECKING:
     from cattrs import Converter
-
-Hook: TypeAlias = Callable[[Any, Any], Any]
 
 # The Python type that is made from a JSON array, by the annotated type.
 _SEQUENCES: dict[Any, Callable[..., Any]] = {
@@ -79,38 +83,6 @@ _NOT_KEYS = frozenset({int, float, bool})
 # Types whose values need no conversion.
 _PLAIN = frozenset({str, int, bool})
 
-# What the unions of one message have made of its objects and arrays, by the object and the union:
-# an alternative that is tried after another one makes nothing again. Else each level of a union
-# inside a union would double the time. The value is kept, so that no other gets its identity.
-_MADE: ContextVar[dict[tuple[int, Any], tuple[Any, Any]] | None] = ContextVar("made", default=None)
-
-
-class _MismatchError(ValueError):
-    """A value that does not fit its type; ``path`` holds the steps to it, outermost first.
-
-    ``wanted`` says what would fit; the message has it with ``seen``, unless that is empty.
-    """
-
-    def __init__(self, wanted: str, seen: str) -> None:
-        super().__init__(f"{wanted} expected, not {seen}" if seen else wanted)
-        self.wanted = wanted
-        self.seen = seen
-        self.path: list[str] = []
-
-    def again(self) -> "_MismatchError":
-        """Return an error like this one, to which an outer value can add its own step."""
-        error = _MismatchError(self.wanted, self.seen)
-        error.path = [*self.path]
-        return error
-
-    def __str__(self) -> str:
-        path = shown("".join(self.path).removeprefix("."))
-        return f"{path}: {self.args[0]}" if path else str(self.args[0])
-
-
-def _expected(wanted: str, value: object) -> _MismatchError:
-    return _MismatchError(wanted, kind_of(value))
-
 
 class _UnknownTypeError(TypeError):
     """A type that cattrs does not know, or that contains such a type."""
@@ -133,7 +105,7 @@ def structure(value: Any, into: Any) -> Any:
         return hook(value, into)
     except (_UnknownTypeError, WireError):
         raise
-    except _MismatchError as error:
+    except MismatchError as error:
         raise WireError(str(error)) from error
     except Exception as error:  # a type's own hooks and validators may raise anything
         raise WireError(f"not {shown(into)}: {shown(error)}") from error
@@ -160,16 +132,12 @@ def _of_cattrs(kind: Any) -> Hook:
     def structure(value: Any, into: Any) -> Any:
         try:
             return hook(value, into)
-        except (_MismatchError, _UnknownTypeError, WireError):
+        except (MismatchError, _UnknownTypeError, WireError):
             raise
         except Exception as error:  # cattrs and the type may raise anything
-            raise _refused_by(kind, error) from error
+            raise refused_by(kind, error) from error
 
     return structure
-
-
-def _refused_by(kind: Any, error: Exception) -> _MismatchError:
-    return _MismatchError(f"not {shown(kind)}: {shown(error)}", "")
 
 
 def _unknown_type_text(into: Any, error: Exception) -> str:
@@ -213,7 +181,7 @@ def _exactly(kind: type, wanted: str) -> Hook:
     def structure(value: Any, into: Any) -> Any:
         if type(value) is not kind:
             if value is not None:
-                raise _expected(wanted, value)
+                raise expected(wanted, value)
             value = kind()
         return value if into is kind else _derived(into, value)
 
@@ -224,16 +192,16 @@ def _derived(into: Any, value: Any) -> Any:
     try:
         return into(value)
     except Exception as error:  # a class of others may raise anything
-        raise _refused_by(into, error) from error
+        raise refused_by(into, error) from error
 
 
 def _number(value: Any, into: Any) -> Any:
     if type(value) not in {int, float} and value is not None:
-        raise _expected("a number", value)
+        raise expected("a number", value)
     try:
         number = float(value or 0)
     except OverflowError as error:
-        raise _MismatchError("a number", "one too large for a float") from error
+        raise MismatchError("a number", "one too large for a float") from error
     return number if into is float else _derived(into, number)
 
 
@@ -241,11 +209,11 @@ def _from_base64(value: Any, into: Any) -> Any:
     # Go encodes bytes as standard base64 (protocol.md part B).
     text = "" if value is None else value
     if type(text) is not str:
-        raise _expected("base64", value)
+        raise expected("base64", value)
     try:
         data = base64.b64decode(text, validate=True)
     except ValueError as error:
-        raise _expected("base64", value) from error
+        raise expected("base64", value) from error
     return data if into is bytes else _derived(into, data)
 
 
@@ -266,11 +234,11 @@ def _sequence_hook(kind: Any) -> Hook:
         if value is None:
             return make()
         if type(value) is not list:
-            raise _expected("an array", value)
+            raise expected("an array", value)
         # ``null`` is the zero value of most types, but not an object: a list with ``null`` in place
         # of an object has crashed hosts (trap 10 in docs/protocol.md).
         if is_object and None in value:
-            raise _expected("objects", None)
+            raise expected("objects", None)
         # Most items have exactly the wanted plain type.
         if is_plain and {*map(type, value)} <= own:
             return make(value)
@@ -279,7 +247,7 @@ def _sequence_hook(kind: Any) -> Hook:
         try:
             # One by one, so that the length of ``items`` is the index of a wrong item.
             items.extend(map(hook, value, repeat(item_type)))
-        except _MismatchError as error:
+        except MismatchError as error:
             error.path.insert(0, f"[{len(items)}]")
             raise
         return make(items)
@@ -307,7 +275,7 @@ def _mapping_hook(kind: Any) -> Hook:
         if value is None:
             return make({})
         if type(value) is not dict:
-            raise _expected("an object", value)
+            raise expected("an object", value)
         if key_type is str and item_type in {Any, object}:
             return make(value)
         key_hook, hook = _hook(key_type), _hook(item_type)
@@ -316,7 +284,7 @@ def _mapping_hook(kind: Any) -> Hook:
             decoded_key = key_hook(key, key_type)
             try:
                 items[decoded_key] = hook(item, item_type)
-            except _MismatchError as error:
+            except MismatchError as error:
                 error.path.insert(0, f".{key}")
                 raise
         return make(items)
@@ -353,7 +321,7 @@ def _object_hook(kind: Any, make: Callable[[dict[str, Any]], Any], name: str) ->
         if value is None:
             value = {}
         if type(value) is not dict:
-            raise _expected("an object", value)
+            raise expected("an object", value)
         # Most messages spell all keys exactly, and need no renaming.
         members = value if names.keys() >= value.keys() else _renamed(value, by_name)
         arguments = {}
@@ -366,142 +334,15 @@ def _object_hook(kind: Any, make: Callable[[dict[str, Any]], Any], name: str) ->
                 hook = hooks.get(wire) or hooks.setdefault(wire, _hook(wanted))
                 try:
                     arguments[argument] = hook(item, wanted)
-                except _MismatchError as error:
+                except MismatchError as error:
                     error.path.insert(0, f".{wire}")
                     raise
         try:
             return make(arguments)
         except Exception as error:  # a type's own converters and validators may raise anything
-            raise _MismatchError(f"not {name}: {shown(error)}", "") from error
+            raise MismatchError(f"not {name}: {shown(error)}", "") from error
 
     return structure
-
-
-def _union_hook(kind: Any) -> Hook:
-    kinds = alternatives(kind)
-    # In an order of its own: types that differ in the order of a union are equal, and share a hook.
-    others = sorted({*kinds} - {type(None)}, key=_order)
-    if {bytes, str} <= {*others}:
-        raise TypeError(f"{shown(kind)}: a string in JSON may be both; take one of bytes and str")
-    choose = _choice(kind, others) if len(others) > 1 else _hook(others[0])
-    into = kind if len(others) > 1 else others[0]
-    if len(others) == len(kinds):
-        return choose
-    return lambda value, _: None if value is None else choose(value, into)
-
-
-def _choice(kind: Any, kinds: Sequence[Any]) -> Hook:
-    hooks = {each: _hook(each) for each in kinds}
-
-    def structure(value: Any, _: Any) -> Any:
-        if type(value) not in {dict, list}:
-            return _first_of(hooks, value)
-        # Not by ``_first_of``: a value may be 200 levels deep, and the stack is bounded.
-        outermost = None
-        if (made := _MADE.get()) is None:
-            outermost = _MADE.set(made := {})
-        try:
-            known = made.get((id(value), kind))
-            if known is None:
-                errors: list[_MismatchError] = []
-                for each in fitting(kinds, value):
-                    try:
-                        known = value, hooks[each](value, each)
-                        break
-                    except _MismatchError as error:
-                        errors.append(error)
-                known = made[id(value), kind] = known or (value, _of_all(errors))
-        finally:
-            if outermost is not None:
-                _MADE.reset(outermost)
-        if isinstance(known[1], _MismatchError):
-            raise known[1].again()
-        return known[1]
-
-    return structure
-
-
-def _first_of(hooks: Mapping[Any, Hook], value: Any) -> Any:
-    errors = []
-    for each, hook in hooks.items():
-        try:
-            return hook(value, each)
-        except _MismatchError as error:
-            errors.append(error)
-    raise _of_all(errors)
-
-
-def _order(kind: Any) -> tuple[int, str]:
-    # First what only some strings or numbers are, last what all are.
-    if _is_enum(kind) or get_origin(kind) is Literal:
-        return 0, repr(kind)
-    return (2 if kind in {float, str} else 1), repr(kind)
-
-
-def _of_all(errors: Sequence[_MismatchError]) -> _MismatchError:
-    # An error inside of a value is of the type that the value was likeliest to be of.
-    first = errors[0]
-    if (
-        any((error.path, error.seen) != (first.path, first.seen) for error in errors)
-        or not first.seen
-    ):
-        return next((error for error in errors if error.path), first)
-    joined = _MismatchError(
-        " or ".join(dict.fromkeys(error.wanted for error in errors)), first.seen
-    )
-    joined.path = first.path
-    return joined
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) in {Union, UnionType}
-
-
-def _literal_hook(kind: Any) -> Hook:
-    values = constants_of(kind) or ()
-    known = dict(zip([(type(value), value) for value in values], get_args(kind), strict=True))
-
-    def structure(value: Any, _: Any) -> Any:
-        try:
-            return known[type(value), value]
-        except (KeyError, TypeError):  # an array or an object has no hash
-            raise _one_expected(values, value) from None
-
-    return structure
-
-
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)
-
-
-# In this order, because a boolean is a whole number too in Python.
-_OF_MEMBERS = (bool, int, float, str, type(None))
-
-
-def _enum_hook(kind: type[Enum]) -> Hook:
-    values = [member.value for member in kind]
-    # The types of JSON that its values have. A whole number may stand for a float.
-    types = {next((json for json in _OF_MEMBERS if isinstance(v, json)), None) for v in values}
-    if float in types:
-        types.add(int)
-
-    zero = "" if types == {str} else 0 if types == {int} else None
-
-    def structure(value: Any, _: Any) -> Any:
-        plain = zero if value is None else value
-        if type(plain) not in types:
-            raise _one_expected(values, value)
-        try:
-            return kind(plain)
-        except ValueError:
-            raise _one_expected(values, value) from None
-
-    return structure
-
-
-def _one_expected(values: Iterable[Any], value: Any) -> _MismatchError:
-    seen = quoted(value) if isinstance(value, (str, int, float)) else kind_of(value)
-    return _MismatchError(f"one of {shown(', '.join(map(repr, values)))}", seen)
 
 
 def _renamed(value: Mapping[str, Any], by_name: Mapping[str, str]) -> dict[str, Any]:
@@ -560,11 +401,11 @@ _PLAIN_HOOKS: dict[Any, Hook] = {
 _FACTORIES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Hook]], ...] = (
     (_is_plain, _PLAIN_HOOKS.__getitem__),
     (_is_anything, lambda _: _unchanged),
-    (_is_enum, _enum_hook),
+    (is_enum, enum_hook),
     (is_record, _record_hook),
     (is_typed_dict, _typed_dict_hook),
     (_is_mapping, _mapping_hook),
     (_is_sequence, _sequence_hook),
-    (_is_union, _union_hook),
-    (lambda kind: get_origin(kind) is Literal, _literal_hook),
+    (is_union, lambda kind: union_hook(kind, _hook)),
+    (lambda kind: get_origin(kind) is Literal, literal_hook),
 )

@@ -1,0 +1,156 @@
+"""Unions, enumerations and literals: which type a message is of, and what is made of it."""
+
+import json
+from typing import Annotated, Any, Literal
+
+import pytest
+
+from moby_plugins.app.results import encode_result
+from moby_plugins.app.structuring import structure
+from moby_plugins.app.wire import encode
+from moby_plugins.domain.errors import WireError
+from tests.cases import every
+from tests.unit.app.sample_types import (
+    Access,
+    Empty,
+    Failed,
+    Kind,
+    Level,
+    Lists,
+    Minus,
+    Not,
+    Number,
+    OldDict,
+    Round,
+    Scope,
+    Slug,
+    Square,
+    Started,
+    Usage,
+)
+
+
+@every(
+    ("value", "kind"),
+    [
+        (Usage(3), Usage | Empty),
+        (Usage(3, "a"), Empty | Usage),
+        (Empty("a"), Usage | Empty),
+        (Started("started", 2), Failed | Started),
+        (Failed("failed", 2), Started | Failed),
+        ([Usage(1), Empty("a")], list[Empty | Usage | None]),
+        ("a", int | str),
+        (1, str | int),
+        (True, int | bool),
+        (0.5, int | float),
+        (["a"], str | list[str]),
+        ({"a": 1}, list[str] | dict[str, int]),
+        (Usage(3), Usage | str),
+        (None, Usage | str | None),
+        (Scope.GLOBAL, Scope),
+        (Access.READ | Access.WRITE, Access),
+        (Number.ONE, Number),
+        ("b", Literal["a", "b"]),
+        (2, Literal["a", 2]),
+        ((Empty("a"),), tuple[Usage, ...] | tuple[Empty, ...]),
+        ([Usage(1)], list[Usage] | list[Empty]),
+        ([], list[Usage] | list[Empty]),
+        ({"k": Empty("a")}, dict[str, Usage] | dict[str, Empty]),
+        ({"k": [Empty("a")]}, dict[str, list[Usage]] | dict[str, list[Empty]]),
+        ([Started("started")], list[Usage | Failed] | list[Started | Empty]),
+        (Empty("a"), Annotated[Started | Empty, "inside"] | Usage),
+        (None, Annotated[Started | None, "inside"] | Usage),
+        (Scope.LOCAL, Scope | str),
+        ("wide", Scope | str),
+        ("a", Literal["a"] | int),
+        (Slug("a"), Slug | str),
+        (Round(1), Round | Square),
+        (Square(Kind.SQUARE), Round | Square),
+        (Level.NONE, Level),
+        (Level.LOW, Level),
+        ({"size": 1, "label": "a"}, OldDict | Usage),
+        (Not(Minus(Not(1))), Not | Minus),
+    ],
+)
+def test_the_type_of_a_union_that_a_value_is_of_is_found_again(value: Any, kind: Any) -> None:
+    """What a plugin or a host sends of a value is read by the other end as an equal value."""
+    result = json.loads(encode_result(value, kind, key="Key", method="S.M"))["Key"]
+
+    decoded = structure(result, kind)
+
+    assert decoded == value
+    assert type(decoded) is type(value)
+    assert structure(json.loads(encode(value) or b"null"), kind) == value
+
+
+@every(
+    ("plain", "kind", "reason"),
+    [
+        ({"Size": "x"}, Usage | Empty, "Size: a whole number expected, not a string"),
+        (
+            {"Kind": "lost"},
+            Started | Failed,
+            "Kind: one of 'failed' or one of 'started' expected, not 'lost'",
+        ),
+        ([], int | str, "a whole number or a string expected, not an array"),
+        ([], Usage | Empty, "an object expected, not an array"),
+        (True, Literal[1], "one of 1 expected, not True"),
+        (1.0, Literal[1], "one of 1 expected, not 1.0"),
+        (1, Literal[True], "one of True expected, not 1"),
+        ([], Literal["a"], "one of 'a' expected, not an array"),
+        (True, Number, "one of 1 expected, not True"),
+        (1.0, Number, "one of 1 expected, not 1.0"),
+        ({}, Scope, "one of 'local', 'global' expected, not an object"),
+        (["local", "x"], list[Scope], "[1]: one of 'local', 'global' expected, not 'x'"),
+        ({"a": None}, dict[str, Kind], "a: one of 'round', 'square' expected, not null"),
+        ("mid", Level, "one of 'low', None expected, not 'mid'"),
+        ([None], list[Usage | Empty], "objects expected, not null"),
+        (
+            {"Of": {"Of": "x"}},
+            Not | Minus,
+            "Of.Of: a whole number or an object expected, not a string",
+        ),
+    ],
+)
+def test_a_value_of_no_type_of_a_union_is_an_error_that_names_them(
+    plain: Any, kind: Any, reason: str
+) -> None:
+    """The error says what would fit, in terms of JSON and of the enumeration's values."""
+    with pytest.raises(WireError) as caught:
+        structure(plain, kind)
+
+    assert caught.value.reason == reason
+
+
+def _nested(levels: int, inside: Any) -> Any:
+    return json.loads('{"Of":' * levels + json.dumps(inside) + "}" * levels)
+
+
+def test_unions_inside_unions_take_no_more_time_at_each_level() -> None:
+    """If a value were made again for each class that is tried, 60 levels would take for ever."""
+    made = structure(_nested(60, 1), Not | Minus)
+    for _ in range(60):
+        made = made.of
+    assert made == 1
+
+    fitting = _nested(1, {"Of": _nested(60, 1), "Sign": "+"})
+    with pytest.raises(WireError, match=r"a whole number or an object expected, not a string$"):
+        structure(_nested(60, "x"), Not | Minus)
+    with pytest.raises(WireError, match=r"an array expected, not a number$"):
+        structure(_lists(60), Lists)
+    assert structure(fitting, Not | Minus).of.of == structure(_nested(60, 1), Not | Minus)
+
+
+def _lists(levels: int) -> Any:
+    return json.loads('{"Many":[' * levels + '{"Many":1}' + "]}" * levels)
+
+
+def test_the_values_of_one_message_are_not_those_of_another() -> None:
+    """What a union has made is forgotten with the message, and after an error too."""
+    message: Any = {"Of": {"Of": 1}}
+    assert structure(message, Not | Minus) == Not(Not(1))
+    message["Of"]["Of"] = "x"
+    with pytest.raises(WireError):
+        structure(message, Not | Minus)
+    message["Of"]["Of"] = 2
+    assert structure(message, Not | Minus) == Not(Not(2))
