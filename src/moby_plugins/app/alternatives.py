@@ -76,7 +76,7 @@ def fitting(kinds: Sequence[Any], value: Any) -> Sequence[Any]:
     A record is likelier than another if its ``Literal`` fields have values of theirs in the
     message; of such, if the message has all its required fields; of such, if it knows more of the
     keys; and of such, if it has fewer others. Of an array, or of an object of objects, the first
-    object inside is looked at.
+    object directly inside is looked at.
     """
     if not isinstance(value, (Mapping, Sequence)) or isinstance(value, (str, bytes)):
         return kinds
@@ -90,21 +90,26 @@ def fitting(kinds: Sequence[Any], value: Any) -> Sequence[Any]:
 def _rank(kind: Any, value: Any) -> _Rank | None:
     if is_record(kind) or is_typed_dict(kind):
         return _rank_of_record(kind, value) if isinstance(value, Mapping) else None
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin, arguments = get_origin(kind), [*get_args(kind)]
     if not (isinstance(origin, type) and issubclass(origin, Iterable) and arguments):
         return None
     if issubclass(origin, Mapping) != isinstance(value, Mapping):
         return None
     items = value.values() if isinstance(value, Mapping) else value
-    item = next((item for item in items if isinstance(item, Mapping)), {})
-    ranks = [rank for each in alternatives(arguments[-1]) if (rank := _rank(each, item))]
-    return (origin.__name__, *max(ranks)[1:]) if ranks else None
+    item = next((item for item in items if isinstance(item, Mapping)), None)
+    inside = alternatives(arguments[0] if arguments[-1] is ... else arguments[-1])
+    records = [each for each in inside if is_record(each) or is_typed_dict(each)]
+    if item is None or not records:
+        return None
+    return (origin.__name__, *max(_rank_of_record(each, item) for each in records)[1:])
 
 
 def _rank_of_record(kind: Any, message: Mapping[Any, Any]) -> _Rank:
     wires, required, constants = _shape(kind)
     keys = {str(key).casefold(): value for key, value in message.items()}
-    if not all(_is_one(keys[key], values) for key, values in constants.items() if key in keys):
+    # ``null`` stands for the default.
+    given = {key: keys[key] for key in constants if keys.get(key) is not None}
+    if not all(_is_one(value, constants[key]) for key, value in given.items()):
         return "record", False, False, 0, 0  # all of these are tried, for an error that names all
     return (
         "record",
@@ -130,15 +135,13 @@ def _shape(kind: Any) -> tuple[frozenset[str], frozenset[str], Mapping[str, Sequ
 def constants_of(kind: Any) -> Sequence[Any] | None:
     """Return the values in JSON of a ``Literal``, or of a union of some; ``None`` for other types.
 
-    The value of ``None`` in a union is ``None``.
+    A union may be optional too.
     """
     values: list[Any] = []
     for each in (kinds := alternatives(kind)):
         if get_origin(each) is Literal:
             values += (v.value if isinstance(v, Enum) else v for v in get_args(each))
-        elif each is NoneType and len(kinds) > 1:
-            values.append(None)
-        else:
+        elif each is not NoneType or len(kinds) == 1:
             return None
     return values
 
@@ -162,12 +165,12 @@ def union_hook(kind: Any, hook_of: Callable[[Any], Hook]) -> Hook:
     """
     kinds = alternatives(kind)
     # In an order of its own: types that differ in the order of a union are equal, and share a hook.
-    others = sorted({*kinds} - {type(None)}, key=_order)
+    others = sorted({*kinds} - {NoneType}, key=_order)
     if {bytes, str} <= {*others}:
         raise TypeError(f"{shown(kind)}: a string in JSON may be both; take one of bytes and str")
     choose = _choice(kind, others, hook_of) if len(others) > 1 else hook_of(others[0])
     into = kind if len(others) > 1 else others[0]
-    if len(others) == len(kinds):
+    if NoneType not in kinds:
         return choose
     return lambda value, _: None if value is None else choose(value, into)
 
@@ -192,7 +195,9 @@ def _choice(kind: Any, kinds: Sequence[Any], hook_of: Callable[[Any], Hook]) -> 
                         break
                     except MismatchError as error:
                         errors.append(error)
-                known = made[id(value), kind] = known or (value, _of_all(errors))
+                # Without a traceback, whose frames would keep what was made alive.
+                known = made[id(value), kind] = known or (value, _of_all(errors).again())
+                errors.clear()
         finally:
             if outermost is not None:
                 _MADE.reset(outermost)

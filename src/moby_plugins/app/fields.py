@@ -119,12 +119,16 @@ def _may_be_empty(kind: type) -> bool:
 
 
 def resolved(kind: Any) -> Any:
-    """Return the type that a ``NewType``, ``Annotated``, ``Final`` or ``type`` alias stands for."""
+    """Return the type that a ``NewType``, ``Annotated``, ``Final`` or ``type`` alias stands for.
+
+    ``ReadOnly`` is left out, too.
+    """
     for _ in range(_MOST_ALIASES):
         origin = get_origin(kind)
         if isinstance(kind, type):
             return kind
-        if origin in {Annotated, Final}:
+        # ``ReadOnly`` is not in ``typing`` in all Pythons.
+        if origin in {Annotated, Final} or getattr(origin, "_name", None) == "ReadOnly":
             kind = get_args(kind)[0]
         elif hasattr(kind, "__supertype__"):
             kind = kind.__supertype__

@@ -175,11 +175,15 @@ def _one_of(kinds: tuple[Any, ...]) -> Form:
     def form(value: Any) -> Any:
         if value is None and optional:
             return None
+        errors: list[_MismatchError] = []
+        if (own := by_class.get(type(value))) is not None:
+            try:
+                return _form(own)(value)
+            except _MismatchError as error:
+                errors.append(error)
         if isinstance(value, Iterator):  # each type reads it from the beginning
             value = [*value]
-        own = [kind for kind in others if (get_origin(kind) or kind) is type(value)]
-        errors: list[_MismatchError] = []
-        for kind in own or fitting(others, value):
+        for kind in fitting(others, value):
             try:
                 return _form(kind)(value)
             except _MismatchError as error:
@@ -189,6 +193,8 @@ def _one_of(kinds: tuple[Any, ...]) -> Form:
     every = [each for kind in kinds for each in alternatives(kind)]
     optional = type(None) in every
     others = [kind for kind in every if kind is not type(None)]
+    # Most values are of exactly one of the classes.
+    by_class = {get_origin(kind) or kind: kind for kind in reversed(others)}
     return form
 
 
@@ -322,7 +328,7 @@ def _check_members(value: Mapping[str, Any], fields: Iterable[tuple[Field, Form]
             _member(field.wire, form, item)
     given = {key.casefold() for key in value}
     for key, (field, _) in forms.items():
-        if field.is_required and key not in given:
+        if field.is_required and field.argument is not None and key not in given:
             raise _MismatchError(f"{quoted(field.wire)} is missing")
 
 

@@ -363,7 +363,9 @@ def _record_unhook(kind: Any) -> Callable[[Any], dict[str, Any]]:
     else:
         from dataclasses import fields as fields_of_dataclass
 
-        fields = [(each.name, each.name, None, None) for each in fields_of_dataclass(kind)]
+        fields = [
+            (each.name, each.name, None, None) for each in fields_of_dataclass(kind) if each.init
+        ]
 
     def unstructure(value: Any) -> dict[str, Any]:
         plain = {}

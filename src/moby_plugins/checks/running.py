@@ -139,9 +139,9 @@ def run_checks(checks: Iterable[Check], target: Target) -> Iterator[CheckResult]
     """Run checks one after the other; each cleans up, even after an error.
 
     Exceptions of a check become results. ``KeyboardInterrupt`` is raised after the clean-up, with a
-    note of anything that could not be removed. A method that times out fails one check; later
-    checks that need it are skipped, with the name of that check.
-    Once ``options.limit`` seconds have passed, one check fails without being run, and the rest are
+    note of anything that could not be removed; another one ends the clean-up. A method that times
+    out fails one check; later checks that need it are skipped, with the name of that check. Once
+    ``options.limit`` seconds have passed, one check fails without being run, and the rest are
     skipped.
 
     Args:

@@ -43,6 +43,8 @@ PREFIX = "moby-plugins-check"
 MANY = 16
 # Seconds in which a call that was given up may still end in the plugin.
 GRACE = 2.0
+# Seconds between two looks.
+PAUSE = 0.05
 T = TypeVar("T")
 
 
@@ -464,36 +466,38 @@ class Session:
         while not wanted():
             if self.target.clock.now() >= ends:
                 return False
-            self.target.clock.sleep(0.05)
+            self.target.clock.sleep(PAUSE)
         return True
 
     def close(self) -> None:
         """Undo the check's calls, and remove its files.
 
-        A call that was given up, after a time-out or Ctrl-C, may still be running in the plugin. If
-        it cannot be undone at once, this is tried again for ``GRACE`` seconds.
+        Calls that were given up, after a time-out or Ctrl-C, may still be running in the plugin. If
+        they cannot be undone at once, this is tried again, for ``GRACE`` seconds in all.
 
         Raises:
             NotPassedError: If a call could not be undone.
         """
-        left = []
+        left, perhaps = [], []
+        clock = self.target.clock
+        ends = clock.now() + GRACE
         try:
             while self._undo:
                 step = self._undo.pop()
                 if not step.succeeded and evolve(step, succeeded=True) in self._undo:
                     continue  # an equal call is known to have succeeded, and is undone too
-                trouble = self._trouble(step)
-                if step.succeeded is None and trouble:
-                    self.until(partial(self._is_undone, step), GRACE)
-                    trouble = self._trouble(step)
-                if step.succeeded is not False and trouble:
+                while (trouble := self._trouble(step)) and step.succeeded is None:
+                    if clock.now() >= ends:
+                        perhaps.append(trouble)
+                        break
+                    clock.sleep(PAUSE)
+                if step.succeeded and trouble:
                     left.append(trouble)
         finally:
             self._files.close()
-        warn(not left, f"not cleaned up: {'; '.join(left)}")
-
-    def _is_undone(self, step: Undo) -> bool:
-        return not self._trouble(step)
+        known = [f"not cleaned up: {each}" for each in left]
+        known += [f"perhaps not cleaned up: {each}" for each in perhaps]
+        warn(not known, "; ".join(known))
 
     def _trouble(self, step: Undo) -> str:
         try:

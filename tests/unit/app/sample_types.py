@@ -16,7 +16,9 @@ from typing import (
     TypeVar,
 )
 
+import attrs
 from attrs import frozen
+from typing_extensions import ReadOnly
 from typing_extensions import TypedDict as ExtensionsTypedDict
 
 T = TypeVar("T")
@@ -178,6 +180,37 @@ class Level(Enum):
 
     LOW = "low"
     NONE = None
+
+
+class Info(TypedDict):
+    """A typed dict beside which a union has mappings."""
+
+    Name: str
+
+
+class Frozen(ExtensionsTypedDict):
+    """A typed dict with a key that is not to be changed."""
+
+    size: ReadOnly[int]
+
+
+@dataclass
+class Job:
+    """A dataclass with a field that is not an argument."""
+
+    name: str
+    parsed: list[str] = field(init=False)
+
+
+@frozen
+class Double:
+    """An attrs class with a field that is computed."""
+
+    single: int
+    double: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "double", 2 * self.single)
 
 
 class OldDict(ExtensionsTypedDict):

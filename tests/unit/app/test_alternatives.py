@@ -1,9 +1,14 @@
 """Unions, enumerations and literals: which type a message is of, and what is made of it."""
 
+import gc
 import json
+import sys
+import weakref
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import pytest
+from attrs import frozen
 
 from moby_plugins.app.results import encode_result
 from moby_plugins.app.structuring import structure
@@ -14,6 +19,7 @@ from tests.unit.app.sample_types import (
     Access,
     Empty,
     Failed,
+    Info,
     Kind,
     Level,
     Lists,
@@ -39,6 +45,11 @@ from tests.unit.app.sample_types import (
         (Started("started", 2), Failed | Started),
         (Failed("failed", 2), Started | Failed),
         ([Usage(1), Empty("a")], list[Empty | Usage | None]),
+        ((Usage(1),), tuple[Empty, ...] | tuple[Usage, ...]),
+        ((Empty("a"),), tuple[Usage, ...] | tuple[Started, ...] | tuple[Empty, ...]),
+        ({"Name": "x"}, Info | dict[str, int]),
+        ({"Name": 2}, Info | dict[str, int]),
+        (["a"], list[int] | list[str]),
         ("a", int | str),
         (1, str | int),
         (True, int | bool),
@@ -56,7 +67,6 @@ from tests.unit.app.sample_types import (
         ([Usage(1)], list[Usage] | list[Empty]),
         ([], list[Usage] | list[Empty]),
         ({"k": Empty("a")}, dict[str, Usage] | dict[str, Empty]),
-        ({"k": [Empty("a")]}, dict[str, list[Usage]] | dict[str, list[Empty]]),
         ([Started("started")], list[Usage | Failed] | list[Started | Empty]),
         (Empty("a"), Annotated[Started | Empty, "inside"] | Usage),
         (None, Annotated[Started | None, "inside"] | Usage),
@@ -81,6 +91,70 @@ def test_the_type_of_a_union_that_a_value_is_of_is_found_again(value: Any, kind:
     assert decoded == value
     assert type(decoded) is type(value)
     assert structure(json.loads(encode(value) or b"null"), kind) == value
+
+
+@every(
+    ("value", "kind", "plain"),
+    [
+        (Usage(1), dict[str, Any] | Usage, {"Size": 1, "Note": ""}),
+        ({"Size": 1}, Usage | dict[str, str], {"Size": 1, "Note": ""}),
+        (["a"], list[int] | set[str], ["a"]),
+        ([1], list[str] | tuple[int, ...], [1]),
+        ({"a": 1}, dict[str, str] | Mapping[str, int], {"a": 1}),
+        (2**70, int | float, 2**70),
+        ((c for c in "ab"), list[int] | Iterable[str], ["a", "b"]),
+    ],
+)
+def test_a_result_of_a_union_may_be_of_any_of_its_types(value: Any, kind: Any, plain: Any) -> None:
+    """That which has the class of the value is tried first, and then the others."""
+    assert json.loads(encode_result(value, kind, key="Key", method="S.M"))["Key"] == plain
+
+
+@every(
+    ("plain", "kind", "value"),
+    [
+        ({"Kind": None, "Size": 2}, Square | Round, Round(2)),
+        (None, Annotated[Usage | Empty, "inside"] | Usage, Empty()),
+        ([], list[Usage] | list[Empty], []),
+        ([1, {"Note": "a"}], list[Usage | int] | list[Empty | int], [1, Empty("a")]),
+    ],
+)
+def test_null_is_as_good_as_absent(plain: Any, kind: Any, value: Any) -> None:
+    """A value is not of another type because a key of it is ``null``."""
+    assert structure(plain, kind) == value
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement is new in Python 3.12")
+@pytest.mark.parametrize("value", [{}, {"a": 1}, [1], [[{"a": []}]], None])
+def test_an_alias_may_stand_for_itself_inside(value: Any) -> None:
+    """So JSON itself is a type."""
+    names: dict[str, Any] = {}
+    exec("type Json = dict[str, Json] | list[Json] | str | int | None", names)  # noqa: S102
+
+    assert structure(value, names["Json"]) == value
+    assert json.loads(encode_result(value, names["Json"], key="K", method="S.M"))["K"] == value
+
+
+def test_what_was_made_of_a_message_is_freed_without_the_garbage_collector() -> None:
+    """No traceback of a class that was tried first keeps it alive."""
+
+    @frozen(slots=False)
+    class First:
+        items: list[int]
+
+    @frozen(slots=False)
+    class Second:
+        items: list[str]
+
+    made = structure({"Items": ["a"]}, First | Second)
+    assert type(made) is Second
+    freed = weakref.ref(made)
+    gc.disable()
+    try:
+        del made
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 @every(

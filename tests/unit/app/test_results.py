@@ -33,6 +33,7 @@ from moby_plugins.subsystems import (
     VolumeDriver,
 )
 from tests.cases import every
+from tests.unit.app.sample_types import Double
 from tests.unit.app.subsystems.exchanges import asked, client_to, part_of
 
 VolumeID = NewType("VolumeID", str)
@@ -284,6 +285,11 @@ def test_a_result_of_another_type_is_a_500_that_names_method_and_field(
 def test_a_result_of_the_declared_type_is_sent_as_json(value: Any, kind: Any, plain: Any) -> None:
     """Any iterable may be an array, any mapping an object, and an enum is sent as its value."""
     assert sent(value, kind) == plain
+
+
+def test_a_mapping_need_not_have_what_the_class_computes() -> None:
+    """The key is sent with the value that the class has computed."""
+    assert sent({"Single": 2}, Double) == {"Single": 2, "Double": 4}
 
 
 def test_an_iterator_is_sent_as_an_array() -> None:

@@ -24,7 +24,9 @@ from tests.unit.app.sample_types import (
     Crates,
     Digest,
     Disk,
+    Double,
     Empty,
+    Frozen,
     Labelled,
     Labels,
     Levels,
@@ -62,6 +64,8 @@ from tests.unit.app.sample_types import (
         (Plain(1, (2,)), Plain),
         ({"size": 1}, OldDict),
         (frozenset({Usage(1), Usage(2)}), frozenset[Usage]),
+        ({"size": 1}, Frozen),
+        (Double(2), Double),
     ],
 )
 def test_what_is_sent_of_a_value_is_read_back_as_an_equal_value(value: Any, kind: Any) -> None:

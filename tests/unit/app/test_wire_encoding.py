@@ -11,6 +11,7 @@ from attrs import field, frozen
 from moby_plugins.app.results import encode_result
 from moby_plugins.app.wire import decode, encode
 from tests.cases import every
+from tests.unit.app.sample_types import Job
 
 
 @frozen
@@ -24,6 +25,11 @@ class Mount:
 @frozen
 class Frame:
     line: bytes
+
+
+def test_a_field_that_is_not_an_argument_of_a_dataclass_is_not_sent() -> None:
+    """It may have no value yet, or one that has no JSON form."""
+    assert encode(Job("a")) == b'{"name":"a"}\n'
 
 
 def test_no_arguments_are_no_body() -> None:

@@ -1,6 +1,7 @@
 """Running checks: outcomes, clean-up and time limits."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -192,8 +193,25 @@ def test_what_a_plugin_may_still_make_is_reported() -> None:
     assert result.outcome is CheckOutcome.FAILED
     assert result.came_back == (
         "memory://plugin: timed out (tried once);"
-        f' not cleaned up: {UNMAKE} answered 500 {{"Err": "no such thing"}}'
+        f' perhaps not cleaned up: {UNMAKE} answered 500 {{"Err": "no such thing"}}'
     )
+    assert plugin.clock.now() < 3
+
+
+def test_many_calls_that_were_given_up_are_waited_for_together() -> None:
+    """The time for undoing them is the same as for one."""
+    plugin = Slow(30)
+
+    def many(session: Session) -> None:
+        for number in range(16):
+            with suppress(TransportTimeoutError), session.making(UNMAKE, {"N": number}):
+                raise TransportTimeoutError("timed out", "memory://plugin")
+        plugin.there_at = math.inf
+
+    (result,) = run_checks([made(many)], plugin.target())
+
+    assert result.outcome is CheckOutcome.WARNED
+    assert result.came_back.startswith("perhaps not cleaned up: ")
     assert plugin.clock.now() < 3
 
 
@@ -209,7 +227,7 @@ def test_an_interruption_has_a_note_of_what_may_be_left() -> None:
         list(run_checks([made(interrupted)], target))
 
     assert caught.value.__notes__ == [
-        f'Thing: made: not cleaned up: {UNMAKE} answered 500 {{"Err": "in use"}}'
+        f'Thing: made: perhaps not cleaned up: {UNMAKE} answered 500 {{"Err": "in use"}}'
     ]
 
 
