@@ -49,6 +49,7 @@ _AUTHORITY = rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|{_HOST})(?::(?P<port
 _REFUSALS = {
     ("unix", errno.ENOENT): "no socket there; is the plugin running?",
     ("unix", errno.ECONNREFUSED): "stale socket: it exists, but no process listens on it",
+    ("unix", errno.ENOTSOCK): "it exists, but is not a socket",
     ("unix", errno.EACCES): "no permission to connect to the socket",
     ("unix", errno.EPROTOTYPE): "a socket of another kind, which takes no streams",
     ("unix", errno.EPERM): "no permission to connect to the socket",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from moby_plugins import RetryPolicy, Settings
 from moby_plugins.adapters.aio.pool import TURNS
 from moby_plugins.adapters.aio.transport import connect
 from moby_plugins.adapters.http.pool import IdleConnections
@@ -411,3 +412,15 @@ def test_an_observer_learns_whether_a_call_used_a_new_connection(
         run(test(reached.plugin.addr))
 
     assert [event.new_connection for event in notes.of(CallEnded)] == [True, False, False]
+
+
+def test_a_file_that_is_no_socket_is_called_so(short_path: Path) -> None:
+    """The system refuses connections to it as to a socket that nothing listens on."""
+
+    async def main() -> None:
+        settings = Settings(retry=RetryPolicy.never())
+        async with new_client(f"unix://{short_path}", settings=settings) as client:
+            with pytest.raises(TransportError, match=r"it exists, but is not a socket"):
+                await client.call("M.x")
+
+    asyncio.run(main())

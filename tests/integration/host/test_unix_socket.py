@@ -51,9 +51,10 @@ def as_nobody() -> Iterator[None]:
     [
         (lambda _: None, "no socket there; is the plugin running?"),
         (stale_socket, "stale socket: it exists, but no process listens on it"),
-        (Path.touch, "stale socket: it exists, but no process listens on it"),
+        (Path.touch, "it exists, but is not a socket"),
+        (Path.mkdir, "it exists, but is not a socket"),
     ],
-    ids=["missing", "stale", "a regular file"],
+    ids=["missing", "stale", "a regular file", "a directory"],
 )
 def test_the_error_says_whether_a_socket_is_missing_or_stale(
     make: Callable[[Path], None], reason: str, short_path: Path, once: Settings

@@ -296,6 +296,7 @@ def test_an_iterator_is_sent_as_an_array() -> None:
     """Checking the type of the items does not consume them before they are sent."""
     assert sent(iter([1, 2]), tuple[int, ...]) == [1, 2]
     assert sent(iter("abc"), tuple[int, ...] | tuple[str, ...]) == ["a", "b", "c"]
+    assert sent((c for c in "ab"), list[int] | Iterable[str]) == ["a", "b"]
 
 
 class Odd(Enum):

@@ -20,7 +20,8 @@ from tests.cases import every
         ("https://h:1", errno.ECONNREFUSED, "connection refused: no process listens there"),
         ("tcp://h:1", errno.EACCES, os.strerror(errno.EACCES)),
         ("tcp://h:1", errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH)),
-        ("unix:///x", errno.ENOTSOCK, os.strerror(errno.ENOTSOCK)),
+        ("unix:///x", errno.ENOTSOCK, "it exists, but is not a socket"),
+        ("unix:///x", errno.EPIPE, os.strerror(errno.EPIPE)),
     ],
 )
 def test_each_failure_to_connect_has_its_own_explanation(

@@ -25,7 +25,7 @@ from moby_plugins.adapters.http.dialing import (
     is_number,
     share,
 )
-from moby_plugins.adapters.http.unix_socket import UnixSocketDialer
+from moby_plugins.adapters.http.unix_socket import UnixSocketDialer, check_refusal
 from moby_plugins.domain.address import Address, TLSOptions
 
 T = TypeVar("T")
@@ -79,8 +79,9 @@ class AsyncUnixDialer:
                     pause = min(2 * pause, _LONGEST_PAUSE)
                 else:
                     return Link(loop, sock)
-        except BaseException:
+        except BaseException as error:
             sock.close()
+            check_refusal(error, self._path)
             raise
 
 

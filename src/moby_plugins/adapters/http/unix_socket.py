@@ -4,8 +4,10 @@ import errno
 import math
 import os
 import socket
+import stat
 import struct
 import time
+from contextlib import suppress
 
 from moby_plugins.adapters.http.deadline_socket import DeadlineSocket, OpenSockets
 from moby_plugins.domain.address import Address
@@ -42,8 +44,9 @@ class UnixSocketDialer:
         try:
             self._sockets.add(sock)
             self._connect(sock, timeout)
-        except BaseException:
+        except BaseException as error:
             sock.close()
+            check_refusal(error, self.path)
             raise
         return sock
 
@@ -62,8 +65,9 @@ class UnixSocketDialer:
         except BlockingIOError:
             sock.close()
             return None
-        except BaseException:
+        except BaseException as error:
             sock.close()
+            check_refusal(error, self.path)
             raise
         return sock, True
 
@@ -101,6 +105,20 @@ def check_socket_path(path: str) -> str:
             f"socket path {shown(path)} has {size} bytes; the limit is {MAX_PATH_BYTES}"
         )
     return path
+
+
+def check_refusal(error: BaseException, path: str) -> None:
+    """Raise ``OSError`` (``ENOTSOCK``) if ``path`` refused a connection because it is no socket.
+
+    The system has the same error for that and for a socket on which no process listens.
+    """
+    if isinstance(error, ConnectionRefusedError):
+        with suppress(OSError):  # it has just been removed, for example
+            if stat.S_ISSOCK(os.stat(path).st_mode):
+                return
+            number = errno.ENOTSOCK
+            error = OSError(number, os.strerror(number))
+        raise error
 
 
 def probe_socket(path: str) -> OSError | None:
