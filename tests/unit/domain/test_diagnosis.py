@@ -50,7 +50,7 @@ def test_a_machine_that_is_well_has_no_findings() -> None:
         (errno.ECONNREFUSED, "stale socket: it exists, but no process listens on it", "rm "),
         (errno.EACCES, "no permission to connect to the socket", "run this as the host's user"),
         (errno.ENOENT, "no socket there; is the plugin running?", "start the plugin"),
-        (errno.ENOTSOCK, "ENOTSOCK", "start the plugin"),
+        (errno.EPIPE, "EPIPE", "start the plugin"),
     ],
 )
 def test_a_socket_that_cannot_be_connected_to_is_a_problem(
