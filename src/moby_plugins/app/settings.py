@@ -388,7 +388,8 @@ class Settings:
         except RecursionError as error:
             raise SettingsError(f"{shown(os.fspath(path))}: nested too deeply") from error
         except (OSError, ValueError, TypeError) as error:
-            raise SettingsError(f"{shown(os.fspath(path))}: {shown(error)}") from error
+            why = getattr(error, "strerror", None) or error
+            raise SettingsError(f"{shown(os.fspath(path))}: {shown(why)}") from error
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:

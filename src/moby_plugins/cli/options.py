@@ -44,7 +44,7 @@ with_config: Decorator = click.option(
     "--config",
     "settings",
     metavar="FILE",
-    type=click.Path(),
+    type=click.Path(readable=False),  # an error of the settings says it
     callback=_settings,
     help="Settings from a TOML file, not the environment.",
 )

@@ -88,10 +88,10 @@ def test_a_mistake_in_a_settings_file_is_an_error_with_the_file_name(
 
 def test_a_missing_settings_file_is_an_error_with_the_file_name(toml: Path) -> None:
     """The ``SettingsError`` has the system's ``FileNotFoundError`` as its cause."""
-    with pytest.raises(SettingsError, match="No such file") as caught:
+    with pytest.raises(SettingsError) as caught:
         Settings.load(toml)
 
-    assert str(caught.value).startswith(f"{toml}: ")
+    assert str(caught.value) == f"{toml}: No such file or directory"
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
