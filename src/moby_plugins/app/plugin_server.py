@@ -1,5 +1,6 @@
 """The life of a served plugin: open the socket, run the server, and stop both once."""
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,12 @@ class HTTPServer(Protocol):
         """Accept no more connections, and return when running calls have ended.
 
         Calls that are still running after ``drain`` seconds are cut off.
+        """
+
+    def cut(self) -> None:
+        """Make ``stop``, which another thread has called, cut off running calls now.
+
+        May be called by a signal handler.
         """
 
 
@@ -197,6 +204,14 @@ class PluginServer:
         """Make ``run`` stop, without waiting for it; may be called by a signal handler."""
         self._requests.put(None)
 
+    def cut_off(self) -> None:
+        """End the wait of ``stop`` for running calls; may be called by a signal handler.
+
+        The calls are cut off, as at the end of ``drain``. Before ``stop`` this does nothing.
+        """
+        if self._stopping and self._server is not None:
+            self._server.cut()
+
     def stop_requested(self) -> bool:
         """Return whether ``run`` was asked to stop and has not yet reacted."""
         return not self._requests.empty()
@@ -238,11 +253,19 @@ class PluginServer:
 def stopped_by_signals(server: PluginServer) -> Iterator[None]:
     """Make SIGTERM, SIGINT and SIGHUP end ``server.run()`` inside this block.
 
+    A SIGINT (Ctrl-C) while the server waits for running calls cuts them off.
+
     This has an effect in the main thread only. If the process ignores SIGHUP, as under ``nohup``,
     it stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with ending_signals_handled(lambda *_: server.request_stop()):
+
+    def handler(number: int, _: object) -> None:
+        server.request_stop()
+        if number == signal.SIGINT:  # not for SIGTERM, which may come from several others at once
+            server.cut_off()
+
+    with ending_signals_handled(handler):
         yield

@@ -3,6 +3,7 @@
 import fcntl
 import signal
 import stat
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -301,6 +302,52 @@ def test_an_app_or_option_that_cannot_be_used_is_refused_with_the_usage(
     assert ran.returncode == 2
     assert said in " ".join(ran.stderr.split())
     assert "Usage: moby-plugins serve" in ran.stderr
+    assert list(machine.sockets.iterdir()) == []
+
+
+SLOW = """
+import time
+from moby_plugins.subsystems import VolumeDriver
+
+
+class Slow(VolumeDriver):
+    def list(self):
+        print("called", flush=True)
+        time.sleep(60)
+"""
+SLOW_TASK = """
+import asyncio
+from moby_plugins.aio import AsyncVolumeDriver
+
+
+class Slow(AsyncVolumeDriver):
+    async def list(self):
+        print("called", flush=True)
+        await asyncio.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("source", [SLOW, SLOW_TASK], ids=["threads", "loop"])
+def test_a_second_ctrl_c_cuts_running_calls_off(
+    machine: Machine, module: Path, source: str
+) -> None:
+    """The first one waits for them, and says so; SIGTERM does not hurry."""
+    module.write_text(source)
+    command = machine.command("serve", "shelves:Slow", "--name", "p", "--drain", "60")
+    with machine.running(command) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("serving VolumeDriver at ")
+        with machine.running(machine.command("call", "p", "VolumeDriver.List")) as host:
+            assert process.stdout.readline() == "called\n"
+            process.send_signal(signal.SIGINT)
+            assert "calls are still running: they have 59 s to end" in process.stderr.readline()
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(SECONDS) == 0
+            assert host.wait(SECONDS) != 0
     assert list(machine.sockets.iterdir()) == []
 
 

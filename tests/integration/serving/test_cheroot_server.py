@@ -92,6 +92,33 @@ def test_it_is_said_that_running_calls_are_waited_for(
     ]
 
 
+def test_a_stop_that_waits_for_running_calls_can_be_cut_short(short_path: Path) -> None:
+    """The calls are cut off as at the end of the time that they had."""
+    running, may_end = threading.Event(), threading.Event()
+
+    def app(_: Request) -> Response:
+        running.set()
+        may_end.wait(WAIT)
+        return Response(200, b"")
+
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(short_path / "x.sock"))
+    server = CherootServer(sock, gateway_to(app))
+    server.start()
+    with dial(f"unix://{short_path}/x.sock") as caller:
+        caller.sendall(post("Any.Thing", b""))
+        running.wait(WAIT)
+        stopping = threading.Thread(target=server.stop, args=[10 * WAIT])
+        stopping.start()
+        stopping.join(0.2)
+        assert stopping.is_alive()
+        server.cut()
+        stopping.join(WAIT)
+        assert not stopping.is_alive()
+        assert caller.recv(1) == b""
+    may_end.set()
+
+
 IDLE = 0.2
 
 

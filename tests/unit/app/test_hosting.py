@@ -43,6 +43,9 @@ class Underneath:
     def stop(self, drain: float) -> None:
         self.events.append(f"stop {drain}")
 
+    def cut(self) -> None:
+        self.events.append("cut")
+
 
 @pytest.fixture
 def underneath() -> Underneath:
@@ -115,6 +118,24 @@ def test_run_ends_when_another_thread_stops_the_server(underneath: Underneath) -
 
     assert not runner.is_alive()
     assert underneath.events == WHOLE_LIFE
+
+
+def test_only_a_stop_can_be_cut_short(underneath: Underneath) -> None:
+    """Before that, and before the start, calls are not waited for."""
+
+    class Cut(Underneath):
+        def stop(self, drain: float) -> None:
+            super().stop(drain)
+            server.cut_off()
+
+    underneath = Cut()
+    server = PluginServer(app, underneath.listen, drain=2.5)
+    server.cut_off()
+    server.start()
+    server.cut_off()
+    server.stop()
+
+    assert underneath.events == [*WHOLE_LIFE, "cut"]
 
 
 def test_a_second_stop_waits_for_the_first(underneath: Underneath) -> None:

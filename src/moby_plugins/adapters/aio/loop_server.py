@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from moby_plugins.adapters.aio.server import CUT, LOOK, AsyncServer
@@ -46,6 +47,7 @@ class LoopServer:
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
         self._drain = 0.0
         # A daemon, so that a call that blocks the loop does not block exit.
         self._thread = threading.Thread(target=self._serve, name="plugin server", daemon=True)
@@ -76,12 +78,19 @@ class LoopServer:
         if self._thread.is_alive():
             log_line(logging.WARNING, "a call is still running although its connection was closed")
 
+    def cut(self) -> None:
+        """Make ``stop``, which another thread has called, cut off running calls now."""
+        if self._loop is not None and self._task is not None:
+            with suppress(RuntimeError):  # serving has already ended
+                self._loop.call_soon_threadsafe(self._task.cancel)
+
     def _serve(self) -> None:
         failure: BaseException | None = None
         try:
             with asyncio.Runner() as runner:
                 loop = runner.get_loop()
-                _run_through(loop, loop.create_task(self._run()))
+                self._task = loop.create_task(self._run())
+                _run_through(loop, self._task)
         except BaseException as error:
             failure = error
         if self._started.is_set():

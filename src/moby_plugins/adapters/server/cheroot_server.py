@@ -190,6 +190,7 @@ class CherootServer:
         self._server = _Server(sock, gateway, context, idle)
         self._started = threading.Event()
         self._failure: BaseException | None = None
+        self._is_cut = False
         # Workers inherit the daemon flag, so that a hung call does not block exit.
         self._thread = threading.Thread(target=self._serve, name="plugin server", daemon=True)
 
@@ -211,10 +212,10 @@ class CherootServer:
         """Accept no more connections; cut off calls that still run after ``drain`` seconds."""
         stopper = threading.Thread(target=self._server.stop, daemon=True)
         stopper.start()
-        stopper.join(min(drain, TOLD))
-        if stopper.is_alive() and drain > TOLD:
+        self._join(stopper, min(drain, TOLD))
+        if stopper.is_alive() and drain > TOLD and not self._is_cut:
             log_line(logging.INFO, "calls are still running: they have %g s to end", drain - TOLD)
-            stopper.join(drain - TOLD)
+            self._join(stopper, drain - TOLD)
         if stopper.is_alive():
             self._server.requests.cut()
             stopper.join(CUT)
@@ -222,6 +223,15 @@ class CherootServer:
             log_line(logging.WARNING, "a call is still running although its connection was closed")
         if self._thread.is_alive():
             self._thread.join(CUT)
+
+    def cut(self) -> None:
+        """Make ``stop``, which another thread has called, cut off running calls now."""
+        self._is_cut = True  # and nothing else, as a signal handler may call this
+
+    def _join(self, stopper: threading.Thread, seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        while stopper.is_alive() and not self._is_cut and (left := ends - time.monotonic()) > 0:
+            stopper.join(min(left, TICK))
 
     def _serve(self) -> None:
         try:
