@@ -220,18 +220,31 @@ class OldDict(ExtensionsTypedDict):
     label: NotRequired[str]
 
 
+class Counted(str):
+    """A text that counts how many were made, and is not bad."""
+
+    made = 0
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        cls.made += 1
+        if text == "bad":
+            raise ValueError("it is bad")
+        return super().__new__(cls, text)
+
+
 @frozen
 class Not:
     """A class that is nested without end, like the other one."""
 
-    of: "Not | Minus | int"
+    of: "Not | Minus | Counted"
 
 
 @frozen
 class Minus:
     """A class that cannot be told from the other one by its keys."""
 
-    of: "Not | Minus | int"
+    of: "Not | Minus | Counted"
     sign: Literal["-"] = "-"
 
 
@@ -239,7 +252,7 @@ class Minus:
 class Lists:
     """A class that is nested without end in arrays of two kinds."""
 
-    many: "tuple[Lists, ...] | list[Lists]" = ()
+    many: "tuple[Lists, ...] | list[Lists] | tuple[Counted, ...] | list[Counted]" = ()
 
 
 class Slug(str):
