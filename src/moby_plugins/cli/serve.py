@@ -54,6 +54,9 @@ def app_argument(
     """
     if context.resilient_parsing:
         return None
+    directory = os.getcwd()  # an error of its own if it was removed
+    if directory not in sys.path:
+        sys.path.insert(0, directory)  # as with ``python -m``, for the installed script too
     try:
         return _app_of(text)
     except Exception as error:
@@ -90,8 +93,6 @@ def _own_part(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def _attribute(module: str, path: str) -> Any:
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as with ``python -m``, for the installed script too
     try:
         value: Any = import_module(module)
     except ModuleNotFoundError as error:
