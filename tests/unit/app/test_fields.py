@@ -2,15 +2,20 @@
 
 import json
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from attrs import Factory, field, frozen
+from typing_extensions import TypeAliasType, TypeVar
 
 from moby_plugins.app.fields import fields_of, resolved
 from moby_plugins.app.results import encode_result
 from moby_plugins.app.subsystem import omitempty
 from moby_plugins.app.wire import decode, encode
+from moby_plugins.domain.errors import WireError
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 
 class Scope(Enum):
@@ -89,6 +94,21 @@ def test_a_class_of_which_a_value_would_be_lost_is_a_type_error(kind: Any, reaso
         encode(kind())
     with pytest.raises(TypeError):
         decode(b"{}", kind)
+
+
+def test_an_alias_stands_for_its_type_with_the_types_that_it_is_given() -> None:
+    """An alias of the ``type`` statement may have parameters, and may name another alias."""
+    ids: Any = TypeAliasType("ids", list[int])
+    pair: Any = TypeAliasType("pair", dict[K, list[T]], type_params=(K, T))
+    named: Any = TypeAliasType("named", pair[str, T], type_params=(T,))
+
+    assert resolved(ids) == list[int]
+    assert resolved(Annotated[ids, "inside"]) == list[int]
+    assert resolved(pair[str, int]) == dict[str, list[int]]
+    assert resolved(named[int]) == dict[str, list[int]]
+    assert decode(b'{"a": [1]}', named[int]) == {"a": [1]}
+    with pytest.raises(WireError, match=r"a\[0\]: a whole number expected, not a string"):
+        decode(b'{"a": ["1"]}', named[int])
 
 
 def test_an_alias_of_itself_has_an_end() -> None:
