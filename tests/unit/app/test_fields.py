@@ -99,8 +99,8 @@ def test_a_class_of_which_a_value_would_be_lost_is_a_type_error(kind: Any, reaso
 def test_an_alias_stands_for_its_type_with_the_types_that_it_is_given() -> None:
     """An alias of the ``type`` statement may have parameters, and may name another alias."""
     ids: Any = TypeAliasType("ids", list[int])
-    pair: Any = TypeAliasType("pair", dict[K, list[T]], type_params=(K, T))
-    named: Any = TypeAliasType("named", pair[str, T], type_params=(T,))
+    pair: Any = TypeAliasType("pair", dict[K, list[T]], type_params=(K, T))  # type: ignore[arg-type]  # they are
+    named: Any = TypeAliasType("named", pair[str, T], type_params=(T,))  # type: ignore[arg-type]
 
     assert resolved(ids) == list[int]
     assert resolved(Annotated[ids, "inside"]) == list[int]
