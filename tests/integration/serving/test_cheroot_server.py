@@ -61,11 +61,10 @@ def test_a_call_that_never_ends_does_not_block_stopping_the_server(
     assert over.wait(WAIT)
 
 
-def test_it_is_said_that_running_calls_are_waited_for(
-    short_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """After a second, so that it is not said of calls that end soon."""
-    running, may_end = threading.Event(), threading.Event()
+def waiting_server(
+    directory: Path, running: threading.Event, may_end: threading.Event
+) -> CherootServer:
+    """A started server at ``x.sock``, whose calls set ``running`` and wait for ``may_end``."""
 
     def app(_: Request) -> Response:
         running.set()
@@ -73,9 +72,18 @@ def test_it_is_said_that_running_calls_are_waited_for(
         return Response(200, b"")
 
     sock = socket.socket(socket.AF_UNIX)
-    sock.bind(str(short_path / "x.sock"))
+    sock.bind(str(directory / "x.sock"))
     server = CherootServer(sock, gateway_to(app))
     server.start()
+    return server
+
+
+def test_it_is_said_that_running_calls_are_waited_for(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a second, so that it is not said of calls that end soon."""
+    running, may_end = threading.Event(), threading.Event()
+    server = waiting_server(short_path, running, may_end)
     with caplog.at_level(logging.INFO), dial(f"unix://{short_path}/x.sock") as caller:
         caller.sendall(post("Any.Thing", b""))
         running.wait(WAIT)
@@ -95,16 +103,7 @@ def test_it_is_said_that_running_calls_are_waited_for(
 def test_a_stop_that_waits_for_running_calls_can_be_cut_short(short_path: Path) -> None:
     """The calls are cut off as at the end of the time that they had."""
     running, may_end = threading.Event(), threading.Event()
-
-    def app(_: Request) -> Response:
-        running.set()
-        may_end.wait(WAIT)
-        return Response(200, b"")
-
-    sock = socket.socket(socket.AF_UNIX)
-    sock.bind(str(short_path / "x.sock"))
-    server = CherootServer(sock, gateway_to(app))
-    server.start()
+    server = waiting_server(short_path, running, may_end)
     with dial(f"unix://{short_path}/x.sock") as caller:
         caller.sendall(post("Any.Thing", b""))
         running.wait(WAIT)
