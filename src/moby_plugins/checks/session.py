@@ -263,8 +263,8 @@ def new_target(
 class Undo:
     """A call that undoes an earlier call.
 
-    ``succeeded`` says whether that succeeded. It is ``None`` if nothing waited for its end, because
-    of a time-out or Ctrl-C: the plugin may still be at it.
+    ``succeeded`` says whether the earlier call succeeded. It is ``None`` if the check gave it
+    up, because of a time-out or Ctrl-C: the plugin may still be working on it.
     """
 
     method: str
